@@ -1,0 +1,408 @@
+"""Laws of the mixing weight λ, and the two numbers of a law that the theory needs (Theorem 1).
+
+Folding λ to θ = max(λ, 1 − λ) leaves the Mixup risk (4) unchanged, because it sums over ordered
+pairs. Everything in the theory then depends on the law through θ̄ = E θ and σ² = Var θ alone.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mixreg._beta import gauss_jacobi, log_central_binomial_ratio
+
+
+class FoldedMoments(NamedTuple):
+    """Mean and variance of 1 − θ, the two numbers of a law."""
+
+    mean: float
+    variance: float
+
+
+class Quadrature(NamedTuple):
+    """Nodes and weights with Σ weights·g(nodes) ≈ E g(λ); float64 tensors of shape (k,)."""
+
+    nodes: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class MixingLaw(ABC):
+    """A law of the mixing weight λ on [0, 1]."""
+
+    @property
+    @abstractmethod
+    def folded_moments(self) -> FoldedMoments:
+        """Mean and variance of 1 − θ, each to full relative precision."""
+
+    @abstractmethod
+    def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw λ.
+
+        Args:
+            n: how many draws.
+            generator: source of randomness; the draws are made on its device, without a
+                synchronisation with the host. Without one, PyTorch's default CPU generator.
+
+        Returns:
+            Weights in [0, 1], float64, shape (n,).
+        """
+
+    @abstractmethod
+    def quadrature(self, order: int) -> Quadrature:
+        """A quadrature rule for expectations over λ.
+
+        Args:
+            order: number of nodes of each continuous part; the rule is exact for polynomials of
+                degree 2·order − 1.
+
+        Returns:
+            Nodes in [0, 1] and weights that sum to one.
+        """
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """The law as JSON-safe values, read back by `law_from_dict`."""
+
+    @property
+    def shrinkage(self) -> float:
+        """1 − θ̄, also the label smoothing ε that the law amounts to (section 5)."""
+        return self.folded_moments.mean
+
+    @property
+    def theta_mean(self) -> float:
+        """θ̄, the mean of θ = max(λ, 1 − λ) (Theorem 1)."""
+        return 1.0 - self.folded_moments.mean
+
+    @property
+    def theta_variance(self) -> float:
+        """σ², the variance of θ (Lemma 1)."""
+        return self.folded_moments.variance
+
+    @property
+    def gamma_squared(self) -> float:
+        """γ² = σ² + (1 − θ̄)² = E (1 − θ)² (Lemma 1)."""
+        mean, variance = self.folded_moments
+        return variance + mean**2
+
+    def sample_theta(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw θ = max(λ, 1 − λ).
+
+        Args:
+            n: how many draws.
+            generator: source of randomness, as in `sample`.
+
+        Returns:
+            Folded weights in [½, 1], float64, shape (n,).
+        """
+        weight = self.sample(n, generator=generator)
+        return torch.maximum(weight, 1 - weight)
+
+    def with_probability(self, probability: float) -> "MixingLaw":
+        """The law of a recipe that mixes with the given probability and else leaves λ = 1.
+
+        Args:
+            probability: chance p that a draw is mixed, in [0, 1].
+
+        Returns:
+            The mixture p·(this law) + (1 − p)·(λ = 1).
+
+        Raises:
+            ValueError: the probability is not in [0, 1].
+
+        Example:
+            >>> Beta(1.0).with_probability(0.5).theta_mean
+            0.875
+        """
+        if not 0 <= probability <= 1:
+            raise ValueError(f"probability must lie in [0, 1], got {probability}")
+        return mixture([(probability, self), (1 - probability, Constant(1.0))])
+
+
+@dataclass(frozen=True)
+class Beta(MixingLaw):
+    """λ ~ Beta(α, α), the law of mixup.
+
+    With q = 4^(−α) Γ(2α+1) / Γ(α+1)²: θ̄ = (1 + q)/2, which is the paper's 1 − I_½(α+1, α), and
+    σ² = (1/(2α+1) − q²)/4.
+
+    Args:
+        alpha: shape α > 0; small α mixes little (θ̄ → 1), large α mixes half and half (θ̄ → ½).
+
+    Raises:
+        ValueError: α is not a positive finite number.
+
+    Source: Carratino et al., "On Mixup Regularization", Theorem 1 and Algorithm 1.
+
+    Example:
+        >>> law = Beta(1.0)
+        >>> law.theta_mean, round(1 / law.theta_variance), round(1 / law.gamma_squared)
+        (0.75, 48, 12)
+    """
+
+    alpha: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.alpha) and self.alpha > 0):
+            raise ValueError(
+                f"alpha must be a positive finite number, got {self.alpha}; "
+                "for no mixing use Constant(1.0), for equal halves Constant(0.5)"
+            )
+
+    @property
+    def folded_moments(self) -> FoldedMoments:
+        """Mean and variance of 1 − θ from the log of the central binomial ratio q."""
+        alpha, log_q = self.alpha, log_central_binomial_ratio(self.alpha)
+        if alpha < 1:
+            variance = (-2 * alpha / (2 * alpha + 1) - math.expm1(2 * log_q)) / 4
+        else:
+            variance = (1 / (2 * alpha + 1) - math.exp(2 * log_q)) / 4
+        return FoldedMoments(-math.expm1(log_q) / 2, variance)
+
+    def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw λ as G₁/(G₁ + G₂) with Gamma(α) variables in log space, so that tiny α is exact."""
+        log_g = _log_gamma_variates(self.alpha, (2, n), generator)
+        return torch.sigmoid(log_g[0] - log_g[1])
+
+    def quadrature(self, order: int) -> Quadrature:
+        """Gauss-Jacobi rule of the Beta(α, α) weight."""
+        _check_order(order)
+        nodes, weights = gauss_jacobi(self.alpha, order)
+        return Quadrature(torch.from_numpy(nodes), torch.from_numpy(weights))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The law as JSON-safe values."""
+        return {"law": "beta", "alpha": self.alpha}
+
+
+@dataclass(frozen=True)
+class Uniform(MixingLaw):
+    """λ uniform on [low, high].
+
+    Args:
+        low: lower end, at least 0.
+        high: upper end, at most 1 and above `low`.
+
+    Raises:
+        ValueError: the ends are not 0 ≤ low < high ≤ 1.
+
+    Example:
+        >>> Uniform(0.0, 1.0).theta_mean
+        0.75
+    """
+
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low < self.high <= 1:
+            raise ValueError(f"need 0 <= low < high <= 1, got low={self.low}, high={self.high}")
+
+    @property
+    def folded_moments(self) -> FoldedMoments:
+        """Mean and variance of 1 − θ = min(λ, 1 − λ), uniform on either side of ½."""
+        pieces = [
+            (self.low, min(self.high, 0.5)),
+            (1 - self.high, min(1 - self.low, 0.5)),
+        ]
+        return _mixed_moments(
+            [
+                ((b - a) / (self.high - self.low), FoldedMoments((a + b) / 2, (b - a) ** 2 / 12))
+                for a, b in pieces
+                if b > a
+            ]
+        )
+
+    def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw λ uniformly."""
+        unit = torch.rand(n, generator=generator, device=_device(generator), dtype=torch.float64)
+        return self.low + (self.high - self.low) * unit
+
+    def quadrature(self, order: int) -> Quadrature:
+        """Gauss-Legendre rule on [low, high]."""
+        _check_order(order)
+        nodes, weights = gauss_jacobi(1.0, order)
+        scaled = self.low + (self.high - self.low) * nodes
+        return Quadrature(torch.from_numpy(scaled), torch.from_numpy(weights))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The law as JSON-safe values."""
+        return {"law": "uniform", "low": self.low, "high": self.high}
+
+
+@dataclass(frozen=True)
+class Constant(MixingLaw):
+    """The same λ in every draw.
+
+    Args:
+        weight: the value of λ, in [0, 1].
+
+    Raises:
+        ValueError: the weight is not in [0, 1].
+
+    Example:
+        >>> Constant(0.3).theta_mean
+        0.7
+    """
+
+    weight: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight <= 1:
+            raise ValueError(f"weight must lie in [0, 1], got {self.weight}")
+
+    @property
+    def folded_moments(self) -> FoldedMoments:
+        """1 − θ = min(λ, 1 − λ), without variance."""
+        return FoldedMoments(min(self.weight, 1 - self.weight), 0.0)
+
+    def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """λ, repeated."""
+        return torch.full((n,), self.weight, dtype=torch.float64, device=_device(generator))
+
+    def quadrature(self, order: int) -> Quadrature:
+        """One node."""
+        _check_order(order)
+        one = torch.ones(1, dtype=torch.float64)
+        return Quadrature(self.weight * one, one)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The law as JSON-safe values."""
+        return {"law": "constant", "weight": self.weight}
+
+
+@dataclass(frozen=True)
+class Mixture(MixingLaw):
+    """A draw from one of several laws; build it with `mixture`.
+
+    Args:
+        probabilities: chance of each law; they sum to one.
+        laws: the laws.
+
+    Raises:
+        ValueError: the probabilities are negative, do not sum to one, or do not match the laws.
+    """
+
+    probabilities: tuple[float, ...]
+    laws: tuple[MixingLaw, ...]
+
+    def __post_init__(self) -> None:
+        p = self.probabilities
+        if len(p) != len(self.laws) or not p:
+            raise ValueError(f"need one probability for each law, got {len(p)} for {self.laws}")
+        if not all(w >= 0 for w in p) or not math.isclose(math.fsum(p), 1, abs_tol=1e-9):
+            raise ValueError(f"probabilities must be at least 0 and sum to 1, got {p}")
+
+    @property
+    def folded_moments(self) -> FoldedMoments:
+        """Mean and variance of the mixture by the law of total variance."""
+        parts = zip(self.probabilities, self.laws, strict=True)
+        return _mixed_moments([(p, law.folded_moments) for p, law in parts])
+
+    def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw the law, then λ from it."""
+        device = _device(generator)
+        unit = torch.rand(n, generator=generator, device=device, dtype=torch.float64)
+        draws = torch.stack([law.sample(n, generator=generator) for law in self.laws])
+        chosen = torch.zeros(n, dtype=torch.long, device=device)
+        reached = 0.0
+        for p in self.probabilities[:-1]:
+            reached += p
+            chosen += unit >= reached
+        return draws.gather(0, chosen.unsqueeze(0)).squeeze(0)
+
+    def quadrature(self, order: int) -> Quadrature:
+        """The rules of the parts, weighted."""
+        rules = [law.quadrature(order) for law in self.laws]
+        weighted = [p * r.weights for p, r in zip(self.probabilities, rules, strict=True)]
+        return Quadrature(torch.cat([r.nodes for r in rules]), torch.cat(weighted))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The law as JSON-safe values."""
+        parts = zip(self.probabilities, self.laws, strict=True)
+        return {"law": "mixture", "parts": [[p, law.to_dict()] for p, law in parts]}
+
+
+def mixture(parts: Sequence[tuple[float, MixingLaw]]) -> MixingLaw:
+    """The law that draws from one of several laws: Σ p_k·law_k.
+
+    The two numbers E(1 − θ) and E(1 − θ)² of the mixture are the averages of those of its parts.
+
+    Args:
+        parts: pairs (probability, law); the probabilities sum to one. Parts of probability zero
+            are dropped.
+
+    Returns:
+        The mixture, or its only part.
+
+    Raises:
+        ValueError: the probabilities are negative or do not sum to one.
+
+    Example:
+        >>> mixture([(0.5, Constant(1.0)), (0.5, Constant(0.5))]).theta_mean
+        0.75
+    """
+    whole = Mixture(tuple(p for p, _ in parts), tuple(law for _, law in parts))
+    kept = [(p, law) for p, law in zip(whole.probabilities, whole.laws, strict=True) if p > 0]
+    if len(kept) == 1:
+        return kept[0][1]
+    return Mixture(tuple(p for p, _ in kept), tuple(law for _, law in kept))
+
+
+def law_from_dict(values: dict[str, Any]) -> MixingLaw:
+    """Read back what `MixingLaw.to_dict` wrote.
+
+    Args:
+        values: the JSON-safe values.
+
+    Returns:
+        The law.
+
+    Raises:
+        ValueError: the values describe no law.
+
+    Example:
+        >>> law_from_dict(Beta(0.4).to_dict())
+        Beta(alpha=0.4)
+    """
+    match values:
+        case {"law": "beta", "alpha": alpha}:
+            return Beta(alpha)
+        case {"law": "uniform", "low": low, "high": high}:
+            return Uniform(low, high)
+        case {"law": "constant", "weight": weight}:
+            return Constant(weight)
+        case {"law": "mixture", "parts": parts}:
+            return mixture([(p, law_from_dict(law)) for p, law in parts])
+    raise ValueError(f"expected the values of a mixing law as written by to_dict(), got {values}")
+
+
+def _mixed_moments(parts: list[tuple[float, FoldedMoments]]) -> FoldedMoments:
+    mean = math.fsum(p * m.mean for p, m in parts)
+    within = math.fsum(p * m.variance for p, m in parts)
+    between = math.fsum(p * (m.mean - mean) ** 2 for p, m in parts)
+    return FoldedMoments(mean, within + between)
+
+
+def _log_gamma_variates(
+    alpha: float, shape: tuple[int, ...], generator: torch.Generator | None
+) -> Tensor:
+    """Logarithms of Gamma(α) draws: log G(α) = log G(α+1) + log(U)/α."""
+    device = _device(generator)
+    concentration = torch.full(shape, alpha + 1, dtype=torch.float64, device=device)
+    boosted = torch._standard_gamma(concentration, generator=generator)
+    unit = torch.rand(shape, generator=generator, dtype=torch.float64, device=device)
+    return boosted.log() + torch.log1p(-unit) / alpha
+
+
+def _device(generator: torch.Generator | None) -> torch.device:
+    return torch.device("cpu") if generator is None else generator.device
+
+
+def _check_order(order: int) -> None:
+    if order < 1:
+        raise ValueError(f"a quadrature needs at least one node, got order={order}")
