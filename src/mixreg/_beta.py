@@ -10,7 +10,7 @@ _EULER_NUMBERS = {2: -1, 4: 5, 6: -61, 8: 1385, 10: -50521, 12: 2702765}
 
 
 def log_central_binomial_ratio(alpha: float) -> float:
-    """log q for q = 4^(−α) Γ(2α+1) / Γ(α+1)² = Γ(α+½) / (√π Γ(α+1)), to full relative precision.
+    """Log q for q = 4^(−α) Γ(2α+1) / Γ(α+1)² = Γ(α+½) / (√π Γ(α+1)), to full relative precision.
 
     The recurrence q(α+1)/q(α) = (α+½)/(α+1), applied at α and at 0, moves the argument to α+16;
     there, with w = α + 16 + ¼, log q = −½ log(πw) + Σ_m E_2m / (m 4^(2m+1) w^(2m)) with the Euler
@@ -25,9 +25,7 @@ def log_central_binomial_ratio(alpha: float) -> float:
     """
     w = _SHIFT + 0.25
     growth = math.log1p(alpha / w)
-    recurrence = [
-        math.log1p(-alpha / (2 * (k + 1) * (k + 0.5 + alpha))) for k in range(_SHIFT)
-    ]
+    recurrence = [math.log1p(-alpha / (2 * (k + 1) * (k + 0.5 + alpha))) for k in range(_SHIFT)]
     asymptotic = [
         2 * euler / (power * 4 ** (power + 1)) * w**-power * math.expm1(-power * growth)
         for power, euler in _EULER_NUMBERS.items()

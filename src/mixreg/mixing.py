@@ -1,0 +1,254 @@
+"""Mixing a batch with itself: the convex combinations of the Mixup risk (equation 4)."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from mixreg.labels import dense_targets
+from mixreg.laws import MixingLaw
+from mixreg.streams import Stream
+
+Per = Literal["sample", "batch"]
+
+
+class MixedBatch(NamedTuple):
+    """A mixed batch: inputs == weight·x + (1 − weight)·x[partner], and targets likewise."""
+
+    inputs: Tensor
+    targets: Tensor
+    weight: Tensor
+    partner: Tensor
+
+
+def mix(x: Tensor, y: Tensor, weight: Tensor, partner: Tensor) -> MixedBatch:
+    """Convex combinations λ_i (x_i, y_i) + (1 − λ_i) (x_j(i), y_j(i)) (equation 4).
+
+    Args:
+        x: inputs, floating point, shape (n, ...).
+        y: targets, floating point, shape (n,) or (n, ...).
+        weight: λ, shape (n,), in [0, 1].
+        partner: j, integer indices into the batch, shape (n,).
+
+    Returns:
+        The mixed batch. The weight is first rounded to the dtype of `x`, so that inputs, targets
+        and the returned weight agree.
+
+    Raises:
+        TypeError: `x` or `y` is not floating point.
+        ValueError: the numbers of rows differ.
+
+    Example:
+        >>> x, y = torch.tensor([[0.0], [4.0]]), torch.eye(2)
+        >>> mix(x, y, torch.tensor([0.75, 0.5]), torch.tensor([1, 0])).inputs
+        tensor([[1.],
+                [2.]])
+    """
+    _check_inputs(x, y)
+    if weight.shape != (len(x),) or partner.shape != (len(x),):
+        raise ValueError(
+            f"weight and partner must have shape ({len(x)},), got {tuple(weight.shape)} and "
+            f"{tuple(partner.shape)}"
+        )
+    weight = weight.to(x.device, x.dtype)
+    inputs = torch.lerp(x[partner], x, _rows(weight, x))
+    targets = torch.lerp(y[partner], y, _rows(weight, y))
+    return MixedBatch(inputs, targets, weight, partner)
+
+
+class Mixup:
+    """Mixup of batches with any law of λ: in a training loop, a transform or a collate function.
+
+    Every example is mixed with the example `shift` places further on in the batch, cyclically,
+    where one shift a batch is drawn uniformly from 0 to n − 1. In a shuffled batch each example's
+    partner j is so uniform on the batch, j = i included, as in equation 4; the pairs of one batch
+    are dependent, as they also are for a random permutation. A shift needs no gather copy.
+
+    The weights are drawn on the CPU and sent to the device without waiting for it.
+
+    Args:
+        law: law of λ.
+        num_classes: number of classes c, for labels that are class indices; None for soft labels
+            and regression targets.
+        per: "sample" draws λ for each example, "batch" one λ for all (still returned as (n,)).
+        generator: CPU source of all draws, the own state of this object; by default a new one
+            seeded from PyTorch's initial seed. In worker processes of a `DataLoader` and in
+            processes of `torch.distributed` each process draws its own stream from it.
+
+    Raises:
+        ValueError: an unknown `per`, a generator that is not on the CPU, `num_classes` below 1.
+
+    Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018; Carratino et al.,
+    equation 4.
+
+    Example:
+        >>> from mixreg import Beta
+        >>> mixup = Mixup(Beta(1.0), num_classes=3, generator=torch.Generator().manual_seed(0))
+        >>> batch = mixup(torch.randn(5, 2), torch.tensor([0, 1, 2, 0, 1]))
+        >>> batch.inputs.shape, batch.targets.shape, batch.weight.shape
+        (torch.Size([5, 2]), torch.Size([5, 3]), torch.Size([5]))
+    """
+
+    def __init__(
+        self,
+        law: MixingLaw,
+        num_classes: int | None = None,
+        *,
+        per: Per = "sample",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        if per not in get_args(Per):
+            raise ValueError(f"per must be 'sample' or 'batch', got {per!r}")
+        if num_classes is not None and num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        self.law = law
+        self.num_classes = num_classes
+        self.per = per
+        self._stream = Stream(generator)
+
+    def __call__(self, x: Tensor, y: Tensor, *, out: Tensor | None = None) -> MixedBatch:
+        """Mix one batch; neither `x` nor `y` is changed.
+
+        Args:
+            x: inputs in the model's input space, floating point, shape (n, ...).
+            y: class indices (n,), or soft labels (n, c), or regression targets (n,) or (n, ...).
+            out: buffer for the mixed inputs, of the shape, dtype and device of `x`; reusing one
+                saves the allocation of fresh memory. Not differentiable.
+
+        Returns:
+            Mixed inputs, mixed targets, weights λ (n,) in the dtype of `x` and partners j (n,).
+            Class indices become targets in the dtype of `x`, at least float32.
+
+        Raises:
+            TypeError: integer inputs or ambiguous labels.
+            ValueError: an empty batch, labels out of range or of another width, unfit `out`.
+        """
+        _check_inputs(x, y)
+        _check_buffer(out, x)
+        shift, weight = self._draw(x)
+        at_least_float = torch.promote_types(x.dtype, torch.float32)
+        targets = dense_targets(y, self.num_classes, dtype=at_least_float)
+        partner = (torch.arange(len(x), device=x.device) + shift) % len(x)
+        return MixedBatch(
+            _mix_shifted(x, weight, shift, out),
+            _mix_shifted(targets, weight, shift, None),
+            weight,
+            partner,
+        )
+
+    def transform(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Mix one batch and return the pair (inputs, targets), as torchvision's transforms do.
+
+        Args:
+            x: inputs, as in a call.
+            y: labels, as in a call.
+
+        Returns:
+            Mixed inputs and mixed targets.
+        """
+        batch = self(x, y)
+        return batch.inputs, batch.targets
+
+    def collate(self, samples: Sequence[Any]) -> MixedBatch:
+        """Collate (x, y) samples and mix them: a `collate_fn` for a `DataLoader`.
+
+        Args:
+            samples: pairs (x, y) as the data set returns them.
+
+        Returns:
+            The mixed batch.
+        """
+        x, y = default_collate(list(samples))
+        return self(x, y)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The state of the generator, to continue the same draws later.
+
+        Returns:
+            The state.
+        """
+        return self._stream.state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from a saved state.
+
+        Args:
+            state: what `state_dict` returned, in the same process of the same number of processes.
+        """
+        self._stream.load_state_dict(state)
+
+    def _draw(self, x: Tensor) -> tuple[int, Tensor]:
+        n, generator = len(x), self._stream.generator()
+        shift = int(torch.randint(n, (), generator=generator))
+        draws = self.law.sample(n if self.per == "sample" else 1, generator=generator)
+        weight = draws.to(x.dtype).expand(n)
+        if x.device.type == "cuda":
+            weight = weight.contiguous().pin_memory()
+        return shift, weight.to(x.device, non_blocking=True)
+
+
+def mixed_accuracy(logits: Tensor, y: Tensor, batch: MixedBatch) -> Tensor:
+    """Accuracy on a mixed batch: λ·[prediction = y_i] + (1 − λ)·[prediction = y_j], averaged.
+
+    Args:
+        logits: outputs for the mixed inputs, shape (n, c).
+        y: class indices before mixing, shape (n,).
+        batch: the mixed batch.
+
+    Returns:
+        A scalar in [0, 1].
+
+    Example:
+        >>> weight, partner = torch.full((2,), 0.75), torch.tensor([1, 0])
+        >>> batch = mix(torch.zeros(2, 1), torch.eye(2), weight, partner)
+        >>> mixed_accuracy(torch.eye(2), torch.tensor([0, 1]), batch)
+        tensor(0.7500)
+    """
+    predicted = logits.argmax(1)
+    own, other = predicted == y, predicted == y[batch.partner]
+    return (batch.weight * own + (1 - batch.weight) * other).mean()
+
+
+def _mix_shifted(values: Tensor, weight: Tensor, shift: int, out: Tensor | None) -> Tensor:
+    """λ·values + (1 − λ)·(values shifted cyclically), by two interpolations into views."""
+    rest = len(values) - shift
+    rows = _rows(weight.to(values.dtype), values)
+    if out is None and values.requires_grad:
+        return torch.lerp(torch.roll(values, -shift, 0), values, rows)
+    out = torch.empty_like(values) if out is None else out
+    torch.lerp(values[shift:], values[:rest], rows[:rest], out=out[:rest])
+    torch.lerp(values[:shift], values[rest:], rows[rest:], out=out[rest:])
+    return out
+
+
+def _rows(weight: Tensor, values: Tensor) -> Tensor:
+    return weight.to(values.dtype).reshape(-1, *[1] * (values.ndim - 1))
+
+
+def _check_inputs(x: Tensor, y: Tensor) -> None:
+    if not x.is_floating_point():
+        raise TypeError(
+            f"mixing needs floating-point inputs, got {x.dtype}; convert and normalise them "
+            "first, for example x.float() / 255"
+        )
+    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(x) == 0:
+        raise ValueError(
+            "inputs and labels must have one row an example and at least one, got shapes "
+            f"{tuple(x.shape)} and {tuple(y.shape)}"
+        )
+
+
+def _check_buffer(out: Tensor | None, x: Tensor) -> None:
+    if out is None:
+        return
+    if out.shape != x.shape or out.dtype != x.dtype or out.device != x.device:
+        raise ValueError(
+            f"out must be like the inputs, {tuple(x.shape)} {x.dtype} on {x.device}, got "
+            f"{tuple(out.shape)} {out.dtype} on {out.device}"
+        )
+    if x.requires_grad:
+        raise ValueError("out cannot be used for inputs that require gradients; leave it out")
+    if out.untyped_storage().data_ptr() == x.untyped_storage().data_ptr():
+        raise ValueError("out must not share memory with the inputs; mixing reads them again")

@@ -1,0 +1,234 @@
+"""The rescaled prediction of a model trained with mixup (equation 22)."""
+
+import json
+import warnings
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from mixreg.laws import MixingLaw, law_from_dict
+from mixreg.statistics import TrainingStatistics
+
+Link = Literal["softmax", "sigmoid", "identity"]
+
+
+def shrink(x: Tensor, x_mean: Tensor, law: MixingLaw) -> Tensor:
+    """Inputs shrunk towards their mean: x̃ = x̄ + θ̄ (x − x̄) (equations 5 and 21).
+
+    Args:
+        x: inputs, floating point, shape (n, ...).
+        x_mean: x̄, the shape of one input.
+        law: law of λ the model was trained with.
+
+    Returns:
+        Shrunk inputs, in the dtype of `x`.
+
+    Example:
+        >>> from mixreg import Beta
+        >>> shrink(torch.tensor([[4.0]]), torch.tensor([0.0]), Beta(1.0))
+        tensor([[3.]])
+    """
+    mean = x_mean.to(x.device, x.dtype)
+    return torch.lerp(x, mean.expand_as(x), law.shrinkage)
+
+
+def unshrink(outputs: Tensor, y_mean: Tensor, law: MixingLaw, *, link: Link = "identity") -> Tensor:
+    """Outputs mapped back from shrunk labels: (u − (1 − θ̄) ȳ) / θ̄ (equation 22).
+
+    For `link="sigmoid"` each output is one logit u, equivalent to the two-class logits (0, u) with
+    means (1 − ȳ, ȳ); equation 22 for those two gives u/θ̄ + (2ȳ − 1)(1 − 1/θ̄).
+
+    Args:
+        outputs: u = f(x̃), shape (n,) or (n, c).
+        y_mean: ȳ, the shape of one output.
+        law: law of λ the model was trained with.
+        link: "softmax" and "identity" apply the formula as it stands, "sigmoid" the one above.
+
+    Returns:
+        Rescaled outputs.
+
+    Example:
+        >>> from mixreg import Beta
+        >>> unshrink(torch.tensor([[0.75, 0.25]]), torch.tensor([0.5, 0.5]), Beta(1.0))
+        tensor([[0.8333, 0.1667]])
+    """
+    mean = y_mean.to(outputs.device, outputs.dtype)
+    offset = 2 * mean - 1 if link == "sigmoid" else mean
+    return (outputs - law.shrinkage * offset) / law.theta_mean
+
+
+class RescaledModel(nn.Module):
+    """A trained model asked for predictions as mixup taught it: equation 22.
+
+    pred(x) = (f(x̄ + θ̄ (x − x̄)) − (1 − θ̄) ȳ) / θ̄
+
+    in the space of the outputs of f: logits for classification, values for regression. The inner
+    model is used as it is. Means and law travel in the `state_dict`: the means as buffers, the law
+    as JSON in a byte tensor.
+
+    Args:
+        net: f, the trained model, (n, ...) → (n, c) or (n,).
+        stats: x̄ and ȳ of the training data in the model's own input space.
+        law: law of λ the model was trained with.
+        link: "softmax" for class logits; "sigmoid" for independent logits, each equivalent to two
+            classes; "identity" for regression, and for the literal formula.
+
+    Raises:
+        ValueError: an unknown link, or statistics that do not fit it.
+
+    Source: Carratino et al., equation 22 and Algorithm 1.
+
+    Example:
+        >>> from mixreg import Beta
+        >>> x, y = torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 1])
+        >>> stats = TrainingStatistics.from_tensors(x, y, num_classes=2)
+        >>> model = RescaledModel(nn.Linear(1, 2), stats, Beta(1.0))
+        >>> model(x).shape
+        torch.Size([2, 2])
+    """
+
+    x_mean: Tensor
+    y_mean: Tensor
+
+    def __init__(
+        self,
+        net: nn.Module,
+        stats: TrainingStatistics,
+        law: MixingLaw,
+        link: Link = "softmax",
+    ) -> None:
+        super().__init__()
+        _check_link(link, stats.y_mean)
+        self.net = net
+        self.law = law
+        self.link: Link = link
+        self.input_range = _input_range(stats)
+        self.register_buffer("x_mean", stats.x_mean.to(*_placement(net)))
+        self.register_buffer("y_mean", stats.y_mean.to(*_placement(net)))
+        self._range_unchecked = self.input_range is not None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Predict by equation 22.
+
+        Args:
+            x: inputs as the trained model takes them, shape (n, ...).
+
+        Returns:
+            Rescaled outputs, the shape and dtype of the inner model's.
+
+        Raises:
+            ValueError: inputs or outputs of another shape than the statistics.
+        """
+        self._check_inputs(x)
+        outputs: Tensor = self.net(shrink(x, self.x_mean, self.law))
+        y_mean = self._fitting_mean(outputs)
+        return unshrink(outputs, y_mean, self.law, link=self.link)
+
+    def get_extra_state(self) -> Tensor:
+        """Law, link and input range as JSON bytes, so that a state dict holds tensors alone.
+
+        Returns:
+            A uint8 tensor.
+        """
+        about = {"law": self.law.to_dict(), "link": self.link, "input_range": self.input_range}
+        return torch.tensor(list(json.dumps(about).encode()), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take law, link and input range from a loaded state dict.
+
+        Args:
+            state: what `get_extra_state` returned.
+        """
+        about: dict[str, Any] = json.loads(bytes(state.tolist()))
+        self.law, self.link = law_from_dict(about["law"]), about["link"]
+        self.input_range = about["input_range"]
+        self._range_unchecked = self.input_range is not None
+
+    def extra_repr(self) -> str:
+        """Law and link.
+
+        Returns:
+            Text for the module's representation.
+        """
+        return f"law={self.law}, link={self.link!r}"
+
+    def _check_inputs(self, x: Tensor) -> None:
+        if not x.is_floating_point():
+            raise TypeError(
+                f"inputs must be floating point, got {x.dtype}; convert and normalise them as "
+                "for the trained model"
+            )
+        if x.shape[1:] != self.x_mean.shape:
+            raise ValueError(
+                f"the statistics describe inputs of shape (n, {_dims(self.x_mean)}), got "
+                f"{tuple(x.shape)}; measure them on the inputs this model takes"
+            )
+        if self._range_unchecked and not torch.compiler.is_compiling():
+            self._check_range(x)
+
+    def _check_range(self, x: Tensor) -> None:
+        """Warn once; look at every batch on the CPU but, to keep its queue full, one elsewhere."""
+        assert self.input_range is not None
+        low, high = self.input_range
+        smallest, largest = (float(edge) for edge in torch.aminmax(x.detach()))
+        far = smallest < low - (high - low) or largest > high + (high - low)
+        self._range_unchecked = x.device.type == "cpu" and not far
+        if far:
+            warnings.warn(
+                f"inputs range over [{smallest:.4g}, {largest:.4g}], far outside the "
+                f"[{low:.4g}, {high:.4g}] of the training statistics; normalise them as for "
+                "training, or measure the statistics on inputs like these",
+                stacklevel=4,
+            )
+
+    def _fitting_mean(self, outputs: Tensor) -> Tensor:
+        expected, shape = self.y_mean.shape, outputs.shape[1:]
+        if self.link == "softmax" and len(shape) != 1:
+            raise ValueError(
+                f"link='softmax' needs outputs of shape (n, c), got {tuple(outputs.shape)}; "
+                "for one logit use link='sigmoid', for regression link='identity'"
+            )
+        if expected != shape and not (expected.numel() == shape.numel() == 1):
+            raise ValueError(
+                f"the statistics describe targets of shape (n, {_dims(self.y_mean)}), but the "
+                f"model's outputs have shape {tuple(outputs.shape)}; measure them with the labels "
+                "of this model (one logit: floating labels of shape (n,))"
+            )
+        return self.y_mean.reshape(shape)
+
+
+def _check_link(link: str, y_mean: Tensor) -> None:
+    if link not in get_args(Link):
+        raise ValueError(f"link must be 'softmax', 'sigmoid' or 'identity', got {link!r}")
+    if link == "softmax" and (y_mean.ndim != 1 or len(y_mean) < 2):
+        raise ValueError(
+            f"link='softmax' needs class means ȳ of shape (c,) with c >= 2, got "
+            f"{tuple(y_mean.shape)}; for one logit use link='sigmoid', for regression 'identity'"
+        )
+    if link == "softmax" and abs(float(y_mean.sum()) - 1) > 1e-6:
+        raise ValueError(
+            f"link='softmax' needs class means ȳ that sum to 1, got {float(y_mean.sum()):.6g}; "
+            "for multi-label targets use link='sigmoid', for regression 'identity'"
+        )
+    if link == "sigmoid" and not bool(((y_mean >= 0) & (y_mean <= 1)).all()):
+        raise ValueError(
+            "link='sigmoid' needs label means ȳ in [0, 1]; for regression use link='identity'"
+        )
+
+
+def _input_range(stats: TrainingStatistics) -> tuple[float, float] | None:
+    if stats.x_min is None or stats.x_max is None:
+        return None
+    return stats.x_min, stats.x_max
+
+
+def _placement(net: nn.Module) -> tuple[torch.device, torch.dtype]:
+    for parameter in net.parameters():
+        if parameter.is_floating_point():
+            return parameter.device, parameter.dtype
+    return torch.device("cpu"), torch.get_default_dtype()
+
+
+def _dims(mean: Tensor) -> str:
+    return ", ".join(map(str, mean.shape)) or "no further axis"
