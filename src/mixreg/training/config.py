@@ -1,0 +1,171 @@
+"""What a run is: every setting, typed, checked and stored beside its results."""
+
+import dataclasses
+import difflib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mixreg.errors import ConfigurationError
+from mixreg.laws import Beta, MixingLaw
+from mixreg.mixing import Per
+
+METHODS = (
+    "erm",
+    "mixup",
+    "modified",
+    "label-smoothing",
+    "dropout",
+)
+
+_OPERATIONAL = frozenset(
+    {"data_root", "download", "output", "loggers", "progress", "accelerator", "workers"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The settings that a training and a comparison share.
+
+    Args:
+        data: name of the data set.
+        data_root: folder of the data sets; by default $MIXREG_DATA, else ./data.
+        download: fetch a missing data set with torchvision's official downloader.
+        validation_fraction: part of the training set held out, on which temperatures are fitted.
+        label_noise: part of the training labels replaced by other classes; by default the data
+            set's own (0.2 for two-moons, else 0).
+        model: name of the model.
+        loss: "cross_entropy", or "logistic" for one logit and two classes.
+        alpha: shape α of the law Beta(α, α) of λ.
+        mixing_probability: chance that a sample (or batch) is mixed at all.
+        per: one λ per "sample" or per "batch".
+        smoothing: ε of label smoothing towards the class means; by default 1 − θ̄, which is what
+            mixup with this α amounts to.
+        dropout: probability of the method "dropout".
+        epochs: passes over the training set.
+        batch_size: samples per step, over all devices.
+        learning_rate: step size of SGD.
+        momentum: momentum of SGD.
+        nesterov: Nesterov's form of momentum.
+        weight_decay: coefficient of the L2 penalty.
+        milestones: epochs after which the step size is multiplied by `decay`.
+        decay: factor at each milestone.
+        precision: Lightning's precision setting, such as "32-true" or "bf16-mixed".
+        accelerator: Lightning's accelerator, such as "cpu", "gpu" or "auto".
+        devices: number of data-parallel processes.
+        workers: data-loading processes for data sets that stream from disk.
+        loggers: where Lightning logs each epoch: "csv", "tensorboard", both or none.
+        progress: show a progress bar.
+
+    Raises:
+        ConfigurationError: a value is out of range.
+    """
+
+    data: str = "digits"
+    data_root: Path | None = None
+    download: bool = False
+    validation_fraction: float = 0.1
+    label_noise: float | None = None
+    model: str = "mlp"
+    loss: Literal["cross_entropy", "logistic"] = "cross_entropy"
+    alpha: float = 1.0
+    mixing_probability: float = 1.0
+    per: Per = "sample"
+    smoothing: float | None = None
+    dropout: float = 0.5
+    epochs: int = 100
+    batch_size: int = 64
+    learning_rate: float = 0.05
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 5e-4
+    milestones: list[int] = dataclasses.field(default_factory=list)
+    decay: float = 0.1
+    precision: str = "32-true"
+    accelerator: str = "cpu"
+    devices: int = 1
+    workers: int = 2
+    loggers: list[Literal["csv", "tensorboard"]] = dataclasses.field(default_factory=list)
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        for name, valid, meaning in (
+            ("alpha", math.isfinite(self.alpha) and self.alpha > 0, "a positive finite number"),
+            ("mixing_probability", 0 <= self.mixing_probability <= 1, "in [0, 1]"),
+            ("smoothing", self.smoothing is None or 0 <= self.smoothing < 1, "in [0, 1)"),
+            ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
+            ("validation_fraction", 0 <= self.validation_fraction < 1, "in [0, 1)"),
+            ("epochs", self.epochs >= 1, "at least 1"),
+            ("batch_size", self.batch_size >= 1, "at least 1"),
+            ("learning_rate", self.learning_rate > 0, "positive"),
+            ("momentum", 0 <= self.momentum < 1, "in [0, 1)"),
+            ("weight_decay", self.weight_decay >= 0, "at least 0"),
+            ("milestones", all(m >= 1 for m in self.milestones), "epochs of at least 1"),
+            ("devices", self.devices >= 1, "at least 1"),
+        ):
+            if not valid:
+                raise ConfigurationError(f"{name} must be {meaning}, got {getattr(self, name)}")
+
+    @property
+    def law(self) -> MixingLaw:
+        """The law of λ."""
+        return Beta(self.alpha).with_probability(self.mixing_probability)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Recipe):
+    """One training run.
+
+    Args:
+        method: how to train: "erm", "mixup", "modified" (equation 20), "label-smoothing",
+            "dropout".
+        seed: seed of everything random: split, initial weights, order, augmentation, mixing.
+        output: the run's directory; by default one named after the settings under ./mixreg-runs.
+
+    Raises:
+        ConfigurationError: a value is out of range, or the method is unknown.
+    """
+
+    method: str = "mixup"
+    seed: int = 0
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_method(self.method)
+        if self.seed < 0:
+            raise ConfigurationError(f"seed must be at least 0, got {self.seed}")
+
+    @property
+    def directory(self) -> Path:
+        """Where the run lives."""
+        if self.output is not None:
+            return self.output
+        law = f"alpha{self.alpha:g}"
+        parts = (self.data, self.model, self.method, law, f"seed{self.seed}")
+        return Path("mixreg-runs") / "-".join(parts).replace("/", "_")
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide the result, JSON-safe; two runs with equal ones are the same.
+
+        Returns:
+            All settings but those that only say where files lie or what is shown.
+        """
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if name not in _OPERATIONAL}
+
+
+def check_method(method: str) -> None:
+    """Refuse an unknown training method.
+
+    Args:
+        method: its name.
+
+    Raises:
+        ConfigurationError: no method has that name.
+    """
+    if method not in METHODS:
+        close = difflib.get_close_matches(method, METHODS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ConfigurationError(f"unknown method {method!r}{hint} (known: {', '.join(METHODS)})")

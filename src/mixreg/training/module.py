@@ -1,0 +1,178 @@
+"""The Lightning module: one epoch of any method, with everything random derived from the seed."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from mixreg.data import Dataset
+from mixreg.losses import cross_entropy, two_class_logits
+from mixreg.labels import dense_targets
+from mixreg.randomness import derive_seed, generator
+from mixreg.statistics import TrainingStatistics
+from mixreg.training.config import TrainConfig
+from mixreg.training.objectives import Objective, make_objective, training_targets
+
+SPLITS = ("validation", "test")
+
+
+class TrainingModule(lightning.LightningModule):
+    """Train a network by SGD on the objective of a method.
+
+    Order, augmentation, mixing and dropout of an epoch depend on the seed, the epoch and the rank
+    alone, so that training resumed after any epoch continues as if it had never stopped.
+
+    Args:
+        net: the network.
+        config: the run.
+        data: the data set.
+        stats: x̄ and ȳ of the training data.
+    """
+
+    def __init__(
+        self, net: nn.Module, config: TrainConfig, data: Dataset, stats: TrainingStatistics
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.config = config
+        self.data = data
+        self.stats = stats
+        self.history: list[dict[str, float]] = []
+        self.objective: Objective | None = None
+        self.means = nn.ModuleDict()
+        self.nll = nn.ModuleDict({split: MeanMetric() for split in SPLITS})
+        self.accuracy = nn.ModuleDict(
+            {
+                split: MulticlassAccuracy(max(data.num_classes, 2), average="micro")
+                for split in SPLITS
+            }
+        )
+        self.objective_mean = MeanMetric()
+
+    def train_dataloader(self) -> Iterable[tuple[Tensor, Tensor]]:
+        """The training batches of the current epoch.
+
+        Returns:
+            This rank's part of the epoch.
+        """
+        return self.data.train_batches(
+            self.config.batch_size // self.trainer.world_size,
+            seed=self.config.seed,
+            epoch=self.current_epoch,
+            rank=self.global_rank,
+            world_size=self.trainer.world_size,
+        )
+
+    def val_dataloader(self) -> list[Iterable[tuple[Tensor, Tensor]]]:
+        """The validation and test batches; the latter are only recorded, nothing is chosen by them.
+
+        Returns:
+            One iterable a split.
+        """
+        place = {"rank": self.global_rank, "world_size": self.trainer.world_size}
+        return [self.data.batches(split, 500, **place) for split in self.splits]
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that are not empty."""
+        return tuple(split for split in SPLITS if self.data.size(split) > 0)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """SGD with a step size that falls at the milestones.
+
+        Returns:
+            Optimizer and scheduler, as Lightning wants them.
+        """
+        c = self.config
+        optimizer = torch.optim.SGD(
+            self.net.parameters(),
+            lr=c.learning_rate,
+            momentum=c.momentum,
+            nesterov=c.nesterov,
+            weight_decay=c.weight_decay,
+        )
+        scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(c.milestones), c.decay)
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    def on_train_epoch_start(self) -> None:
+        """Derive this epoch's random streams from the seed, the epoch and the rank."""
+        where = (self.config.seed, self.current_epoch, self.global_rank)
+        torch.manual_seed(derive_seed("network", *where))
+        self.objective = make_objective(self.config, self.stats, generator("mixing", *where))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        """The objective of one batch.
+
+        Args:
+            batch: inputs and class indices.
+
+        Returns:
+            The value to descend on.
+        """
+        assert self.objective is not None
+        x, y = batch
+        targets = training_targets(y, self.config, self.data.num_classes)
+        step = self.objective(self.net, x, targets)
+        self.objective_mean.update(step.value.detach())
+        for name, value in step.terms.items():
+            self._mean(name).update(value.detach())
+        return step.value
+
+    def validation_step(
+        self, batch: tuple[Tensor, Tensor], _: int, dataloader_idx: int = 0
+    ) -> None:
+        """Add one batch to the metrics of its split.
+
+        Args:
+            batch: inputs and class indices.
+            dataloader_idx: which split.
+        """
+        x, y = batch
+        split = self.splits[dataloader_idx]
+        logits = two_class_logits(self.net(x)).float()
+        targets = dense_targets(y, logits.shape[1], dtype=logits.dtype)
+        self.nll[split].update(cross_entropy(targets, logits))
+        self.accuracy[split].update(logits, y)
+
+    def on_train_epoch_end(self) -> None:
+        """Enter the epoch into the history and log it."""
+        entry = {"epoch": float(self.current_epoch + 1), "objective": _take(self.objective_mean)}
+        entry |= {name: _take(mean) for name, mean in self.means.items()}
+        for split in self.splits:
+            entry[f"{split}_nll"] = _take(self.nll[split])
+            entry[f"{split}_accuracy"] = _take(self.accuracy[split])
+        self.history.append(entry)
+        self.log_dict({k: v for k, v in entry.items() if k != "epoch"}, rank_zero_only=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store the history with the weights.
+
+        Args:
+            checkpoint: Lightning's checkpoint.
+        """
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Continue the stored history.
+
+        Args:
+            checkpoint: Lightning's checkpoint.
+        """
+        self.history = list(checkpoint["history"])
+
+    def _mean(self, name: str) -> MeanMetric:
+        if name not in self.means:
+            self.means[name] = MeanMetric().to(self.device)
+        mean = self.means[name]
+        assert isinstance(mean, MeanMetric)
+        return mean
+
+
+def _take(metric: Any) -> float:
+    value = float(metric.compute())
+    metric.reset()
+    return value

@@ -1,0 +1,117 @@
+"""What each training method minimises on one batch."""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mixreg.labels import dense_targets
+from mixreg.laws import MixingLaw
+from mixreg.losses import LossFunction, resolve_loss
+from mixreg.mixing import Mixup
+from mixreg.prediction import shrink
+from mixreg.statistics import TrainingStatistics
+from mixreg.training.config import TrainConfig
+
+
+class Step(NamedTuple):
+    """The objective of one batch, and parts of it worth logging."""
+
+    value: Tensor
+    terms: Mapping[str, Tensor]
+
+
+class Objective(Protocol):
+    """The objective of one batch of inputs and dense targets."""
+
+    def __call__(self, net: nn.Module, x: Tensor, y: Tensor) -> Step:
+        """Evaluate it, with a graph to the parameters of `net`."""
+
+
+def make_objective(
+    config: TrainConfig, stats: TrainingStatistics, generator: torch.Generator
+) -> Objective:
+    """The objective of a method.
+
+    Args:
+        config: the run.
+        stats: x̄ and ȳ of the training data.
+        generator: source of the draws of this epoch and process.
+
+    Returns:
+        The objective.
+    """
+    loss, law = resolve_loss(config.loss), config.law
+    match config.method:
+        case "mixup":
+            return _Mixup(loss, Mixup(law, per=config.per, generator=generator))
+        case "modified":
+            return _Modified(loss, stats, law)
+        case "label-smoothing":
+            smoothing = law.shrinkage if config.smoothing is None else config.smoothing
+            return _LabelSmoothing(loss, stats.y_mean, smoothing)
+        case _:
+            return _Plain(loss)
+
+
+def training_targets(y: Tensor, config: TrainConfig, num_classes: int) -> Tensor:
+    """Class indices as the targets of the loss: one-hot vectors, or the number 0 or 1.
+
+    Args:
+        y: class indices, shape (n,).
+        config: the run.
+        num_classes: number of classes.
+
+    Returns:
+        Shape (n, c) for cross-entropy, (n, 1) for the logistic loss.
+    """
+    if config.loss == "logistic":
+        return y.float().unsqueeze(1)
+    return dense_targets(y, num_classes, dtype=torch.float32)
+
+
+class _Plain:
+    """Equation 2: the empirical risk."""
+
+    def __init__(self, loss: LossFunction) -> None:
+        self.loss = loss
+
+    def __call__(self, net: nn.Module, x: Tensor, y: Tensor) -> Step:
+        return Step(self.loss(y, net(x)).mean(), {})
+
+
+class _Mixup:
+    """Equation 4, one draw of λ and j for each sample."""
+
+    def __init__(self, loss: LossFunction, mixup: Mixup) -> None:
+        self.loss, self.mixup = loss, mixup
+        self.buffer: Tensor | None = None
+
+    def __call__(self, net: nn.Module, x: Tensor, y: Tensor) -> Step:
+        batch = self.mixup(x, y)
+        return Step(self.loss(batch.targets, net(batch.inputs)).mean(), {})
+
+
+class _Modified:
+    """Equation 20: the empirical risk of the shrunk data (5)."""
+
+    def __init__(self, loss: LossFunction, stats: TrainingStatistics, law: MixingLaw) -> None:
+        self.loss, self.stats, self.law = loss, stats, law
+
+    def __call__(self, net: nn.Module, x: Tensor, y: Tensor) -> Step:
+        inputs = shrink(x, self.stats.x_mean, self.law)
+        targets = shrink(y, self.stats.y_mean, self.law)
+        return Step(self.loss(targets, net(inputs)).mean(), {})
+
+
+class _LabelSmoothing:
+    """Labels moved by ε towards their mean: (1 − ε) y + ε ȳ."""
+
+    def __init__(self, loss: LossFunction, y_mean: Tensor, smoothing: float) -> None:
+        self.loss, self.y_mean, self.smoothing = loss, y_mean, smoothing
+
+    def __call__(self, net: nn.Module, x: Tensor, y: Tensor) -> Step:
+        mean = self.y_mean.to(y.device, y.dtype)
+        targets = torch.lerp(y, mean.expand_as(y), self.smoothing)
+        return Step(self.loss(targets, net(x)).mean(), {})

@@ -1,0 +1,187 @@
+"""The directory of one run: what it is, how far it came, and what came out."""
+
+import json
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import filelock
+import torch
+
+from mixreg.errors import CheckpointError, ConfigurationError, MixregError
+from mixreg.files import write_json
+from mixreg.training.config import TrainConfig
+
+_FORMAT = 1
+
+
+class RunDirectory:
+    """Paths and state of one run.
+
+    A run is known by `config.json`, written first, and finished when `result.json`, written last,
+    is there. All files are written whole or not at all.
+
+    Args:
+        path: the directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoint = path / "checkpoint" / "last.ckpt"
+        self.weights = path / "model.safetensors"
+        self.statistics = path / "statistics.safetensors"
+        self.evaluation = path / "evaluation.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training has ended and its result is stored."""
+        return (self.path / "result.json").is_file()
+
+    def prepare(self, config: TrainConfig) -> None:
+        """Create the directory for a run, or find it already begun with the same settings.
+
+        Args:
+            config: the run.
+
+        Raises:
+            ConfigurationError: the directory belongs to a run with other settings, or holds
+                files that are no run.
+        """
+        known = self.path / "config.json"
+        if known.is_file():
+            self._check_same(self.read_config(), config.identity())
+            return
+        if self.path.is_dir() and any(
+            p.suffix not in {".part", ".lock"} for p in self.path.iterdir()
+        ):
+            raise ConfigurationError(
+                f"{self.path} is not empty and holds no run; choose another --output"
+            )
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self.path / "environment.json", environment())
+        write_json(known, {"format": _FORMAT, "config": config.identity()})
+
+    def lock(self) -> filelock.BaseFileLock:
+        """A lock that only one process holds; it ends with the process, however that ends.
+
+        Returns:
+            The lock, to be used as a context manager.
+
+        Raises:
+            MixregError: another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.path / "run.lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout as error:
+            raise MixregError(
+                f"another process is working in {self.path}; wait for it or choose another --output"
+            ) from error
+        return lock
+
+    def read_config(self) -> dict[str, Any]:
+        """The stored settings of the run.
+
+        Returns:
+            The settings, as `TrainConfig.identity` gave them.
+
+        Raises:
+            CheckpointError: there is no readable run.
+        """
+        stored = self._read("config.json")
+        if stored.get("format") != _FORMAT:
+            raise CheckpointError(
+                f"{self.path} was written by another version of mixreg (format "
+                f"{stored.get('format')}, this is {_FORMAT}); train again into a new directory"
+            )
+        config: dict[str, Any] = stored["config"]
+        return config
+
+    def read_result(self) -> dict[str, Any]:
+        """What the finished training stored: its history.
+
+        Returns:
+            The values of `result.json`.
+
+        Raises:
+            CheckpointError: the run is unfinished or damaged.
+        """
+        return self._read("result.json")
+
+    def read_environment(self) -> dict[str, Any]:
+        """Versions and hardware the run began with.
+
+        Returns:
+            The values of `environment.json`.
+        """
+        return self._read("environment.json")
+
+    def write_result(self, history: list[dict[str, float]]) -> None:
+        """Store the history; from now on the run is finished.
+
+        Args:
+            history: one entry an epoch.
+        """
+        write_json(self.path / "result.json", {"history": history})
+
+    def _read(self, name: str) -> dict[str, Any]:
+        file = self.path / name
+        if not file.is_file():
+            raise CheckpointError(f"{self.path} holds no finished run: there is no {name}")
+        try:
+            values: dict[str, Any] = json.loads(file.read_text())
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise CheckpointError(f"{file} is damaged: {error}; delete it and run again") from error
+        return values
+
+    def _check_same(self, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
+        names = sorted(stored.keys() | wanted.keys())
+        changed = [
+            f"{name}: {stored.get(name)!r} there, {wanted.get(name)!r} here"
+            for name in names
+            if stored.get(name) != wanted.get(name)
+        ]
+        if changed:
+            raise ConfigurationError(
+                f"{self.path} holds a run with other settings ({'; '.join(changed)}); choose "
+                "another --output, or delete that directory"
+            )
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware, to be stored beside every result.
+
+    Returns:
+        JSON-safe values.
+    """
+    packages = ("mixreg", "torch", "lightning", "torchmetrics", "numpy", "scikit-learn")
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in packages},
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())],
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed as a package"
+
+
+def _processor() -> str:
+    """The processor's name, which only Linux tells in a file."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()

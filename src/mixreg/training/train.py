@@ -1,0 +1,211 @@
+"""Train one run, from the start or from where it stopped."""
+
+import warnings
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from safetensors.torch import load, save
+from torch import nn
+
+from mixreg import data as datasets
+from mixreg import models
+from mixreg.errors import CheckpointError, ConfigurationError, MixregError
+from mixreg.files import write_bytes
+from mixreg.statistics import TrainingStatistics
+from mixreg.training.checkpoints import AtomicCheckpointIO
+from mixreg.training.config import TrainConfig
+from mixreg.training.module import TrainingModule
+from mixreg.training.run_directory import RunDirectory
+
+
+def train(config: TrainConfig) -> RunDirectory:
+    """Train one run; a finished one is not trained again, an interrupted one is resumed.
+
+    Args:
+        config: the run.
+
+    Returns:
+        The run's directory, with weights, statistics and history.
+
+    Raises:
+        ConfigurationError: the directory holds a run with other settings.
+        DataError: the data set is missing or damaged.
+        MixregError: another process works in the directory, or the training diverged.
+    """
+    run = RunDirectory(config.directory)
+    data = load_data(config)
+    net = build_model(config, data)
+    if config.devices > 1:
+        return _train_locked(run, config, data, net)
+    with run.lock():
+        return _train_locked(run, config, data, net)
+
+
+def load_data(config: TrainConfig) -> datasets.Dataset:
+    """The data set of a run.
+
+    Args:
+        config: the run.
+
+    Returns:
+        The data set, split by the run's seed.
+    """
+    return datasets.load(
+        config.data,
+        config.data_root,
+        seed=config.seed,
+        validation_fraction=config.validation_fraction,
+        label_noise=config.label_noise,
+        download=config.download,
+    )
+
+
+def build_model(config: TrainConfig, data: datasets.Dataset) -> nn.Module:
+    """The untrained network of a run.
+
+    Args:
+        config: the run.
+        data: its data set.
+
+    Returns:
+        The network, in channels-last layout where inputs are images.
+
+    Raises:
+        ConfigurationError: a logistic loss for more than two classes.
+    """
+    if config.loss == "logistic" and data.num_classes != 2:
+        raise ConfigurationError(
+            f"loss='logistic' needs two classes, {config.data} has {data.num_classes}; "
+            "use loss='cross_entropy'"
+        )
+    net = models.build(
+        config.model,
+        input_shape=data.input_shape,
+        num_outputs=1 if config.loss == "logistic" else data.num_classes,
+        dropout=config.dropout if config.method == "dropout" else 0.0,
+        seed=config.seed,
+    )
+    is_image = len(data.input_shape) == 3
+    return net.to(memory_format=torch.channels_last) if is_image else net
+
+
+def load_weights(run: RunDirectory, net: nn.Module) -> nn.Module:
+    """Put the trained weights of a finished run into its network.
+
+    Args:
+        run: the run's directory.
+        net: the untrained network.
+
+    Returns:
+        The same network, trained.
+
+    Raises:
+        CheckpointError: the weights are missing, damaged or of another network.
+    """
+    if not run.weights.is_file():
+        raise CheckpointError(f"{run.path} holds no trained weights; finish the training first")
+    try:
+        net.load_state_dict(load(run.weights.read_bytes()))
+    except Exception as error:
+        raise CheckpointError(f"{run.weights} does not fit the model: {error}") from error
+    return net
+
+
+def _train_locked(
+    run: RunDirectory, config: TrainConfig, data: datasets.Dataset, net: nn.Module
+) -> RunDirectory:
+    rank_zero = lightning.pytorch.utilities.rank_zero_only.rank == 0
+    if rank_zero:
+        run.prepare(config)
+    if run.finished:
+        return run
+    trainer = _trainer(run, config)
+    module = TrainingModule(net, config, data, _statistics(config, data))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+        resume = run.checkpoint if run.checkpoint.is_file() else None
+        trainer.fit(module, ckpt_path=resume)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if trainer.is_global_zero:
+        _store(run, module)
+    trainer.strategy.barrier()
+    return run
+
+
+def _statistics(config: TrainConfig, data: datasets.Dataset) -> TrainingStatistics:
+    """x̄ and ȳ over one augmented pass, without mixing; the same in every process."""
+    batches = data.train_batches(500, seed=config.seed, epoch=0)
+    num_classes = None if config.loss == "logistic" else data.num_classes
+    if config.loss == "logistic":
+        batches = [(x, y.float().unsqueeze(1)) for x, y in batches]
+    return TrainingStatistics.from_loader(batches, num_classes, progress=config.progress)
+
+
+def _trainer(run: RunDirectory, config: TrainConfig) -> lightning.Trainer:
+    callbacks: list[Callback] = [
+        ModelCheckpoint(
+            run.checkpoint.parent,
+            run.checkpoint.stem,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
+        _StopOnNonFinite(),
+    ]
+    if config.progress:
+        callbacks.append(TQDMProgressBar(refresh_rate=20))
+    return lightning.Trainer(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        strategy="ddp" if config.devices > 1 else "auto",
+        precision=config.precision,  # type: ignore[arg-type]
+        max_epochs=config.epochs,
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        logger=_loggers(run.path, config),
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        enable_progress_bar=config.progress,
+        log_every_n_steps=1,
+    )
+
+
+def _loggers(path: Path, config: TrainConfig) -> list[Logger]:
+    made: list[Logger] = []
+    if "csv" in config.loggers:
+        made.append(CSVLogger(path, name="csv", version=""))
+    if "tensorboard" in config.loggers:
+        made.append(TensorBoardLogger(path, name="tensorboard", version=""))
+    return made
+
+
+class _StopOnNonFinite(Callback):
+    """End the training with a clear error when the objective is no longer a number."""
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        _: lightning.LightningModule,
+        outputs: object,
+        *args: object,
+    ) -> None:
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        if isinstance(loss, torch.Tensor) and not bool(torch.isfinite(loss)):
+            raise MixregError(
+                f"the objective became {float(loss)} in epoch {trainer.current_epoch + 1}; "
+                "try a smaller --learning_rate"
+            )
+
+
+def _store(run: RunDirectory, module: TrainingModule) -> None:
+    """Weights and statistics first, then the result that declares the run finished."""
+    tensors = {name: value.contiguous() for name, value in module.net.state_dict().items()}
+    write_bytes(run.weights, save(tensors))
+    module.stats.save(run.statistics)
+    run.write_result(module.history)
