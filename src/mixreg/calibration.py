@@ -205,7 +205,7 @@ def _root(z: Tensor, y: Tensor) -> tuple[float, Limit | None]:
         proposal = log_beta - step
         if not low < proposal < high:
             proposal = (low + high) / 2
-        if abs(proposal - log_beta) < 1e-13 or high - low < 1e-13:
+        if abs(proposal - log_beta) < 1e-12 or high - low < 1e-12:
             break
         log_beta = proposal
     return math.exp(log_beta), None

@@ -1,0 +1,89 @@
+"""What to do with the logits of a mixup-trained classifier before the softmax."""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from mixreg.calibration import apply_temperature
+from mixreg.evaluation.predictions import Predictions
+from mixreg.laws import MixingLaw
+from mixreg.prediction import unshrink
+
+Correction = Literal[
+    "raw", "rescaled", "shrink-only", "scale-only", "temperature", "rescaled+temperature"
+]
+CORRECTIONS: tuple[Correction, ...] = get_args(Correction)
+
+UNTEMPERED: dict[Correction, Correction] = {
+    "temperature": "raw",
+    "rescaled+temperature": "rescaled",
+}
+"""Corrections that divide by a fitted temperature, with the logits it is fitted to."""
+
+
+def correct(
+    predictions: Predictions,
+    correction: Correction,
+    *,
+    y_mean: Tensor,
+    law: MixingLaw,
+    temperature: float | None = None,
+) -> Tensor:
+    """Logits after one correction.
+
+    - raw: f(x)
+    - rescaled: (f(x̃) − (1 − θ̄) ȳ) / θ̄, equation 22
+    - shrink-only: f(x̃), its inner half
+    - scale-only: (f(x) − (1 − θ̄) ȳ) / θ̄, its outer half
+    - temperature: f(x) / T
+    - rescaled+temperature: rescaled / T'
+
+    Args:
+        predictions: f(x) and f(x̃).
+        correction: one of `CORRECTIONS`.
+        y_mean: ȳ, the class means of the training labels, shape (c,). For two classes also the
+            mean of one 0/1 label, shape () or (1,).
+        law: law of λ that sets θ̄, the one of the predictions.
+        temperature: T or T', for the two corrections that divide by one.
+
+    Returns:
+        Logits, float64, shape (n, c).
+
+    Raises:
+        ValueError: an unknown correction, means that do not fit the logits, or a temperature
+            missing, not positive, or given where none is used.
+
+    Example:
+        >>> from mixreg import Beta
+        >>> p = Predictions(torch.tensor([[3.0, 0.0]]), torch.tensor([[2.0, 0.0]]),
+        ...                 torch.tensor([0]))
+        >>> correct(p, "rescaled", y_mean=torch.tensor([0.5, 0.5]), law=Beta(1.0))
+        tensor([[ 2.5000, -0.1667]], dtype=torch.float64)
+    """
+    if correction not in CORRECTIONS:
+        raise ValueError(f"correction must be one of {', '.join(CORRECTIONS)}; got {correction!r}")
+    if (correction in UNTEMPERED) != (temperature is not None):
+        verb = "needs a" if temperature is None else "uses no"
+        raise ValueError(f"the correction {correction!r} {verb} temperature, got {temperature}")
+    if temperature is not None:
+        inner = correct(predictions, UNTEMPERED[correction], y_mean=y_mean, law=law)
+        return apply_temperature(inner, temperature)
+    at_shrunk_inputs = correction in ("rescaled", "shrink-only")
+    logits = (predictions.shrunk if at_shrunk_inputs else predictions.raw).to(torch.float64)
+    if correction in ("rescaled", "scale-only"):
+        return unshrink(logits, _class_means(y_mean, predictions.num_classes), law)
+    return logits
+
+
+def _class_means(y_mean: Tensor, num_classes: int) -> Tensor:
+    """ȳ as (c,) in float64; the mean of one binary label becomes (1 − ȳ, ȳ)."""
+    mean = y_mean.detach().to("cpu", torch.float64)
+    if mean.numel() == 1 and num_classes == 2:
+        mean = torch.cat([1 - mean.reshape(1), mean.reshape(1)])
+    if mean.shape != (num_classes,):
+        raise ValueError(
+            f"y_mean must have shape ({num_classes},) for logits with {num_classes} columns, "
+            f"got {tuple(y_mean.shape)}; take it from TrainingStatistics.y_mean"
+        )
+    return mean

@@ -1,0 +1,180 @@
+"""Logits of a trained classifier, computed once: every correction and metric starts from them."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mixreg.calibration import check_logits
+from mixreg.errors import CheckpointError
+from mixreg.evaluation.files import replacing
+from mixreg.laws import MixingLaw
+from mixreg.prediction import shrink
+
+_FORMAT = "mixreg.Predictions/1"
+_NAMES = ("raw", "shrunk", "labels")
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """A classifier's logits at the inputs of a data set and at the same inputs shrunk.
+
+    Args:
+        raw: f(x), floating point, shape (n, c) with c ≥ 2.
+        shrunk: f(x̃) with x̃ = x̄ + θ̄ (x − x̄), the same shape.
+        labels: class indices, shape (n,).
+
+    Raises:
+        TypeError: logits that are not floating point, or labels that are not integers.
+        ValueError: shapes that do not fit, no example, logits that are not finite, or a label
+            that is no class.
+
+    Example:
+        >>> Predictions(torch.zeros(2, 3), torch.zeros(2, 3), torch.tensor([0, 2])).num_classes
+        3
+    """
+
+    raw: Tensor
+    shrunk: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        for logits in (self.raw, self.shrunk):
+            check_logits(logits, self.labels)
+        if self.raw.shape != self.shrunk.shape:
+            raise ValueError(
+                "raw and shrunk logits must have the same shape, got "
+                f"{tuple(self.raw.shape)} and {tuple(self.shrunk.shape)}"
+            )
+
+    @property
+    def count(self) -> int:
+        """Number of examples n."""
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes c."""
+        return self.raw.shape[1]
+
+    def save(self, path: str | Path) -> None:
+        """Write one safetensors file, whole or not at all.
+
+        Args:
+            path: the file; an existing one is replaced.
+        """
+        tensors = {name: getattr(self, name).cpu().contiguous() for name in _NAMES}
+        with replacing(path) as partial:
+            save_file(tensors, partial, metadata={"format": _FORMAT})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Args:
+            path: the file.
+
+        Returns:
+            The predictions, on the CPU.
+
+        Raises:
+            FileNotFoundError: no such file.
+            CheckpointError: the file is damaged, or holds something else.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"no predictions at {path}; write them with Predictions.save")
+        try:
+            with safe_open(path, framework="pt") as file:
+                found = (file.metadata() or {}).get("format")
+                if found != _FORMAT:
+                    raise CheckpointError(
+                        f"{path} holds no predictions: expected the format {_FORMAT}, got {found}"
+                    )
+                tensors = {name: file.get_tensor(name) for name in _NAMES}
+            return cls(**tensors)
+        except (SafetensorError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{path} is not a readable file of predictions ({error}); delete it and run the "
+                "evaluation again"
+            ) from error
+
+
+def predict(
+    net: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    x_mean: Tensor,
+    law: MixingLaw,
+    *,
+    device: torch.device | str = "cpu",
+) -> Predictions:
+    """Run a classifier over a data set, at its inputs and at the shrunk inputs of equation 21.
+
+    The network is moved to the device, runs in evaluation mode without gradients, and is left in
+    the mode it was in. The outputs u of a network with one logit, of shape (n,) or (n, 1), become
+    the two-class logits (0, u).
+
+    Args:
+        net: f, (n, ...) → (n, c), (n, 1) or (n,).
+        batches: pairs of inputs (n, ...) and class indices (n,).
+        x_mean: x̄ of the training data, the shape of one input.
+        law: law of λ that sets θ̄.
+        device: where to run.
+
+    Returns:
+        Logits in at least float32, and labels, on the CPU.
+
+    Raises:
+        ValueError: no batches; outputs of another shape; or what `Predictions` refuses, such as
+            logits that are not finite.
+
+    Example:
+        >>> from mixreg import Beta
+        >>> net, batch = nn.Linear(2, 3), (torch.ones(4, 2), torch.zeros(4, dtype=torch.long))
+        >>> predict(net, [batch], torch.zeros(2), Beta(1.0)).raw.shape
+        torch.Size([4, 3])
+    """
+    net = net.to(device)
+    raw, shrunk, labels = [], [], []
+    with _evaluating(net), torch.inference_mode():
+        for x, y in batches:
+            inputs = x.to(device)
+            raw.append(_two_dimensional(net(inputs)))
+            shrunk.append(_two_dimensional(net(shrink(inputs, x_mean, law))))
+            labels.append(y.cpu())
+    if not labels:
+        raise ValueError("there is nothing to predict: the loader yields no batches")
+    with torch.no_grad():
+        return Predictions(torch.cat(raw), torch.cat(shrunk), torch.cat(labels))
+
+
+def _two_dimensional(outputs: Tensor) -> Tensor:
+    """Logits (n, c) on the CPU, in float32 or better; one logit u becomes the pair (0, u)."""
+    outputs = outputs.to("cpu", torch.promote_types(outputs.dtype, torch.float32))
+    if outputs.ndim == 1:
+        outputs = outputs.unsqueeze(1)
+    if outputs.ndim != 2:
+        raise ValueError(
+            "the network of a classifier must return logits of shape (n, c), (n, 1) or (n,), "
+            f"got {tuple(outputs.shape)}"
+        )
+    if outputs.shape[1] == 1:
+        return torch.cat([torch.zeros_like(outputs), outputs], dim=1)
+    return outputs
+
+
+@contextmanager
+def _evaluating(net: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and afterwards the mode each module was in."""
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
