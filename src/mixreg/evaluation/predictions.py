@@ -8,13 +8,14 @@ from typing import Self
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from mixreg.calibration import check_logits
 from mixreg.errors import CheckpointError
-from mixreg.evaluation.files import replacing
+from mixreg.files import write_bytes
 from mixreg.laws import MixingLaw
+from mixreg.losses import two_class_logits
 from mixreg.prediction import shrink
 
 _FORMAT = "mixreg.Predictions/1"
@@ -67,11 +68,10 @@ class Predictions:
         """Write one safetensors file, whole or not at all.
 
         Args:
-            path: the file; an existing one is replaced.
+            path: the file, in a folder that exists; an existing one is replaced.
         """
         tensors = {name: getattr(self, name).cpu().contiguous() for name in _NAMES}
-        with replacing(path) as partial:
-            save_file(tensors, partial, metadata={"format": _FORMAT})
+        write_bytes(Path(path), serialize(tensors, metadata={"format": _FORMAT}))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -144,8 +144,8 @@ def predict(
     with _evaluating(net), torch.inference_mode():
         for x, y in batches:
             inputs = x.to(device)
-            raw.append(_two_dimensional(net(inputs)))
-            shrunk.append(_two_dimensional(net(shrink(inputs, x_mean, law))))
+            raw.append(_class_logits(net(inputs)))
+            shrunk.append(_class_logits(net(shrink(inputs, x_mean, law))))
             labels.append(y.cpu())
     if not labels:
         raise ValueError("there is nothing to predict: the loader yields no batches")
@@ -153,19 +153,15 @@ def predict(
         return Predictions(torch.cat(raw), torch.cat(shrunk), torch.cat(labels))
 
 
-def _two_dimensional(outputs: Tensor) -> Tensor:
-    """Logits (n, c) on the CPU, in float32 or better; one logit u becomes the pair (0, u)."""
-    outputs = outputs.to("cpu", torch.promote_types(outputs.dtype, torch.float32))
-    if outputs.ndim == 1:
-        outputs = outputs.unsqueeze(1)
-    if outputs.ndim != 2:
+def _class_logits(outputs: Tensor) -> Tensor:
+    """Logits (n, c) on the CPU, in float32 or better."""
+    if outputs.ndim not in (1, 2):
         raise ValueError(
             "the network of a classifier must return logits of shape (n, c), (n, 1) or (n,), "
             f"got {tuple(outputs.shape)}"
         )
-    if outputs.shape[1] == 1:
-        return torch.cat([torch.zeros_like(outputs), outputs], dim=1)
-    return outputs
+    outputs = outputs.to("cpu", torch.promote_types(outputs.dtype, torch.float32))
+    return two_class_logits(outputs)
 
 
 @contextmanager
