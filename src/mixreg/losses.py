@@ -1,12 +1,13 @@
 """Losses ℓ(y, u) as unreduced functions of targets and outputs: equations (3) and (15)."""
 
-import difflib
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from mixreg.errors import unknown_name
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 LossName = Literal["cross_entropy", "logistic", "squared_error"]
@@ -114,10 +115,7 @@ def resolve_loss(loss: Loss) -> LossFunction:
     if callable(loss):
         return loss
     if loss not in _BY_NAME:
-        names = ", ".join(get_args(LossName))
-        close = difflib.get_close_matches(str(loss), _BY_NAME, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"loss must be one of {names}, or a callable (y, u), got {loss!r}{hint}")
+        raise ValueError(unknown_name("loss", str(loss), _BY_NAME) + "; or pass a callable (y, u)")
     return _BY_NAME[loss]
 
 

@@ -1,15 +1,16 @@
 """What a run is: every setting, typed, checked and stored beside its results."""
 
 import dataclasses
-import difflib
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mixreg.errors import ConfigurationError
+from mixreg.data import DATASETS
+from mixreg.errors import ConfigurationError, unknown_name
 from mixreg.laws import Beta, MixingLaw
 from mixreg.mixing import Per
+from mixreg.models import MODELS
 
 METHODS = (
     "erm",
@@ -90,6 +91,11 @@ class Recipe:
     progress: bool = True
 
     def __post_init__(self) -> None:
+        if self.data not in DATASETS:
+            raise ConfigurationError(unknown_name("data set", self.data, DATASETS))
+        if self.model not in MODELS and not self.model.startswith(("torchvision/", "timm/")):
+            known = (*MODELS, "torchvision/NAME", "timm/NAME")
+            raise ConfigurationError(unknown_name("model", self.model, known))
         for name, valid, meaning in (
             ("alpha", math.isfinite(self.alpha) and self.alpha > 0, "a positive finite number"),
             ("mixing_probability", 0 <= self.mixing_probability <= 1, "in [0, 1]"),
@@ -166,6 +172,4 @@ def check_method(method: str) -> None:
         ConfigurationError: no method has that name.
     """
     if method not in METHODS:
-        close = difflib.get_close_matches(method, METHODS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ConfigurationError(f"unknown method {method!r}{hint} (known: {', '.join(METHODS)})")
+        raise ConfigurationError(unknown_name("method", method, METHODS))

@@ -1,6 +1,7 @@
 """The Lightning module: one epoch of any method, with everything random derived from the seed."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -10,8 +11,8 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from mixreg.data import Dataset
-from mixreg.losses import cross_entropy, two_class_logits
 from mixreg.labels import dense_targets
+from mixreg.losses import cross_entropy, two_class_logits
 from mixreg.randomness import derive_seed, generator
 from mixreg.statistics import TrainingStatistics
 from mixreg.training.config import TrainConfig
@@ -30,17 +31,19 @@ class TrainingModule(lightning.LightningModule):
         net: the network.
         config: the run.
         data: the data set.
-        stats: x̄ and ȳ of the training data.
+        statistics: file of x̄ and ȳ; written by the first process where it does not exist yet.
     """
 
+    stats: TrainingStatistics
+
     def __init__(
-        self, net: nn.Module, config: TrainConfig, data: Dataset, stats: TrainingStatistics
+        self, net: nn.Module, config: TrainConfig, data: Dataset, statistics: Path
     ) -> None:
         super().__init__()
         self.net = net
         self.config = config
         self.data = data
-        self.stats = stats
+        self.statistics = statistics
         self.history: list[dict[str, float]] = []
         self.objective: Objective | None = None
         self.means = nn.ModuleDict()
@@ -53,19 +56,28 @@ class TrainingModule(lightning.LightningModule):
         )
         self.objective_mean = MeanMetric()
 
+    def setup(self, stage: str) -> None:
+        """Measure x̄ and ȳ over one augmented pass without mixing, each process its part of it.
+
+        Args:
+            stage: what Lightning sets up for.
+        """
+        del stage
+        if not self.statistics.is_file():
+            stats = self._measure()
+            if self.global_rank == 0:
+                stats.save(self.statistics)
+            self.trainer.strategy.barrier()
+        self.stats = TrainingStatistics.load(self.statistics)
+
     def train_dataloader(self) -> Iterable[tuple[Tensor, Tensor]]:
         """The training batches of the current epoch.
 
         Returns:
             This rank's part of the epoch.
         """
-        return self.data.train_batches(
-            self.config.batch_size // self.trainer.world_size,
-            seed=self.config.seed,
-            epoch=self.current_epoch,
-            rank=self.global_rank,
-            world_size=self.trainer.world_size,
-        )
+        per_process = self.config.batch_size // self.trainer.world_size
+        return self._epoch(self.current_epoch, per_process)
 
     def val_dataloader(self) -> list[Iterable[tuple[Tensor, Tensor]]]:
         """The validation and test batches; the latter are only recorded, nothing is chosen by them.
@@ -115,8 +127,7 @@ class TrainingModule(lightning.LightningModule):
         """
         assert self.objective is not None
         x, y = batch
-        targets = training_targets(y, self.config, self.data.num_classes)
-        step = self.objective(self.net, x, targets)
+        step = self.objective(self.net, x, self._targets(y))
         self.objective_mean.update(step.value.detach())
         for name, value in step.terms.items():
             self._mean(name).update(value.detach())
@@ -163,6 +174,26 @@ class TrainingModule(lightning.LightningModule):
             checkpoint: Lightning's checkpoint.
         """
         self.history = list(checkpoint["history"])
+
+    def _measure(self) -> TrainingStatistics:
+        batches, num_classes = self._epoch(0, batch_size=500), self.data.num_classes
+        show = self.config.progress and self.global_rank == 0
+        if self.config.loss == "cross_entropy":
+            return TrainingStatistics.from_loader(batches, num_classes, progress=show)
+        one_logit = [(x, self._targets(y)) for x, y in batches]
+        return TrainingStatistics.from_loader(one_logit, progress=show)
+
+    def _epoch(self, epoch: int, batch_size: int) -> Iterable[tuple[Tensor, Tensor]]:
+        return self.data.train_batches(
+            batch_size,
+            seed=self.config.seed,
+            epoch=epoch,
+            rank=self.global_rank,
+            world_size=self.trainer.world_size,
+        )
+
+    def _targets(self, y: Tensor) -> Tensor:
+        return training_targets(y, self.config, self.data.num_classes)
 
     def _mean(self, name: str) -> MeanMetric:
         if name not in self.means:

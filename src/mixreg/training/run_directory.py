@@ -11,6 +11,7 @@ import filelock
 import torch
 
 from mixreg.errors import CheckpointError, ConfigurationError, MixregError
+from mixreg.evaluation import Evaluation
 from mixreg.files import write_json
 from mixreg.training.config import TrainConfig
 
@@ -118,6 +119,22 @@ class RunDirectory:
             The values of `environment.json`.
         """
         return self._read("environment.json")
+
+    def read_evaluation(self) -> Evaluation:
+        """The stored evaluation.
+
+        Returns:
+            Metrics of every correction.
+
+        Raises:
+            CheckpointError: there is none, or it is damaged.
+        """
+        try:
+            return Evaluation.from_dict(self._read("evaluation.json"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.evaluation} is damaged ({error}); delete it and run again"
+            ) from error
 
     def write_result(self, history: list[dict[str, float]]) -> None:
         """Store the history; from now on the run is finished.

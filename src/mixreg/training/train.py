@@ -7,14 +7,14 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from safetensors.torch import load, save
+from lightning.pytorch.utilities import rank_zero_only
+from safetensors.torch import save
 from torch import nn
 
 from mixreg import data as datasets
 from mixreg import models
-from mixreg.errors import CheckpointError, ConfigurationError, MixregError
+from mixreg.errors import ConfigurationError, MixregError
 from mixreg.files import write_bytes
-from mixreg.statistics import TrainingStatistics
 from mixreg.training.checkpoints import AtomicCheckpointIO
 from mixreg.training.config import TrainConfig
 from mixreg.training.module import TrainingModule
@@ -38,10 +38,11 @@ def train(config: TrainConfig) -> RunDirectory:
     run = RunDirectory(config.directory)
     data = load_data(config)
     net = build_model(config, data)
-    if config.devices > 1:
-        return _train_locked(run, config, data, net)
+    if rank_zero_only.rank != 0:
+        return _fit(run, config, data, net)
     with run.lock():
-        return _train_locked(run, config, data, net)
+        run.prepare(config)
+        return run if run.finished else _fit(run, config, data, net)
 
 
 def load_data(config: TrainConfig) -> datasets.Dataset:
@@ -92,58 +93,22 @@ def build_model(config: TrainConfig, data: datasets.Dataset) -> nn.Module:
     return net.to(memory_format=torch.channels_last) if is_image else net
 
 
-def load_weights(run: RunDirectory, net: nn.Module) -> nn.Module:
-    """Put the trained weights of a finished run into its network.
-
-    Args:
-        run: the run's directory.
-        net: the untrained network.
-
-    Returns:
-        The same network, trained.
-
-    Raises:
-        CheckpointError: the weights are missing, damaged or of another network.
-    """
-    if not run.weights.is_file():
-        raise CheckpointError(f"{run.path} holds no trained weights; finish the training first")
-    try:
-        net.load_state_dict(load(run.weights.read_bytes()))
-    except Exception as error:
-        raise CheckpointError(f"{run.weights} does not fit the model: {error}") from error
-    return net
-
-
-def _train_locked(
+def _fit(
     run: RunDirectory, config: TrainConfig, data: datasets.Dataset, net: nn.Module
 ) -> RunDirectory:
-    rank_zero = lightning.pytorch.utilities.rank_zero_only.rank == 0
-    if rank_zero:
-        run.prepare(config)
-    if run.finished:
-        return run
+    module = TrainingModule(net, config, data, run.statistics)
     trainer = _trainer(run, config)
-    module = TrainingModule(net, config, data, _statistics(config, data))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
-        resume = run.checkpoint if run.checkpoint.is_file() else None
-        trainer.fit(module, ckpt_path=resume)
+        trainer.fit(module, ckpt_path=run.checkpoint if run.checkpoint.is_file() else None)
     if trainer.interrupted:
         raise KeyboardInterrupt
     if trainer.is_global_zero:
-        _store(run, module)
+        tensors = {name: value.contiguous() for name, value in net.state_dict().items()}
+        write_bytes(run.weights, save(tensors))
+        run.write_result(module.history)
     trainer.strategy.barrier()
     return run
-
-
-def _statistics(config: TrainConfig, data: datasets.Dataset) -> TrainingStatistics:
-    """x̄ and ȳ over one augmented pass, without mixing; the same in every process."""
-    batches = data.train_batches(500, seed=config.seed, epoch=0)
-    num_classes = None if config.loss == "logistic" else data.num_classes
-    if config.loss == "logistic":
-        batches = [(x, y.float().unsqueeze(1)) for x, y in batches]
-    return TrainingStatistics.from_loader(batches, num_classes, progress=config.progress)
 
 
 def _trainer(run: RunDirectory, config: TrainConfig) -> lightning.Trainer:
@@ -193,7 +158,7 @@ class _StopOnNonFinite(Callback):
         trainer: lightning.Trainer,
         _: lightning.LightningModule,
         outputs: object,
-        *args: object,
+        *_args: object,
     ) -> None:
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         if isinstance(loss, torch.Tensor) and not bool(torch.isfinite(loss)):
@@ -201,11 +166,3 @@ class _StopOnNonFinite(Callback):
                 f"the objective became {float(loss)} in epoch {trainer.current_epoch + 1}; "
                 "try a smaller --learning_rate"
             )
-
-
-def _store(run: RunDirectory, module: TrainingModule) -> None:
-    """Weights and statistics first, then the result that declares the run finished."""
-    tensors = {name: value.contiguous() for name, value in module.net.state_dict().items()}
-    write_bytes(run.weights, save(tensors))
-    module.stats.save(run.statistics)
-    run.write_result(module.history)

@@ -1,0 +1,5 @@
+"""`python -m mixreg`."""
+
+from mixreg.cli import main
+
+main()

@@ -1,0 +1,141 @@
+"""The command line: `mixreg train | evaluate | compare`."""
+
+import dataclasses
+import re
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from mixreg.errors import MixregError
+from mixreg.experiments import CompareConfig, EvaluateOptions, compare, evaluate_checkpoint
+from mixreg.training import TrainConfig, train
+
+_RECIPES = resources.files("mixreg.training") / "recipes"
+
+
+@dataclass(frozen=True)
+class _Command:
+    name: str
+    summary: str
+    settings: type
+    run: Callable[[Any], None]
+    positional: tuple[str, ...] = ()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; an error is told in one line, with exit status 2.
+
+    Args:
+        arguments: the words after `mixreg`; by default those of the process.
+    """
+    words = _normalised(sys.argv[1:] if arguments is None else arguments)
+    parsed = _parser().parse_args(words)
+    command = next(c for c in _COMMANDS if c.name == parsed.command)
+    try:
+        command.run(_settings(command, parsed[command.name]))
+    except MixregError as error:
+        sys.exit(_failure(str(error)))
+    except OSError as error:
+        sys.exit(_failure(f"{error.strerror or error}: {error.filename or ''}"))
+    except KeyboardInterrupt:
+        print("\nmixreg: interrupted; run the same command to go on", file=sys.stderr)
+        sys.exit(130)
+
+
+def _train(config: TrainConfig) -> None:
+    run = train(config)
+    last = run.read_result()["history"][-1]
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in last.items())
+    print(f"{run.path}: finished ({shown})")
+    print(f"next: mixreg evaluate {run.path}")
+
+
+def _evaluate(options: EvaluateOptions) -> None:
+    table, report = evaluate_checkpoint(options)
+    print(f"{table}\nreport: {report}")
+
+
+def _compare(config: CompareConfig) -> None:
+    table, report = compare(config)
+    print(f"{table}\nreport: {report}")
+
+
+_COMMANDS = (
+    _Command("train", "train one model, or resume its training", TrainConfig, _train),
+    _Command(
+        "evaluate",
+        "evaluate a trained model: raw, rescaled, temperature-scaled, ...",
+        EvaluateOptions,
+        _evaluate,
+        positional=("checkpoint",),
+    ),
+    _Command("compare", "train and compare methods over several seeds", CompareConfig, _compare),
+)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="mixreg",
+        description="Mixup training, its rescaled prediction, and the regularization it induces.",
+        allow_abbrev=False,
+    )
+    subcommands = parser.add_subcommands(dest="command")
+    for command in _COMMANDS:
+        sub = ArgumentParser(description=command.summary, allow_abbrev=False)
+        sub.add_argument(
+            "--config", action="config", help="a YAML file, or the name of a shipped recipe"
+        )
+        for name in command.positional:
+            sub.add_argument(name, type=Path)
+        sub.add_class_arguments(command.settings, skip=set(command.positional))
+        subcommands.add_subcommand(command.name, sub, help=command.summary)
+    return parser
+
+
+def _settings(command: _Command, parsed: Namespace) -> Any:
+    names = {field.name for field in dataclasses.fields(command.settings)}
+    return command.settings(**{k: v for k, v in vars(parsed).items() if k in names})
+
+
+def _normalised(words: Sequence[str]) -> list[str]:
+    """Options with dashes or underscores, lists without brackets, recipes by name."""
+    result: list[str] = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if re.fullmatch(r"--[a-zA-Z][\w-]*", name):
+            name = "--" + name[2:].replace("-", "_")
+            result.append(name + equals + (_value(name, value) if equals else ""))
+        elif result and result[-1].startswith("--"):
+            result.append(_value(result[-1], word))
+        else:
+            result.append(word)
+    return result
+
+
+def _value(option: str, value: str) -> str:
+    if option.removeprefix("--") in _list_options() and not value.startswith("["):
+        return f"[{value}]"
+    recipe = _RECIPES / f"{value}.yaml"
+    if option == "--config" and not Path(value).exists() and recipe.is_file():
+        return str(recipe)
+    return value
+
+
+def _list_options() -> set[str]:
+    return {
+        name
+        for command in _COMMANDS
+        for name, hint in typing.get_type_hints(command.settings).items()
+        if typing.get_origin(hint) is list
+    }
+
+
+def _failure(message: str) -> int:
+    print(f"mixreg: error: {message}", file=sys.stderr)
+    return 2

@@ -1,0 +1,153 @@
+"""The main job: methods × seeds on one data set, with every correction and its interval."""
+
+import dataclasses
+import os
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+import torch
+from tqdm.auto import tqdm
+
+from mixreg.errors import ConfigurationError, MixregError
+from mixreg.experiments.evaluation import evaluate_trained
+from mixreg.report import RunResult, print_table, summarize, write_report
+from mixreg.training import Recipe, RunDirectory, TrainConfig, train
+from mixreg.training.config import check_method
+from mixreg.training.trained import load_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig(Recipe):
+    """A comparison of training methods.
+
+    Args:
+        methods: the methods; the first one, uncorrected, is the baseline of all differences.
+        seeds: number of repetitions; repetition k has the seed k for every method.
+        jobs: runs at a time; by default one for each core.
+        output: directory of the runs and the report.
+
+    Raises:
+        ConfigurationError: a value is out of range, or a method is unknown or named twice.
+    """
+
+    methods: list[str] = dataclasses.field(default_factory=lambda: ["erm", "mixup"])
+    seeds: int = 5
+    jobs: int | None = None
+    output: Path = Path("mixreg-runs/compare")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for method in self.methods:
+            check_method(method)
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise ConfigurationError(f"methods must be named once each, got {self.methods}")
+        if self.seeds < 1:
+            raise ConfigurationError(f"seeds must be at least 1, got {self.seeds}")
+        if self.jobs is not None and self.jobs < 1:
+            raise ConfigurationError(f"jobs must be at least 1, got {self.jobs}")
+        if self.devices > 1:
+            raise ConfigurationError(
+                "compare runs side by side on one device each; use --devices 1 and --jobs, "
+                "or train the runs one by one with `mixreg train --devices ...`"
+            )
+
+    def runs(self) -> list[TrainConfig]:
+        """The runs of the comparison.
+
+        Returns:
+            One configuration for each method and seed.
+        """
+        shared = {f.name: getattr(self, f.name) for f in dataclasses.fields(Recipe)}
+        shared["progress"] = False
+        return [
+            TrainConfig(**shared, method=method, seed=seed, output=self._directory(method, seed))
+            for seed in range(self.seeds)
+            for method in self.methods
+        ]
+
+    def _directory(self, method: str, seed: int) -> Path:
+        return self.output / "runs" / f"{method}-seed{seed}"
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    config: TrainConfig
+    failure: str | None
+    seconds: float
+
+
+def compare(config: CompareConfig) -> tuple[str, Path]:
+    """Train and evaluate every method with every seed, then write the report.
+
+    Runs that are finished are not run again. A run that fails does not stop the others; the
+    failures are told at the end.
+
+    Args:
+        config: the comparison.
+
+    Returns:
+        The table for the terminal, and the report's path.
+
+    Raises:
+        MixregError: a run failed.
+    """
+    runs = config.runs()
+    failures = []
+    for done, outcome in enumerate(_run_all(runs, config.jobs), 1):
+        name = f"{outcome.config.method} seed {outcome.config.seed}"
+        state = "failed" if outcome.failure else "done"
+        tqdm.write(f"[{done}/{len(runs)}] {name}: {state} ({outcome.seconds:.0f} s)")
+        if outcome.failure:
+            failures.append(f"{name}:\n{outcome.failure}")
+    if failures:
+        raise MixregError(
+            f"{len(failures)} of {len(runs)} runs failed; the others are kept.\n"
+            + "\n".join(failures)
+        )
+    results = [_result(run) for run in runs]
+    title = f"{config.data}, {config.model}, α = {config.alpha:g}"
+    baseline = config.methods[0]
+    paths = write_report(results, config.output, title=title, baseline=baseline)
+    return print_table(summarize(results, baseline)), paths["report.html"]
+
+
+def _result(config: TrainConfig) -> RunResult:
+    run = RunDirectory(config.directory)
+    return RunResult(
+        method=config.method,
+        seed=config.seed,
+        alpha=config.alpha,
+        evaluation=run.read_evaluation(),
+        history=tuple(run.read_result()["history"]),
+        config=config.identity(),
+        environment=run.read_environment(),
+    )
+
+
+def _run_all(runs: list[TrainConfig], jobs: int | None) -> Iterator[_Outcome]:
+    cores = os.cpu_count() or 1
+    workers = min(jobs or cores, len(runs))
+    threads = max(1, cores // workers)
+    tasks = (joblib.delayed(_run)(run, threads) for run in runs)
+    pool = joblib.Parallel(workers, return_as="generator_unordered", batch_size=1)
+    with joblib.parallel_config("loky", inner_max_num_threads=threads):
+        yield from pool(tasks)
+
+
+def _run(config: TrainConfig, threads: int) -> _Outcome:
+    torch.set_num_threads(threads)
+    begin = time.monotonic()
+    failure = None
+    try:
+        run = train(config)
+        if not run.evaluation.is_file():
+            evaluate_trained(load_run(run.path, {"data_root": config.data_root}), run.path)
+    except MixregError as error:
+        failure = str(error)
+    except Exception:
+        failure = traceback.format_exc()
+    return _Outcome(config, failure, time.monotonic() - begin)

@@ -1,0 +1,163 @@
+"""Every correction and metric of a trained classifier, from logits that are computed once."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mixreg.errors import CheckpointError, ConfigurationError
+from mixreg.evaluation import Evaluation, Predictions, evaluate, predict
+from mixreg.files import write_json
+from mixreg.report import RunResult, print_table, summarize, write_report
+from mixreg.training import TrainConfig
+from mixreg.training.run_directory import environment
+from mixreg.training.trained import Trained, load_bare, load_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """What to evaluate, and what to assume of a checkpoint that does not say it itself.
+
+    Args:
+        checkpoint: directory of a finished run, or a file of weights (.safetensors, .pt, .pth).
+        data: name of the data set; for a run, by default the one it was trained on.
+        data_root: folder of the data sets; by default $MIXREG_DATA, else ./data.
+        model: name of the model; a file of weights needs it.
+        alpha: shape α of the mixup a file of weights was trained with.
+        mixing_probability: chance that a sample was mixed.
+        output: directory of the report; by default `evaluation` inside the run, or beside the file.
+    """
+
+    checkpoint: Path
+    data: str | None = None
+    data_root: Path | None = None
+    model: str | None = None
+    alpha: float | None = None
+    mixing_probability: float | None = None
+    output: Path | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The settings that were given.
+
+        Returns:
+            Those that are not None, without checkpoint and output.
+        """
+        values = dataclasses.asdict(self)
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None and name not in {"checkpoint", "output"}
+        }
+
+
+def load_checkpoint(options: EvaluateOptions) -> Trained:
+    """The classifier that the options name.
+
+    Args:
+        options: checkpoint and assumptions.
+
+    Returns:
+        The classifier.
+
+    Raises:
+        CheckpointError: there is nothing readable.
+        ConfigurationError: a file of weights without the model or α it needs.
+    """
+    path = options.checkpoint
+    if path.is_dir():
+        return load_run(path, options.given())
+    if not path.is_file():
+        raise CheckpointError(f"there is no run directory and no file of weights at {path}")
+    missing = [n for n in ("data", "model", "alpha") if getattr(options, n) is None]
+    if missing:
+        raise ConfigurationError(
+            f"{path} is a file of weights; say what it is with "
+            + ", ".join(f"--{name}" for name in missing)
+        )
+    return load_bare(path, TrainConfig(**options.given(), output=path.parent))
+
+
+def evaluate_checkpoint(options: EvaluateOptions) -> tuple[str, Path]:
+    """Evaluate one checkpoint with every correction and write its report.
+
+    Args:
+        options: checkpoint and assumptions.
+
+    Returns:
+        The table for the terminal, and the report's path.
+    """
+    trained = load_checkpoint(options)
+    base = options.checkpoint if options.checkpoint.is_dir() else options.checkpoint.parent
+    output = options.output or base / "evaluation"
+    is_plain_run = trained.run is not None and set(options.given()) <= {"data_root"}
+    evaluation = evaluate_trained(trained, base if is_plain_run else output)
+    result = run_result(trained, evaluation)
+    title = f"{trained.config.data}, {trained.config.model}, {options.checkpoint.name}"
+    paths = write_report([result], output, title=title, baseline=result.method)
+    return print_table(summarize([result], result.method)), paths["report.html"]
+
+
+def run_result(trained: Trained, evaluation: Evaluation) -> RunResult:
+    """An evaluated classifier as the report takes it.
+
+    Args:
+        trained: the classifier.
+        evaluation: its evaluation.
+
+    Returns:
+        The result, with configuration, environment and history.
+    """
+    config, run = trained.config, trained.run
+    return RunResult(
+        method=config.method,
+        seed=config.seed,
+        alpha=config.alpha,
+        evaluation=evaluation,
+        history=() if run is None else tuple(run.read_result()["history"]),
+        config=config.identity(),
+        environment=environment() if run is None else run.read_environment(),
+    )
+
+
+def evaluate_trained(trained: Trained, directory: Path) -> Evaluation:
+    """Evaluate a classifier with every correction.
+
+    The logits of the validation and test sets are saved in the directory and used again when they
+    are there; the evaluation is written beside them.
+
+    Args:
+        trained: the classifier.
+        directory: where the logits and `evaluation.json` go.
+
+    Returns:
+        Metrics, reliability and histograms of each correction.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    validation = None
+    if trained.data.size("validation") > 0:
+        validation = _predictions(trained, "validation", directory)
+    test = _predictions(trained, "test", directory)
+    evaluation = evaluate(validation, test, y_mean=trained.class_means, law=trained.law)
+    write_json(directory / "evaluation.json", evaluation.to_dict())
+    return evaluation
+
+
+def _predictions(trained: Trained, split: str, directory: Path) -> Predictions:
+    file = directory / f"logits-{split}.safetensors"
+    if file.is_file():
+        try:
+            return Predictions.load(file)
+        except CheckpointError:
+            file.unlink()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    predictions = predict(
+        trained.net,
+        trained.data.batches(split, 500),
+        trained.stats.x_mean,
+        trained.law,
+        device=device,
+    )
+    predictions.save(file)
+    return predictions
