@@ -3,6 +3,7 @@
 import pytest
 import torch
 from hypothesis import settings
+from torch.utils._python_dispatch import TorchDispatchMode
 
 settings.register_profile("mixreg", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("mixreg")
@@ -13,3 +14,19 @@ torch.set_num_threads(1)
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(20260606)
+
+
+class _NoSynchronisation(TorchDispatchMode):
+    """Fails on every operation that makes the host wait for a value of the device."""
+
+    waiting = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "item")
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket.__name__ in self.waiting:
+            raise AssertionError(f"{func} reads a value back from the device")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def no_synchronisation():
+    return _NoSynchronisation

@@ -1,9 +1,11 @@
-"""Two exact computations for the symmetric Beta law: its central binomial ratio and Gauss rule."""
+"""What the symmetric Beta law needs: its central binomial ratio, Gauss rule and Gamma draws."""
 
 import math
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 _SHIFT = 16
 _EULER_NUMBERS = {2: -1, 4: 5, 6: -61, 8: 1385, 10: -50521, 12: 2702765}
@@ -46,10 +48,34 @@ def gauss_jacobi(alpha: float, order: int) -> tuple[NDArray[np.float64], NDArray
     Source: Golub and Welsch, "Calculation of Gauss quadrature rules", 1969.
     """
     n = np.arange(2, order, dtype=np.float64)
-    off_diagonal = n * (n + 2 * alpha - 2) / ((2 * n + 2 * alpha - 1) * (2 * n + 2 * alpha - 3))
+    off_diagonal = n * (n - 2 + 2 * alpha) / ((2 * n + 2 * alpha - 1) * (2 * n + 2 * alpha - 3))
     squares = np.concatenate([[1 / (2 * alpha + 1)], off_diagonal])[: order - 1]
     matrix = np.diag(np.sqrt(squares), -1)
     nodes, vectors = np.linalg.eigh(matrix)
     weights = vectors[0] ** 2
     nodes, weights = (nodes - nodes[::-1]) / 2, (weights + weights[::-1]) / 2
     return (1 + nodes) / 2, weights / weights.sum()
+
+
+def log_gamma_variates(
+    alpha: float, shape: tuple[int, ...], generator: torch.Generator | None
+) -> Tensor:
+    """Logarithms of Gamma(α) draws, which do not underflow for small α.
+
+    log G(α) = log G(α+1) + log(U)/α with U uniform on (0, 1].
+
+    Args:
+        alpha: shape α > 0.
+        shape: shape of the result.
+        generator: source of randomness, and the device of the draws.
+
+    Returns:
+        float64 draws.
+
+    Source: Marsaglia and Tsang, "A simple method for generating gamma variables", 2000, section 6.
+    """
+    device = torch.device("cpu") if generator is None else generator.device
+    concentration = torch.full(shape, alpha + 1, dtype=torch.float64, device=device)
+    boosted = torch._standard_gamma(concentration, generator=generator)
+    unit = torch.rand(shape, generator=generator, dtype=torch.float64, device=device)
+    return boosted.log() + torch.log1p(-unit) / alpha

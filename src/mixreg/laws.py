@@ -8,19 +8,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from mixreg._beta import gauss_jacobi, log_central_binomial_ratio
-
-
-class FoldedMoments(NamedTuple):
-    """Mean and variance of 1 − θ, the two numbers of a law."""
-
-    mean: float
-    variance: float
+from mixreg._beta import gauss_jacobi, log_gamma_variates
+from mixreg._moments import FoldedMoments, beta_moments, mixed_moments, uniform_moments
 
 
 class Quadrature(NamedTuple):
@@ -134,7 +129,8 @@ class Beta(MixingLaw):
         alpha: shape α > 0; small α mixes little (θ̄ → 1), large α mixes half and half (θ̄ → ½).
 
     Raises:
-        ValueError: α is not a positive finite number.
+        TypeError: α is not a number.
+        ValueError: α is not positive and finite.
 
     Source: Carratino et al., "On Mixup Regularization", Theorem 1 and Algorithm 1.
 
@@ -147,6 +143,7 @@ class Beta(MixingLaw):
     alpha: float
 
     def __post_init__(self) -> None:
+        _keep_float(self, "alpha")
         if not (math.isfinite(self.alpha) and self.alpha > 0):
             raise ValueError(
                 f"alpha must be a positive finite number, got {self.alpha}; "
@@ -155,17 +152,12 @@ class Beta(MixingLaw):
 
     @property
     def folded_moments(self) -> FoldedMoments:
-        """Mean and variance of 1 − θ from the log of the central binomial ratio q."""
-        alpha, log_q = self.alpha, log_central_binomial_ratio(self.alpha)
-        if alpha < 1:
-            variance = (-2 * alpha / (2 * alpha + 1) - math.expm1(2 * log_q)) / 4
-        else:
-            variance = (1 / (2 * alpha + 1) - math.exp(2 * log_q)) / 4
-        return FoldedMoments(-math.expm1(log_q) / 2, variance)
+        """Mean and variance of 1 − θ from the central binomial ratio q."""
+        return beta_moments(self.alpha)
 
     def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """Draw λ as G₁/(G₁ + G₂) with Gamma(α) variables in log space, so that tiny α is exact."""
-        log_g = _log_gamma_variates(self.alpha, (2, n), generator)
+        log_g = log_gamma_variates(self.alpha, (2, n), generator)
         return torch.sigmoid(log_g[0] - log_g[1])
 
     def quadrature(self, order: int) -> Quadrature:
@@ -188,6 +180,7 @@ class Uniform(MixingLaw):
         high: upper end, at most 1 and above `low`.
 
     Raises:
+        TypeError: an end is not a number.
         ValueError: the ends are not 0 ≤ low < high ≤ 1.
 
     Example:
@@ -199,23 +192,15 @@ class Uniform(MixingLaw):
     high: float = 1.0
 
     def __post_init__(self) -> None:
+        _keep_float(self, "low")
+        _keep_float(self, "high")
         if not 0 <= self.low < self.high <= 1:
             raise ValueError(f"need 0 <= low < high <= 1, got low={self.low}, high={self.high}")
 
     @property
     def folded_moments(self) -> FoldedMoments:
         """Mean and variance of 1 − θ = min(λ, 1 − λ), uniform on either side of ½."""
-        pieces = [
-            (self.low, min(self.high, 0.5)),
-            (1 - self.high, min(1 - self.low, 0.5)),
-        ]
-        return _mixed_moments(
-            [
-                ((b - a) / (self.high - self.low), FoldedMoments((a + b) / 2, (b - a) ** 2 / 12))
-                for a, b in pieces
-                if b > a
-            ]
-        )
+        return uniform_moments(self.low, self.high)
 
     def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """Draw λ uniformly."""
@@ -242,6 +227,7 @@ class Constant(MixingLaw):
         weight: the value of λ, in [0, 1].
 
     Raises:
+        TypeError: the weight is not a number.
         ValueError: the weight is not in [0, 1].
 
     Example:
@@ -252,6 +238,7 @@ class Constant(MixingLaw):
     weight: float
 
     def __post_init__(self) -> None:
+        _keep_float(self, "weight")
         if not 0 <= self.weight <= 1:
             raise ValueError(f"weight must lie in [0, 1], got {self.weight}")
 
@@ -284,6 +271,7 @@ class Mixture(MixingLaw):
         laws: the laws.
 
     Raises:
+        TypeError: a part is not a law.
         ValueError: the probabilities are negative, do not sum to one, or do not match the laws.
     """
 
@@ -292,6 +280,9 @@ class Mixture(MixingLaw):
 
     def __post_init__(self) -> None:
         p = self.probabilities
+        for law in self.laws:
+            if not isinstance(law, MixingLaw):
+                raise TypeError(f"a mixture is made of mixing laws such as Beta(1.0), got {law!r}")
         if len(p) != len(self.laws) or not p:
             raise ValueError(f"need one probability for each law, got {len(p)} for {self.laws}")
         if not all(w >= 0 for w in p) or not math.isclose(math.fsum(p), 1, abs_tol=1e-9):
@@ -301,7 +292,7 @@ class Mixture(MixingLaw):
     def folded_moments(self) -> FoldedMoments:
         """Mean and variance of the mixture by the law of total variance."""
         parts = zip(self.probabilities, self.laws, strict=True)
-        return _mixed_moments([(p, law.folded_moments) for p, law in parts])
+        return mixed_moments([(p, law.folded_moments) for p, law in parts])
 
     def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """Draw the law, then λ from it."""
@@ -340,6 +331,7 @@ def mixture(parts: Sequence[tuple[float, MixingLaw]]) -> MixingLaw:
         The mixture, or its only part.
 
     Raises:
+        TypeError: a part is not a law.
         ValueError: the probabilities are negative or do not sum to one.
 
     Example:
@@ -363,6 +355,7 @@ def law_from_dict(values: dict[str, Any]) -> MixingLaw:
         The law.
 
     Raises:
+        TypeError: a parameter is not a number.
         ValueError: the values describe no law.
 
     Example:
@@ -381,22 +374,12 @@ def law_from_dict(values: dict[str, Any]) -> MixingLaw:
     raise ValueError(f"expected the values of a mixing law as written by to_dict(), got {values}")
 
 
-def _mixed_moments(parts: list[tuple[float, FoldedMoments]]) -> FoldedMoments:
-    mean = math.fsum(p * m.mean for p, m in parts)
-    within = math.fsum(p * m.variance for p, m in parts)
-    between = math.fsum(p * (m.mean - mean) ** 2 for p, m in parts)
-    return FoldedMoments(mean, within + between)
-
-
-def _log_gamma_variates(
-    alpha: float, shape: tuple[int, ...], generator: torch.Generator | None
-) -> Tensor:
-    """Logarithms of Gamma(α) draws: log G(α) = log G(α+1) + log(U)/α."""
-    device = _device(generator)
-    concentration = torch.full(shape, alpha + 1, dtype=torch.float64, device=device)
-    boosted = torch._standard_gamma(concentration, generator=generator)
-    unit = torch.rand(shape, generator=generator, dtype=torch.float64, device=device)
-    return boosted.log() + torch.log1p(-unit) / alpha
+def _keep_float(law: MixingLaw, name: str) -> None:
+    """Store a number of any kind (NumPy's too) as a Python float, which JSON can hold."""
+    value = getattr(law, name)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a real number, got {value!r}")
+    object.__setattr__(law, name, float(value))
 
 
 def _device(generator: torch.Generator | None) -> torch.device:
