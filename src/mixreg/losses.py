@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mixreg.errors import unknown_name
+from mixreg.names import unknown_name
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 LossName = Literal["cross_entropy", "logistic", "squared_error"]
@@ -115,7 +115,7 @@ def resolve_loss(loss: Loss) -> LossFunction:
     if callable(loss):
         return loss
     if loss not in _BY_NAME:
-        raise ValueError(unknown_name("loss", str(loss), _BY_NAME) + "; or pass a callable (y, u)")
+        raise unknown_name("loss", str(loss), [*_BY_NAME, "or a callable (y, u)"])
     return _BY_NAME[loss]
 
 

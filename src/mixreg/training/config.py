@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mixreg.data import DATASETS
-from mixreg.errors import ConfigurationError, unknown_name
+from mixreg.errors import ConfigurationError
 from mixreg.laws import Beta, MixingLaw
 from mixreg.mixing import Per
 from mixreg.models import MODELS
+from mixreg.names import unknown_name
 
 METHODS = (
     "erm",
@@ -92,10 +93,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.data not in DATASETS:
-            raise ConfigurationError(unknown_name("data set", self.data, DATASETS))
+            raise ConfigurationError(str(unknown_name("data set", self.data, DATASETS)))
         if self.model not in MODELS and not self.model.startswith(("torchvision/", "timm/")):
             known = (*MODELS, "torchvision/NAME", "timm/NAME")
-            raise ConfigurationError(unknown_name("model", self.model, known))
+            raise ConfigurationError(str(unknown_name("model", self.model, known)))
         for name, valid, meaning in (
             ("alpha", math.isfinite(self.alpha) and self.alpha > 0, "a positive finite number"),
             ("mixing_probability", 0 <= self.mixing_probability <= 1, "in [0, 1]"),
@@ -172,4 +173,4 @@ def check_method(method: str) -> None:
         ConfigurationError: no method has that name.
     """
     if method not in METHODS:
-        raise ConfigurationError(unknown_name("method", method, METHODS))
+        raise ConfigurationError(str(unknown_name("method", method, METHODS)))
