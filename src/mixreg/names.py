@@ -1,6 +1,6 @@
 """Names that users type, and what to say when one is unknown."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 
@@ -23,3 +23,21 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
     nearest = get_close_matches(name.lower(), names, n=1)
     hint = f"did you mean {nearest[0]!r}? Known" if nearest else "known"
     return ValueError(f"unknown {kind} {name!r}; {hint}: {', '.join(names)}")
+
+
+def check_name(kind: str, name: str, known: Collection[str]) -> None:
+    """Refuse a name that is not in a list.
+
+    Args:
+        kind: what is named.
+        name: what came.
+        known: what is understood.
+
+    Raises:
+        ValueError: the name is not in the list.
+
+    Example:
+        >>> check_name("split", "test", ["train", "test"])
+    """
+    if name not in known:
+        raise ValueError(str(unknown_name(kind, name, known)))

@@ -1,0 +1,119 @@
+"""Random crops, flips and normalisation of whole batches of uint8 images."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CropAndFlip:
+    """Zero padding, a random crop back to the size of the image, and a random mirror image.
+
+    Args:
+        padding: black pixels added on each side.
+
+    Source: He et al., "Deep Residual Learning for Image Recognition", section 4.2.
+    """
+
+    padding: int = 4
+
+    def draw(self, n: int, *, generator: torch.Generator) -> Tensor:
+        """Draw what happens to each of n images.
+
+        Args:
+            n: number of images.
+            generator: source of randomness.
+
+        Returns:
+            Top and left of the crop in the padded image, 0 to 2·padding, and whether it is
+            mirrored, 0 or 1: int64, shape (n, 3).
+        """
+        corners = torch.randint(2 * self.padding + 1, (n, 2), generator=generator)
+        mirrored = torch.randint(2, (n, 1), generator=generator)
+        return torch.cat([corners, mirrored], dim=1)
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Mirror and crop images as drawn.
+
+        Args:
+            images: uint8, shape (n, channels, height, width), best in channels_last memory.
+            draws: what `draw` returned, shape (n, 3).
+
+        Returns:
+            New images of the same shape, in channels_last memory.
+
+        Example:
+            >>> image = torch.tensor([[1, 2], [3, 4]], dtype=torch.uint8).view(1, 1, 2, 2)
+            >>> CropAndFlip(padding=1).apply(image, torch.tensor([[0, 1, 1]]))
+            tensor([[[[0, 0],
+                      [2, 1]]]], dtype=torch.uint8)
+        """
+        n, channels, height, width = images.shape
+        p = self.padding
+        pixels = images.permute(0, 2, 3, 1).reshape(n, -1)
+        mirrored = draws[:, 2].nonzero().squeeze(1)
+        m = len(mirrored)
+        padded = images.new_zeros(n + m, height + 2 * p, width + 2 * p, channels)
+        middle = padded[:, p : p + height, p : p + width]
+        middle[:n] = pixels.view(n, height, width, channels)
+        middle[n:] = pixels.index_select(0, mirrored).view(m, height, width, channels).flip(2)
+        chosen = torch.arange(n)
+        chosen[mirrored] = torch.arange(n, n + m)
+        return _crop(padded, chosen, draws[:, 0], draws[:, 1], (height, width))
+
+
+def _crop(
+    padded: Tensor, chosen: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]
+) -> Tensor:
+    """Gather the rows of the crops: each is one contiguous run of bytes of the padded images."""
+    _, padded_height, padded_width, channels = padded.shape
+    height, width = size
+    run = width * channels
+    runs = padded.view(-1).as_strided((padded.numel() - run + 1, run), (1, 1))
+    row = (chosen * padded_height + top).unsqueeze(1) + torch.arange(height)
+    start = (row * padded_width + left.unsqueeze(1)) * channels
+    cropped = runs.index_select(0, start.view(-1))
+    return cropped.view(len(chosen), height, width, channels).permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Pixels to float32 of mean 0 and standard deviation 1 in each channel.
+
+    Args:
+        mean: mean of each channel, in units of the largest pixel value.
+        std: standard deviation of each channel, in the same units.
+        largest: the largest pixel value.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    largest: float = 255.0
+
+    @cached_property
+    def _scale_and_offset(self) -> tuple[Tensor, Tensor]:
+        """Factor and summand for each channel, worked out in float64."""
+        mean, std = (torch.tensor(v, dtype=torch.float64) for v in (self.mean, self.std))
+        return (1 / (self.largest * std)).float(), (-mean / std).float()
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Normalise a batch.
+
+        Args:
+            images: uint8, shape (n, channels, height, width), best in channels_last memory.
+
+        Returns:
+            float32 of the same shape, in channels_last memory.
+
+        Example:
+            >>> pixels = torch.tensor([[[[0, 4, 8]]]], dtype=torch.uint8)
+            >>> Normalisation((0.5,), (0.25,), largest=8.0)(pixels)
+            tensor([[[[-2.,  0.,  2.]]]])
+        """
+        n, channels, height, width = images.shape
+        scale, offset = (v.repeat(width) for v in self._scale_and_offset)
+        rows = images.permute(0, 2, 3, 1).reshape(n * height, width * channels).float()
+        torch.addcmul(offset, rows, scale, out=rows)
+        return rows.view(n, height, width, channels).permute(0, 3, 1, 2)

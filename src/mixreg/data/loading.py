@@ -1,0 +1,134 @@
+"""`load`: a data set by its name, with held-out samples and label noise."""
+
+import os
+from typing import TypeVar
+
+from mixreg.data.catalogue import DATASETS, IMAGENET_NORMALISATION, IN_MEMORY, Entry, Root
+from mixreg.data.dataset import Dataset, Split
+from mixreg.data.download import download as fetch
+from mixreg.data.image_folder import ImageFolderDataset
+from mixreg.data.image_tree import ImageFiles, find_images
+from mixreg.data.in_memory import InMemoryDataset, Samples
+from mixreg.data.location import MissingDataError
+from mixreg.data.splits import flip_labels, stratified_holdout
+from mixreg.names import check_name
+from mixreg.randomness import generator
+
+S = TypeVar("S", Samples, ImageFiles)
+
+
+def load(
+    name: str,
+    root: Root = None,
+    *,
+    seed: int = 0,
+    validation_fraction: float = 0.1,
+    label_noise: float | None = None,
+    download: bool = False,
+    workers: int | None = None,
+) -> Dataset:
+    """Load a data set by its name.
+
+    Args:
+        name: one of `DATASETS`.
+        root: the folder of the data sets; by default the environment variable `MIXREG_DATA`,
+            else ./data. Not used by "digits" and "two-moons", which need no files.
+        seed: chooses the held-out samples and the noisy labels, and the instance of "two-moons".
+        validation_fraction: part of the published training set that is held out, the same in
+            each class; 0 gives an empty validation split.
+        label_noise: fraction of the remaining training labels to replace by another class, drawn
+            uniformly; None for the data set's own, 0.2 for "two-moons" (appendix B.3) and 0 else.
+        download: fetch the data set if it is missing, through torchvision.
+        workers: processes that decode images, for "imagenet" only; by default one for each usable
+            core.
+
+    Returns:
+        The data set.
+
+    Raises:
+        ValueError: unknown name, or a fraction or `workers` is out of range.
+        MissingDataError: the data set is not there; a `DataError`.
+        DataError: the data set is damaged, needs a package that is not installed, or could not be
+            downloaded.
+
+    Example:
+        >>> digits = load("digits")
+        >>> [digits.size(split) for split in ("train", "validation", "test")]
+        [1211, 136, 450]
+    """
+    check_name("data set", name, DATASETS)
+    if workers is not None and workers < 0:
+        raise ValueError(f"workers must be at least 0, got {workers}")
+    try:
+        return _load(name, root, seed, validation_fraction, label_noise, workers)
+    except MissingDataError:
+        if not download:
+            raise
+    fetch(name, root)
+    return _load(name, root, seed, validation_fraction, label_noise, workers)
+
+
+def _load(
+    name: str,
+    root: Root,
+    seed: int,
+    fraction: float,
+    label_noise: float | None,
+    workers: int | None,
+) -> Dataset:
+    if name in IN_MEMORY:
+        return _load_in_memory(name, IN_MEMORY[name], root, seed, fraction, label_noise)
+    tree = find_images(name, root)
+    noise = 0.0 if label_noise is None else label_noise
+    train, validation = _hold_out(tree.train, len(tree.class_names), seed, fraction, noise)
+    splits: dict[Split, ImageFiles] = {
+        "train": train,
+        "validation": validation,
+        "test": tree.test,
+    }
+    return ImageFolderDataset(
+        name,
+        splits,
+        tree.class_names,
+        normalisation=IMAGENET_NORMALISATION,
+        workers=_usable_cores() if workers is None else workers,
+    )
+
+
+def _load_in_memory(
+    name: str, entry: Entry, root: Root, seed: int, fraction: float, label_noise: float | None
+) -> InMemoryDataset:
+    official = entry.read(root, seed)
+    noise = entry.label_noise if label_noise is None else label_noise
+    train, validation = _hold_out(official.train, len(official.class_names), seed, fraction, noise)
+    splits: dict[Split, Samples] = {
+        "train": train,
+        "validation": validation,
+        "test": official.test,
+    }
+    return InMemoryDataset(
+        name,
+        splits,
+        official.class_names,
+        normalisation=entry.normalisation,
+        augmentation=entry.augmentation,
+    )
+
+
+def _hold_out(
+    published: S, num_classes: int, seed: int, fraction: float, noise: float
+) -> tuple[S, S]:
+    """Training samples, some labels replaced, and validation samples, all labels kept."""
+    kept, held = stratified_holdout(
+        published.labels, fraction, generator=generator(seed, "validation split")
+    )
+    train, validation = published.take(kept), published.take(held)
+    noisy = flip_labels(train.labels, num_classes, noise, generator=generator(seed, "label noise"))
+    return train._replace(labels=noisy), validation
+
+
+def _usable_cores() -> int:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
