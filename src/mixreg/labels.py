@@ -47,8 +47,7 @@ def check_labels(y: Tensor, num_classes: int | None) -> None:
         TypeError: integer labels without `num_classes`, or floating class indices with it.
         ValueError: a class index outside 0..c−1, or soft labels of another width than c.
     """
-    if num_classes is not None and num_classes < 1:
-        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+    check_num_classes(num_classes)
     if y.is_complex():
         raise TypeError(f"labels must be integer or floating point, got {y.dtype}")
     if y.ndim == 0:
@@ -57,6 +56,24 @@ def check_labels(y: Tensor, num_classes: int | None) -> None:
         _check_floating(y, num_classes)
     else:
         _check_indices(y, num_classes)
+
+
+def check_num_classes(num_classes: int | None) -> None:
+    """Refuse a number of classes that is not a positive integer.
+
+    Args:
+        num_classes: number of classes, or None.
+
+    Raises:
+        TypeError: it is not an integer.
+        ValueError: it is below 1.
+    """
+    if num_classes is None:
+        return
+    if isinstance(num_classes, bool) or not hasattr(num_classes, "__index__"):
+        raise TypeError(f"num_classes must be an integer or None, got {num_classes!r}")
+    if num_classes < 1:
+        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
 
 
 def _check_floating(y: Tensor, num_classes: int | None) -> None:
@@ -88,7 +105,7 @@ def _check_indices(y: Tensor, num_classes: int | None) -> None:
     if y.dtype == torch.bool:
         raise TypeError("boolean labels are ambiguous; use y.long() for classes or y.float()")
     if y.device.type == "cpu" and len(y) > 0:
-        low, high = int(y.min()), int(y.max())
+        low, high = (int(edge) for edge in torch.aminmax(y.long()))
         if low < 0 or high >= num_classes:
             raise ValueError(
                 f"class indices must lie in 0..{num_classes - 1} for num_classes={num_classes}, "

@@ -28,7 +28,7 @@ def cross_entropy(targets: Tensor, logits: Tensor) -> Tensor:
         Values of each example, shape (n,).
 
     Raises:
-        TypeError: integer targets.
+        TypeError: integer targets or outputs.
         ValueError: the shapes differ or are not (n, c).
 
     Example:
@@ -55,7 +55,7 @@ def logistic(targets: Tensor, logits: Tensor) -> Tensor:
         Values of each example, shape (n,).
 
     Raises:
-        TypeError: integer targets.
+        TypeError: integer targets or outputs.
         ValueError: the shapes differ.
 
     Example:
@@ -78,7 +78,7 @@ def squared_error(targets: Tensor, outputs: Tensor) -> Tensor:
         Values of each example, shape (n,).
 
     Raises:
-        TypeError: integer targets.
+        TypeError: integer targets or outputs.
         ValueError: the shapes differ.
 
     Example:
@@ -115,7 +115,8 @@ def resolve_loss(loss: Loss) -> LossFunction:
     if callable(loss):
         return loss
     if loss not in _BY_NAME:
-        raise unknown_name("loss", str(loss), [*_BY_NAME, "or a callable (y, u)"])
+        known = [*_BY_NAME, "or a callable (y, u)"]
+        raise ValueError(str(unknown_name("loss", str(loss), known)))
     return _BY_NAME[loss]
 
 
@@ -125,6 +126,10 @@ def _check_pair(targets: Tensor, outputs: Tensor) -> None:
             f"targets must be floating point, got {targets.dtype}; turn class indices into "
             "one-hot vectors, for example with mixreg.dense_targets(y, num_classes)"
         )
+    if not outputs.is_floating_point():
+        raise TypeError(f"outputs must be floating point, got {outputs.dtype}")
+    if outputs.ndim == 0:
+        raise ValueError("outputs need a batch dimension, got a scalar; use outputs.unsqueeze(0)")
     if targets.shape != outputs.shape:
         raise ValueError(
             f"targets and outputs must have the same shape, got {tuple(targets.shape)} and "

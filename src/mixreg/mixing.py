@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from mixreg.labels import dense_targets
+from mixreg.labels import check_num_classes, dense_targets
 from mixreg.laws import MixingLaw
 from mixreg.streams import Stream
 
@@ -101,8 +101,7 @@ class Mixup:
     ) -> None:
         if per not in get_args(Per):
             raise ValueError(f"per must be 'sample' or 'batch', got {per!r}")
-        if num_classes is not None and num_classes < 1:
-            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        check_num_classes(num_classes)
         self.law = law
         self.num_classes = num_classes
         self.per = per
