@@ -1,0 +1,177 @@
+"""Temperature scaling against SciPy's bounded minimiser and closed forms."""
+
+import math
+import warnings
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+from mixreg.calibration import (
+    apply_temperature,
+    describe_limit,
+    fit_temperature,
+    search_temperature,
+)
+from mixreg.randomness import generator
+
+
+def sampled(n, c, *, temperature=1.0, scale=3.0, seed=0):
+    """Logits, and labels drawn from their softmax at the given temperature."""
+    g = generator("logits", seed)
+    z = scale * torch.randn(n, c, generator=g, dtype=torch.float64)
+    labels = torch.multinomial((z / temperature).softmax(1), 1, generator=g).squeeze(1)
+    return z, labels
+
+
+def nll(z, labels, temperature):
+    log_p = log_softmax(z.numpy() / temperature, axis=1)
+    return -log_p[range(len(z)), labels.numpy()].mean()
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.7])
+@pytest.mark.parametrize(("n", "c"), [(200, 2), (500, 10)])
+def test_agrees_with_scipys_minimum(n, c, temperature):
+    z, labels = sampled(n, c, temperature=temperature)
+    oracle = minimize_scalar(
+        lambda t: nll(z, labels, math.exp(t)), bounds=(-6, 6), options={"xatol": 1e-10}
+    )
+    fit = search_temperature(z, labels)
+    assert fit.limit is None
+    assert math.log(fit.temperature) == pytest.approx(oracle.x, abs=1e-6)
+    assert fit.nll == pytest.approx(oracle.fun, abs=1e-12)
+
+
+def test_recovers_the_temperature_the_labels_were_drawn_with():
+    z, labels = sampled(200_000, 3, temperature=1.7)
+    assert fit_temperature(z, labels) == pytest.approx(1.7, rel=0.02)
+
+
+def test_two_classes_with_equal_margins_have_a_closed_form():
+    # right in 3 of 4 cases at margin m: sigmoid(m/T) = 3/4
+    z = torch.tensor([[1.3, 0.0]] * 4)
+    fitted = fit_temperature(z, torch.tensor([0, 0, 0, 1]))
+    assert fitted == pytest.approx(1.3 / math.log(3), rel=1e-6)
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    shift=st.floats(-100, 100),
+    log_scale=st.floats(-10, 10),
+    n=st.integers(1, 30),
+)
+def test_follows_the_scale_of_the_logits_and_ignores_shifts(seed, shift, log_scale, n):
+    z, labels = sampled(n, 3, seed=seed)
+    factor = math.exp(log_scale)
+    fit = search_temperature(z, labels)
+    other = search_temperature(factor * z + factor * shift, labels)
+    assert other.limit == fit.limit
+    assert other.temperature == pytest.approx(factor * fit.temperature, rel=1e-5)
+
+
+@given(seed=st.integers(0, 10_000), n=st.integers(2, 40), c=st.integers(2, 5))
+def test_no_nearby_temperature_fits_better(seed, n, c):
+    z, labels = sampled(n, c, seed=seed)
+    fit = search_temperature(z, labels)
+    best = nll(z, labels, fit.temperature)
+    if fit.limit is None:
+        assert all(nll(z, labels, fit.temperature * f) >= best - 1e-12 for f in (0.9, 0.99, 1.01))
+    elif fit.limit == "sharp":
+        assert nll(z, labels, 1.01 * fit.temperature) > best
+
+
+def test_temperature_does_not_change_the_order_of_classes():
+    z, _ = sampled(100, 4)
+    assert torch.equal(apply_temperature(z, 3.3).argsort(1), z.argsort(1))
+
+
+def test_separable_hold_out_stops_at_the_rule_of_succession():
+    z, _ = sampled(50, 4)
+    with pytest.warns(UserWarning, match="without error"):
+        temperature = fit_temperature(z, z.argmax(1))
+    assert nll(z, z.argmax(1), temperature) == pytest.approx(1 / 52, rel=1e-9)
+
+
+def test_almost_separable_hold_out_is_held_back_too():
+    # One error by a hair among examples that are right by far.
+    z = torch.tensor([[1.0, 0.0]] * 99 + [[0.0, 1e-6]])
+    fit = search_temperature(z, torch.zeros(100, dtype=torch.long))
+    assert fit.limit == "sharp"
+    assert fit.nll == pytest.approx(1 / 102, rel=1e-9)
+
+
+def test_ties_that_no_temperature_breaks_stop_at_the_lower_bound():
+    z = torch.tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
+    fit = search_temperature(z, torch.tensor([0, 1]))
+    deviation = float((z - z.mean(1, keepdim=True)).square().mean().sqrt())
+    assert fit.limit == "sharp"
+    assert fit.temperature == pytest.approx(1e-6 * deviation, rel=1e-6)
+
+
+def test_logits_worse_than_chance_stop_at_the_upper_bound():
+    z, _ = sampled(50, 4)
+    with pytest.warns(UserWarning, match="no more about the labels than chance"):
+        temperature = fit_temperature(z, z.argmin(1))
+    deviation = float((z - z.mean(1, keepdim=True)).square().mean().sqrt())
+    assert temperature == pytest.approx(1000 * deviation, rel=1e-9)
+
+
+def test_constant_logits_leave_the_temperature_at_one():
+    fit = search_temperature(torch.full((3, 4), 7.0), torch.tensor([0, 1, 2]))
+    assert fit == (1.0, math.log(4), "constant")
+    assert "constant" in describe_limit(fit.limit)
+
+
+def test_huge_logits_and_low_precision_are_safe():
+    z, labels = sampled(300, 3, temperature=1.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fit_temperature(1e4 * z, labels) == pytest.approx(
+            1e4 * fit_temperature(z, labels), rel=1e-9
+        )
+        half = fit_temperature(z.bfloat16(), labels.int())
+    assert half == pytest.approx(fit_temperature(z, labels), rel=0.02)
+
+
+def test_fitting_leaves_no_gradient_behind():
+    z, labels = sampled(50, 3)
+    z.requires_grad_()
+    assert isinstance(fit_temperature(z, labels), float)
+    assert z.grad is None
+
+
+GOOD = torch.zeros(3, 2)
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "error", "message"),
+    [
+        (GOOD.long(), torch.zeros(3).long(), TypeError, "floating point, got torch.int64"),
+        (torch.zeros(3), torch.zeros(3).long(), ValueError, r"\(n, c\) with c >= 2, got \(3,\)"),
+        (torch.zeros(3, 1), torch.zeros(3).long(), ValueError, "single logit"),
+        (GOOD, torch.zeros(3), TypeError, "integer class indices, got torch.float32"),
+        (GOOD, torch.zeros(3, dtype=torch.bool), TypeError, "integer class indices"),
+        (GOOD, torch.zeros(2).long(), ValueError, r"shape \(3,\), one for each row"),
+        (torch.zeros(0, 2), torch.zeros(0).long(), ValueError, "at least one example"),
+        (GOOD.log(), torch.zeros(3).long(), ValueError, "finite, but row 0"),
+        (GOOD, torch.tensor([0, 1, 2]), ValueError, r"0\.\.1 .* values from 0 to 2"),
+        (GOOD, torch.tensor([0, -1, 1]), ValueError, "from -1 to 1"),
+    ],
+)
+def test_refuses_what_is_not_logits_with_labels(logits, labels, error, message):
+    with pytest.raises(error, match=message):
+        fit_temperature(logits, labels)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, math.inf])
+def test_refuses_a_temperature_that_is_not_positive(temperature):
+    with pytest.raises(ValueError, match="positive finite number"):
+        apply_temperature(GOOD, temperature)
+
+
+def test_refuses_to_divide_integers_by_a_temperature():
+    with pytest.raises(TypeError, match=r"floating point, got torch\.int64"):
+        apply_temperature(GOOD.long(), 2.0)
