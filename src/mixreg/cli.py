@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
+from lightning.pytorch.utilities import rank_zero_only
 
 from mixreg.errors import MixregError
 from mixreg.experiments import CompareConfig, EvaluateOptions, compare, evaluate_checkpoint
@@ -50,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _train(config: TrainConfig) -> None:
     run = train(config)
+    if rank_zero_only.rank != 0:
+        return
     last = run.read_result()["history"][-1]
     shown = ", ".join(f"{name} {value:.4g}" for name, value in last.items())
     print(f"{run.path}: finished ({shown})")

@@ -54,9 +54,7 @@ class RunDirectory:
         if known.is_file():
             self._check_same(self.read_config(), config.identity())
             return
-        if self.path.is_dir() and any(
-            p.suffix not in {".part", ".lock"} for p in self.path.iterdir()
-        ):
+        if self.path.is_dir() and any(map(_is_foreign, self.path.iterdir())):
             raise ConfigurationError(
                 f"{self.path} is not empty and holds no run; choose another --output"
             )
@@ -92,6 +90,8 @@ class RunDirectory:
         Raises:
             CheckpointError: there is no readable run.
         """
+        if not (self.path / "config.json").is_file():
+            raise CheckpointError(f"{self.path} holds no run: there is no config.json in it")
         stored = self._read("config.json")
         if stored.get("format") != _FORMAT:
             raise CheckpointError(
@@ -147,7 +147,7 @@ class RunDirectory:
     def _read(self, name: str) -> dict[str, Any]:
         file = self.path / name
         if not file.is_file():
-            raise CheckpointError(f"{self.path} holds no finished run: there is no {name}")
+            raise CheckpointError(f"{self.path} holds no run with a result: there is no {name}")
         try:
             values: dict[str, Any] = json.loads(file.read_text())
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -166,6 +166,12 @@ class RunDirectory:
                 f"{self.path} holds a run with other settings ({'; '.join(changed)}); choose "
                 "another --output, or delete that directory"
             )
+
+
+def _is_foreign(file: Path) -> bool:
+    """Whether a file is none that a run killed at its very start leaves."""
+    early = {"environment.json", "checkpoint"}
+    return file.name not in early and file.suffix not in {".part", ".lock"}
 
 
 def environment() -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Train one run, from the start or from where it stopped."""
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lightning
@@ -97,9 +100,8 @@ def _fit(
     run: RunDirectory, config: TrainConfig, data: datasets.Dataset, net: nn.Module
 ) -> RunDirectory:
     module = TrainingModule(net, config, data, run.statistics)
-    trainer = _trainer(run, config)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    with _quiet():
+        trainer = _trainer(run, config)
         trainer.fit(module, ckpt_path=run.checkpoint if run.checkpoint.is_file() else None)
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -109,6 +111,21 @@ def _fit(
         run.write_result(module.history)
     trainer.strategy.barrier()
     return run
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning without its announcements and without the warnings that are not about the user."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _trainer(run: RunDirectory, config: TrainConfig) -> lightning.Trainer:

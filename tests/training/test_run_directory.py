@@ -1,0 +1,88 @@
+import json
+import multiprocessing
+
+import pytest
+
+from mixreg import CheckpointError, ConfigurationError, MixregError
+from mixreg.training import RunDirectory, TrainConfig
+from mixreg.training.run_directory import environment
+
+
+def test_prepare_is_repeatable_for_the_same_settings(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    config = TrainConfig(seed=1)
+    run.prepare(config)
+    run.prepare(config)
+    assert run.read_config() == config.identity()
+    assert not run.finished
+
+
+def test_another_configuration_is_refused_and_named(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.prepare(TrainConfig(alpha=1.0))
+    with pytest.raises(ConfigurationError, match=r"other settings \(alpha: 1.0 there, 0.5 here\)"):
+        run.prepare(TrainConfig(alpha=0.5))
+
+
+def test_a_directory_with_other_files_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ConfigurationError, match="not empty and holds no run"):
+        RunDirectory(tmp_path).prepare(TrainConfig())
+
+
+def test_left_overs_of_a_killed_start_do_not_block(tmp_path):
+    (tmp_path / "config.json.123.part").write_text("{")
+    (tmp_path / "run.lock").touch()
+    (tmp_path / "environment.json").write_text("{}")
+    (tmp_path / "checkpoint").mkdir()
+    RunDirectory(tmp_path).prepare(TrainConfig())
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.prepare(TrainConfig())
+    (tmp_path / "config.json").write_text('{"format": 1, "conf')
+    with pytest.raises(CheckpointError, match=r"config\.json is damaged"):
+        run.read_config()
+
+
+def test_another_version_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"format": 99, "config": {}}))
+    with pytest.raises(CheckpointError, match="written by another version"):
+        RunDirectory(tmp_path).read_config()
+
+
+def test_a_missing_run_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match="holds no run"):
+        RunDirectory(tmp_path / "nowhere").read_config()
+
+
+def _hold(path, ready, release):
+    with RunDirectory(path).lock():
+        ready.set()
+        release.wait(30)
+
+
+def test_one_process_at_a_time(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    ready, release = context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(tmp_path, ready, release))
+    holder.start()
+    try:
+        assert ready.wait(60)
+        with pytest.raises(MixregError, match="another process is working"):
+            RunDirectory(tmp_path).lock()
+        holder.kill()
+        holder.join()
+        with RunDirectory(tmp_path).lock():
+            pass
+    finally:
+        release.set()
+        holder.join()
+
+
+def test_the_environment_names_versions_and_hardware():
+    about = environment()
+    assert about["packages"]["torch"]
+    assert about["cores"] >= 1
+    json.dumps(about)

@@ -1,0 +1,63 @@
+"""Data-parallel training on two CPU processes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mixreg import TrainingStatistics
+
+PROBE = Path(__file__).with_name("ddp_probe.py")
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    output = tmp_path_factory.mktemp("ddp")
+    done = subprocess.run(
+        [sys.executable, str(PROBE), str(output)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    ranks = [
+        [json.loads(line) for line in (output / f"rank{rank}.jsonl").read_text().splitlines()]
+        for rank in (0, 1)
+    ]
+    return output / "run", ranks
+
+
+def test_each_process_draws_its_own_weights_and_samples(records):
+    _, (first, second) = records
+    assert len(first) == len(second) > 2
+    for mine, other in zip(first, second, strict=True):
+        assert mine["epoch"] == other["epoch"]
+        assert mine["weight"] != other["weight"]
+        assert mine["inputs"] != other["inputs"]
+
+
+def test_draws_change_from_epoch_to_epoch(records):
+    _, ranks = records
+    for rank in ranks:
+        weights = {tuple(record["weight"]) for record in rank}
+        assert len(weights) == len(rank)
+
+
+def test_all_processes_use_the_same_means(records):
+    run, (first, second) = records
+    assert first[0]["x_mean"] == second[0]["x_mean"]
+    assert first[0]["y_mean"] == second[0]["y_mean"]
+    stats = TrainingStatistics.load(run / "statistics.safetensors")
+    assert first[0]["count"] == second[0]["count"] == stats.count
+
+
+def test_the_run_finishes_with_one_history(records):
+    run, _ = records
+    history = json.loads((run / "result.json").read_text())["history"]
+    assert [entry["epoch"] for entry in history] == [1, 2]
+    assert history[-1]["test_accuracy"] > 0.3
