@@ -72,7 +72,7 @@ def test_indices_on_a_device_are_not_read_back(no_synchronisation):
         (torch.tensor([0]), 2.0, TypeError, "num_classes must be an integer or None, got 2.0"),
         (torch.tensor([0]), True, TypeError, "num_classes must be an integer or None, got True"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_ambiguous_labels_are_refused(y, num_classes, error, message):
     with pytest.raises(error, match=message):

@@ -1,21 +1,20 @@
 """The training means x̄ and ȳ that shrinking and rescaling refer to (equations 5 and 22)."""
 
 import json
-import math
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
-from torch import distributed as dist
 from tqdm.auto import tqdm
 
+from mixreg._averaging import Sums, over_all_processes
 from mixreg.errors import CheckpointError
-from mixreg.labels import dense_targets
+from mixreg.files import write_bytes
 
 _FORMAT = "mixreg.TrainingStatistics/1"
 
@@ -35,6 +34,7 @@ class TrainingStatistics:
         x_max: largest entry of any input, or None where it was not measured.
 
     Raises:
+        TypeError: a mean is not a tensor, or the count is not an integer.
         ValueError: a mean is not finite float64, or the count is not positive.
 
     Source: Carratino et al., section 2 (x̄, ȳ), equation 5.
@@ -54,10 +54,14 @@ class TrainingStatistics:
 
     def __post_init__(self) -> None:
         for name, mean in (("x_mean", self.x_mean), ("y_mean", self.y_mean)):
+            if not isinstance(mean, Tensor):
+                raise TypeError(f"{name} must be a float64 tensor, got {type(mean).__name__}")
             if mean.dtype != torch.float64:
                 raise ValueError(f"{name} must be float64, got {mean.dtype}; use .double()")
             if not torch.isfinite(mean).all():
                 raise ValueError(f"{name} must be finite, got NaN or infinite entries")
+        if isinstance(self.count, bool) or not isinstance(self.count, int):
+            raise TypeError(f"count must be an integer, got {self.count!r}")
         if self.count < 1:
             raise ValueError(f"count must be at least 1, got {self.count}")
 
@@ -72,9 +76,9 @@ class TrainingStatistics:
         """Average over one pass of a loader, and over all processes of `torch.distributed`.
 
         Sums are kept in compensated float64, so that batch size and order do not matter. With a
-        process group initialised, each process passes its own part of the data and all get the
-        same result; a sampler that repeats examples to fill up (PyTorch's `DistributedSampler`
-        without `drop_last`) counts those twice.
+        process group initialised, each process passes its own part of the data, which may be
+        empty, and all get the same result; a sampler that repeats examples to fill up (PyTorch's
+        `DistributedSampler` without `drop_last`) counts those twice.
 
         Args:
             loader: batches (x, y, ...): x floating point (n, ...); y class indices (n,), or soft
@@ -88,11 +92,16 @@ class TrainingStatistics:
         Raises:
             ValueError: no batch, NaN or infinite inputs, labels out of range, changing shapes.
             TypeError: batches that are not pairs of tensors, integer inputs, ambiguous labels.
+            DataError: another process failed in one of these ways.
         """
-        sums = _Sums(num_classes)
-        for batch in _with_progress(loader) if progress else loader:
-            sums.add(*_pair(batch))
-        return cls._averaged(_gathered(sums))
+
+        def measure() -> Sums:
+            sums = Sums(num_classes)
+            for batch in _with_progress(loader) if progress else loader:
+                sums.add(*_pair(batch))
+            return sums
+
+        return cls._averaged(over_all_processes(measure))
 
     @classmethod
     def from_tensors(cls, x: Tensor, y: Tensor, num_classes: int | None = None) -> Self:
@@ -110,12 +119,12 @@ class TrainingStatistics:
             ValueError: an empty, NaN or infinite data set, labels out of range.
             TypeError: integer inputs, ambiguous labels.
         """
-        sums = _Sums(num_classes)
+        sums = Sums(num_classes)
         sums.add(x, y)
         return cls._averaged(sums)
 
     @classmethod
-    def _averaged(cls, sums: "_Sums") -> Self:
+    def _averaged(cls, sums: Sums) -> Self:
         if sums.count == 0:
             raise ValueError("cannot average an empty loader: it gave no example")
         n = sums.count
@@ -126,12 +135,15 @@ class TrainingStatistics:
 
         Args:
             path: the file; an existing one is replaced.
+
+        Raises:
+            DiskFullError: there is no room.
+            OSError: any other failure of the file system.
         """
-        path = Path(path)
-        partial = path.with_name(path.name + ".part")
-        tensors = {"x_mean": self.x_mean.contiguous(), "y_mean": self.y_mean.contiguous()}
-        save_file(tensors, partial, metadata={"statistics": json.dumps(self.describe())})
-        partial.replace(path)
+        tensors = {"x_mean": self.x_mean.clone(), "y_mean": self.y_mean.clone()}
+        contiguous = {name: mean.contiguous() for name, mean in tensors.items()}
+        about = {"statistics": json.dumps(self.describe())}
+        write_bytes(Path(path), save(contiguous, metadata=about))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -158,9 +170,9 @@ class TrainingStatistics:
                         "write one with TrainingStatistics.save"
                     )
                 x_mean, y_mean = file.get_tensor("x_mean"), file.get_tensor("y_mean")
-        except (SafetensorError, json.JSONDecodeError) as error:
+            return cls(x_mean, y_mean, about["count"], about["x_min"], about["x_max"])
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{path} is not a readable statistics file: {error}") from error
-        return cls(x_mean, y_mean, about["count"], about["x_min"], about["x_max"])
 
     def describe(self) -> dict[str, Any]:
         """What the statistics were measured on, as JSON-safe values.
@@ -179,94 +191,6 @@ class TrainingStatistics:
         }
 
 
-class _CompensatedSum:
-    """A sum of tensors as an unevaluated pair high + low, by Knuth's exact two-sum."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.high = torch.zeros((), dtype=torch.float64)
-        self.low = torch.zeros((), dtype=torch.float64)
-        self.empty = True
-
-    def add(self, term: Tensor) -> None:
-        if not self.empty and term.shape != self.high.shape:
-            raise ValueError(
-                f"{self.name} changed their shape from {tuple(self.high.shape)} to "
-                f"{tuple(term.shape)}; every batch must hold examples of one shape"
-            )
-        total = self.high + term
-        shadow = total - self.high
-        self.low = self.low + ((self.high - (total - shadow)) + (term - shadow))
-        self.high = total
-        self.empty = False
-
-    def merge(self, other: "_CompensatedSum") -> None:
-        if not other.empty:
-            self.add(other.high)
-            self.low = self.low + other.low
-
-    def mean(self, count: int) -> Tensor:
-        return (self.high + self.low) / count
-
-
-class _Sums:
-    """Sums of inputs and labels, and the range of the inputs."""
-
-    def __init__(self, num_classes: int | None) -> None:
-        self.num_classes = num_classes
-        self.count = 0
-        self.low, self.high = math.inf, -math.inf
-        self.x, self.y = _CompensatedSum("inputs"), _CompensatedSum("labels")
-
-    def add(self, x: Tensor, y: Tensor) -> None:
-        _check_inputs(x, y)
-        if len(x) == 0:
-            return
-        targets = dense_targets(y.detach(), self.num_classes, dtype=torch.float64)
-        low, high = torch.aminmax(x.detach())
-        for name, values in (("inputs", torch.stack([low, high])), ("labels", targets)):
-            if not torch.isfinite(values).all():
-                raise ValueError(
-                    f"{name} must be finite, got NaN or infinity among the examples "
-                    f"{self.count} to {self.count + len(x) - 1}"
-                )
-        self.x.add(x.detach().sum(0, dtype=torch.float64).cpu())
-        self.y.add(targets.sum(0, dtype=torch.float64).cpu())
-        self.low, self.high = min(self.low, float(low)), max(self.high, float(high))
-        self.count += len(x)
-
-    def merge(self, other: "_Sums") -> None:
-        self.x.merge(other.x)
-        self.y.merge(other.y)
-        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
-        self.count += other.count
-
-
-def _gathered(own: _Sums) -> _Sums:
-    """The sums over all processes, merged in rank order so that all get the same bits."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return own
-    parts: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(parts, own)
-    merged = _Sums(own.num_classes)
-    for part in parts:
-        merged.merge(part)
-    return merged
-
-
-def _check_inputs(x: Tensor, y: Tensor) -> None:
-    if not x.is_floating_point():
-        raise TypeError(
-            f"inputs must be floating point, as the model sees them, got {x.dtype}; "
-            "convert and normalise them first, for example x.float() / 255"
-        )
-    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
-        raise ValueError(
-            "inputs and labels must have one row an example, got shapes "
-            f"{tuple(x.shape)} and {tuple(y.shape)}"
-        )
-
-
 def _pair(batch: Any) -> tuple[Tensor, Tensor]:
     if not isinstance(batch, Sequence) or len(batch) < 2:
         raise TypeError(f"batches must be sequences (x, y, ...), got {type(batch).__name__}")
@@ -280,6 +204,5 @@ def _pair(batch: Any) -> tuple[Tensor, Tensor]:
 
 
 def _with_progress(loader: Iterable[Any]) -> Iterable[Any]:
-    total = len(loader) if isinstance(loader, Sized) else None
-    bar: Iterable[Any] = tqdm(loader, "training statistics", total, delay=1, disable=None)
+    bar: Iterable[Any] = tqdm(loader, "training statistics", delay=1, disable=None)
     return bar
