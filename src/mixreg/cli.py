@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
-from lightning.pytorch.utilities import rank_zero_only
 
 from mixreg.errors import MixregError
 from mixreg.experiments import CompareConfig, EvaluateOptions, compare, evaluate_checkpoint
-from mixreg.training import TrainConfig, train
+from mixreg.training import TrainConfig, is_first_process, train
 
 _RECIPES = resources.files("mixreg.training") / "recipes"
 
@@ -51,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _train(config: TrainConfig) -> None:
     run = train(config)
-    if rank_zero_only.rank != 0:
+    if not is_first_process():
         return
     last = run.read_result()["history"][-1]
     shown = ", ".join(f"{name} {value:.4g}" for name, value in last.items())

@@ -41,7 +41,12 @@ def main(output: Path) -> None:
     sys.modules["mixreg.training.train"].TrainingModule = Recorded
     train(
         TrainConfig(
-            data="digits", epochs=2, batch_size=128, devices=2, progress=False, output=output / "run"
+            data="digits",
+            epochs=2,
+            batch_size=128,
+            devices=2,
+            progress=False,
+            output=output / "run",
         )
     )
 

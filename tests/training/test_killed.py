@@ -16,7 +16,12 @@ SETTINGS = "--data digits --epochs 5 --batch_size 256 --progress false --seed 3 
 def _command(output, *more):
     words = [sys.executable, "-m", "mixreg", "train", *SETTINGS, *more, "--output", str(output)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
-    return {"args": words, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return {
+        "args": words,
+        "env": environment,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+    }
 
 
 def _finish(output, *more):

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from mixreg.data import Split
 from mixreg.errors import CheckpointError, ConfigurationError
 from mixreg.evaluation import Evaluation, Predictions, evaluate, predict
 from mixreg.files import write_json
@@ -144,7 +145,7 @@ def evaluate_trained(trained: Trained, directory: Path) -> Evaluation:
     return evaluation
 
 
-def _predictions(trained: Trained, split: str, directory: Path) -> Predictions:
+def _predictions(trained: Trained, split: Split, directory: Path) -> Predictions:
     file = directory / f"logits-{split}.safetensors"
     if file.is_file():
         try:

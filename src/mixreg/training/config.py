@@ -110,7 +110,7 @@ class Recipe:
             ("weight_decay", self.weight_decay >= 0, "at least 0"),
             ("milestones", all(m >= 1 for m in self.milestones), "epochs of at least 1"),
             ("devices", self.devices >= 1, "at least 1"),
-            ("batch_size", self.batch_size % self.devices == 0, "a multiple of devices"),
+            ("batch_size", self.batch_size % max(self.devices, 1) == 0, "a multiple of devices"),
         ):
             if not valid:
                 raise ConfigurationError(f"{name} must be {meaning}, got {getattr(self, name)}")

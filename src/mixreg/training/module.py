@@ -1,16 +1,19 @@
 """The Lightning module: one epoch of any method, with everything random derived from the seed."""
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
-from mixreg.data import Dataset
+from mixreg.data import Dataset, Split
+from mixreg.errors import MixregError
 from mixreg.labels import dense_targets
 from mixreg.losses import cross_entropy, two_class_logits
 from mixreg.randomness import derive_seed, generator
@@ -18,7 +21,7 @@ from mixreg.statistics import TrainingStatistics
 from mixreg.training.config import TrainConfig
 from mixreg.training.objectives import Objective, make_objective, training_targets
 
-SPLITS = ("validation", "test")
+SPLITS: tuple[Split, ...] = ("validation", "test")
 
 
 class TrainingModule(lightning.LightningModule):
@@ -47,14 +50,14 @@ class TrainingModule(lightning.LightningModule):
         self.history: list[dict[str, float]] = []
         self.objective: Objective | None = None
         self.means = nn.ModuleDict()
-        self.nll = nn.ModuleDict({split: MeanMetric() for split in SPLITS})
+        self.nll = nn.ModuleDict({split: MeanMetric(nan_strategy="disable") for split in SPLITS})
         self.accuracy = nn.ModuleDict(
             {
                 split: MulticlassAccuracy(max(data.num_classes, 2), average="micro")
                 for split in SPLITS
             }
         )
-        self.objective_mean = MeanMetric()
+        self.objective_mean = MeanMetric(nan_strategy="disable")
 
     def setup(self, stage: str) -> None:
         """Measure x̄ and ȳ over one augmented pass without mixing, each process its part of it.
@@ -89,11 +92,11 @@ class TrainingModule(lightning.LightningModule):
         return [self.data.batches(split, 500, **place) for split in self.splits]
 
     @property
-    def splits(self) -> tuple[str, ...]:
+    def splits(self) -> tuple[Split, ...]:
         """The splits that are not empty."""
         return tuple(split for split in SPLITS if self.data.size(split) > 0)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """SGD with a step size that falls at the milestones.
 
         Returns:
@@ -108,7 +111,7 @@ class TrainingModule(lightning.LightningModule):
             weight_decay=c.weight_decay,
         )
         scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(c.milestones), c.decay)
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler}}
 
     def on_train_epoch_start(self) -> None:
         """Derive this epoch's random streams from the seed, the epoch and the rank."""
@@ -146,12 +149,21 @@ class TrainingModule(lightning.LightningModule):
         split = self.splits[dataloader_idx]
         logits = two_class_logits(self.net(x)).float()
         targets = dense_targets(y, logits.shape[1], dtype=logits.dtype)
-        self.nll[split].update(cross_entropy(targets, logits))
-        self.accuracy[split].update(logits, y)
+        _metric(self.nll, split).update(cross_entropy(targets, logits))
+        _metric(self.accuracy, split).update(logits, y)
 
     def on_train_epoch_end(self) -> None:
-        """Enter the epoch into the history and log it."""
+        """Enter the epoch into the history and log it.
+
+        Raises:
+            MixregError: the objective is not finite.
+        """
         entry = {"epoch": float(self.current_epoch + 1), "objective": _take(self.objective_mean)}
+        if not math.isfinite(entry["objective"]):
+            raise MixregError(
+                f"the objective became {entry['objective']} in epoch {self.current_epoch + 1}; "
+                "try a smaller --learning_rate"
+            )
         entry |= {name: _take(mean) for name, mean in self.means.items()}
         for split in self.splits:
             entry[f"{split}_nll"] = _take(self.nll[split])
@@ -195,12 +207,16 @@ class TrainingModule(lightning.LightningModule):
     def _targets(self, y: Tensor) -> Tensor:
         return training_targets(y, self.config, self.data.num_classes)
 
-    def _mean(self, name: str) -> MeanMetric:
+    def _mean(self, name: str) -> Metric:
         if name not in self.means:
-            self.means[name] = MeanMetric().to(self.device)
-        mean = self.means[name]
-        assert isinstance(mean, MeanMetric)
-        return mean
+            self.means[name] = MeanMetric(nan_strategy="disable").to(self.device)
+        return _metric(self.means, name)
+
+
+def _metric(group: nn.ModuleDict, name: str) -> Metric:
+    metric = group[name]
+    assert isinstance(metric, Metric)
+    return metric
 
 
 def _take(metric: Any) -> float:

@@ -16,7 +16,7 @@ from torch import nn
 
 from mixreg import data as datasets
 from mixreg import models
-from mixreg.errors import ConfigurationError, MixregError
+from mixreg.errors import ConfigurationError
 from mixreg.files import write_bytes
 from mixreg.training.checkpoints import AtomicCheckpointIO
 from mixreg.training.config import TrainConfig
@@ -41,11 +41,20 @@ def train(config: TrainConfig) -> RunDirectory:
     run = RunDirectory(config.directory)
     data = load_data(config)
     net = build_model(config, data)
-    if rank_zero_only.rank != 0:
+    if not is_first_process():
         return _fit(run, config, data, net)
     with run.lock():
         run.prepare(config)
         return run if run.finished else _fit(run, config, data, net)
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process of a run, or the one that writes its files.
+
+    Returns:
+        False in the further processes that data-parallel training starts.
+    """
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
 def load_data(config: TrainConfig) -> datasets.Dataset:
@@ -123,6 +132,7 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+            warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
             yield
     finally:
         logger.setLevel(level)
@@ -136,7 +146,6 @@ def _trainer(run: RunDirectory, config: TrainConfig) -> lightning.Trainer:
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         ),
-        _StopOnNonFinite(),
     ]
     if config.progress:
         callbacks.append(TQDMProgressBar(refresh_rate=20))
@@ -165,21 +174,3 @@ def _loggers(path: Path, config: TrainConfig) -> list[Logger]:
     if "tensorboard" in config.loggers:
         made.append(TensorBoardLogger(path, name="tensorboard", version=""))
     return made
-
-
-class _StopOnNonFinite(Callback):
-    """End the training with a clear error when the objective is no longer a number."""
-
-    def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        _: lightning.LightningModule,
-        outputs: object,
-        *_args: object,
-    ) -> None:
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-        if isinstance(loss, torch.Tensor) and not bool(torch.isfinite(loss)):
-            raise MixregError(
-                f"the objective became {float(loss)} in epoch {trainer.current_epoch + 1}; "
-                "try a smaller --learning_rate"
-            )

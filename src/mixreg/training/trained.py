@@ -117,8 +117,8 @@ def load_weights(path: Path, net: nn.Module) -> nn.Module:
         if path.suffix == ".safetensors":
             state = load_safetensors(path.read_bytes())
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            state = state.get("state_dict", state) if isinstance(state, dict) else state
+            stored = torch.load(path, map_location="cpu", weights_only=True)
+            state = stored.get("state_dict", stored)
     except Exception as error:
         raise CheckpointError(f"{path} is not a readable file of weights: {error}") from error
     try:

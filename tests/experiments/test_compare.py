@@ -1,0 +1,82 @@
+import csv
+import json
+
+import pytest
+
+from mixreg import ConfigurationError, MixregError
+from mixreg.experiments import CompareConfig, compare
+
+SMALL = {"data": "digits", "epochs": 2, "batch_size": 256, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory):
+    output = tmp_path_factory.mktemp("compare")
+    config = CompareConfig(**SMALL, seeds=2, output=output)
+    return config, *compare(config)
+
+
+def test_the_table_names_methods_and_corrections(comparison):
+    _, table, _ = comparison
+    for name in ("erm", "mixup", "rescaled", "temperature"):
+        assert name in table
+
+
+def test_the_report_and_its_data_are_written(comparison):
+    config, _, report = comparison
+    assert report.is_file()
+    metrics = json.loads((config.output / "metrics.json").read_text())
+    assert metrics
+    with (config.output / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["method"] for row in rows} == {"erm", "mixup"}
+    assert list((config.output / "figures").glob("*.svg"))
+
+
+def test_done_runs_are_not_run_again_and_new_seeds_are_added(comparison):
+    config, _, _ = comparison
+    weights = config.output / "runs" / "mixup-seed1" / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+    table, _ = compare(CompareConfig(**SMALL, seeds=3, output=config.output))
+    assert weights.stat().st_mtime_ns == before
+    assert (config.output / "runs" / "mixup-seed2" / "result.json").is_file()
+    assert "n = 3" in table
+
+
+def test_every_seed_is_paired_over_the_methods(comparison):
+    config, _, _ = comparison
+    runs = config.runs()
+    assert {(run.method, run.seed) for run in runs} == {
+        (method, seed) for method in ("erm", "mixup") for seed in (0, 1)
+    }
+
+
+def test_other_settings_in_the_same_directory_are_refused(comparison):
+    config, _, _ = comparison
+    with pytest.raises(MixregError, match=r"other settings \(alpha: 1.0 there, 0.5 here\)"):
+        compare(CompareConfig(**SMALL, seeds=2, alpha=0.5, output=config.output))
+
+
+def test_a_failing_run_is_told_and_the_others_are_kept(tmp_path):
+    foreign = tmp_path / "runs" / "erm-seed0"
+    foreign.mkdir(parents=True)
+    (foreign / "notes.txt").write_text("not a run")
+    with pytest.raises(MixregError, match=r"(?s)1 of 2 runs failed.*erm seed 0.*holds no run"):
+        compare(CompareConfig(**SMALL, seeds=1, output=tmp_path))
+    assert (tmp_path / "runs" / "mixup-seed0" / "evaluation.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"methods": []}, "methods must be named once each"),
+        ({"methods": ["erm", "erm"]}, "methods must be named once each"),
+        ({"methods": ["ermm"]}, "did you mean 'erm'"),
+        ({"seeds": 0}, "seeds must be at least 1"),
+        ({"jobs": 0}, "jobs must be at least 1"),
+        ({"devices": 2}, "--devices 1"),
+    ],
+)
+def test_refuses(settings, message):
+    with pytest.raises(ConfigurationError, match=message):
+        CompareConfig(**settings)
