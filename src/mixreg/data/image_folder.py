@@ -36,6 +36,7 @@ class ImageFolderDataset:
         class_names: one name for each class.
         normalisation: of the pixels.
         workers: processes that decode images; 0 decodes in this process.
+        augment: whether training images are cropped and flipped at random.
 
     Raises:
         DataError: torchvision is not installed.
@@ -52,6 +53,7 @@ class ImageFolderDataset:
         *,
         normalisation: Normalisation,
         workers: int,
+        augment: bool = True,
     ) -> None:
         v2 = require(
             "torchvision.transforms.v2", extra="vision", purpose=f"data set {name}", error=DataError
@@ -63,10 +65,11 @@ class ImageFolderDataset:
         self._splits = dict(splits)
         self._normalisation = normalisation
         self._workers = workers
-        self._augment = v2.Compose(
+        at_random = v2.Compose(
             [v2.RandomResizedCrop(CROP), v2.RandomHorizontalFlip(), v2.PILToTensor()]
         )
         self._centre = v2.Compose([v2.Resize(RESIZED), v2.CenterCrop(CROP), v2.PILToTensor()])
+        self._training = at_random if augment else self._centre
 
     def size(self, split: Split) -> int:
         """Number of samples of a split.
@@ -106,7 +109,7 @@ class ImageFolderDataset:
         order = epoch_order(len(files.labels), seed=seed, epoch=epoch)
         images = _Decoder(
             files.take(equal_share(order, rank=rank, world_size=world_size)),
-            self._augment,
+            self._training,
             (seed, epoch, rank, world_size),
         )
         return StreamedBatches(images, batch_size, self._normalisation, self._workers)

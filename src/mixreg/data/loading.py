@@ -24,6 +24,7 @@ def load(
     seed: int = 0,
     validation_fraction: float = 0.1,
     label_noise: float | None = None,
+    augment: bool = True,
     download: bool = False,
     workers: int | None = None,
 ) -> Dataset:
@@ -38,6 +39,8 @@ def load(
             each class; 0 gives an empty validation split.
         label_noise: fraction of the remaining training labels to replace by another class, drawn
             uniformly; None for the data set's own, 0.2 for "two-moons" (appendix B.3) and 0 else.
+        augment: whether training images are cropped and flipped at random, where that is usual
+            for the data set.
         download: fetch the data set if it is missing, through torchvision.
         workers: processes that decode images, for "imagenet" only; by default one for each usable
             core.
@@ -60,12 +63,12 @@ def load(
     if workers is not None and workers < 0:
         raise ValueError(f"workers must be at least 0, got {workers}")
     try:
-        return _load(name, root, seed, validation_fraction, label_noise, workers)
+        return _load(name, root, seed, validation_fraction, label_noise, augment, workers)
     except MissingDataError:
         if not download:
             raise
     fetch(name, root)
-    return _load(name, root, seed, validation_fraction, label_noise, workers)
+    return _load(name, root, seed, validation_fraction, label_noise, augment, workers)
 
 
 def _load(
@@ -74,10 +77,11 @@ def _load(
     seed: int,
     fraction: float,
     label_noise: float | None,
+    augment: bool,
     workers: int | None,
 ) -> Dataset:
     if name in IN_MEMORY:
-        return _load_in_memory(name, IN_MEMORY[name], root, seed, fraction, label_noise)
+        return _load_in_memory(name, IN_MEMORY[name], root, seed, fraction, label_noise, augment)
     tree = find_images(name, root)
     noise = 0.0 if label_noise is None else label_noise
     train, validation = _hold_out(tree.train, len(tree.class_names), seed, fraction, noise)
@@ -92,11 +96,18 @@ def _load(
         tree.class_names,
         normalisation=IMAGENET_NORMALISATION,
         workers=_usable_cores() if workers is None else workers,
+        augment=augment,
     )
 
 
 def _load_in_memory(
-    name: str, entry: Entry, root: Root, seed: int, fraction: float, label_noise: float | None
+    name: str,
+    entry: Entry,
+    root: Root,
+    seed: int,
+    fraction: float,
+    label_noise: float | None,
+    augment: bool,
 ) -> InMemoryDataset:
     official = entry.read(root, seed)
     noise = entry.label_noise if label_noise is None else label_noise
@@ -111,7 +122,7 @@ def _load_in_memory(
         splits,
         official.class_names,
         normalisation=entry.normalisation,
-        augmentation=entry.augmentation,
+        augmentation=entry.augmentation if augment else None,
     )
 
 

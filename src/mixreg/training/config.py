@@ -37,6 +37,7 @@ class Recipe:
         validation_fraction: part of the training set held out, on which temperatures are fitted.
         label_noise: part of the training labels replaced by other classes; by default the data
             set's own (0.2 for two-moons, else 0).
+        augment: crop and flip training images at random, where that is usual for the data set.
         model: name of the model.
         loss: "cross_entropy", or "logistic" for one logit and two classes.
         alpha: shape α of the law Beta(α, α) of λ.
@@ -69,6 +70,7 @@ class Recipe:
     download: bool = False
     validation_fraction: float = 0.1
     label_noise: float | None = None
+    augment: bool = True
     model: str = "mlp"
     loss: Literal["cross_entropy", "logistic"] = "cross_entropy"
     alpha: float = 1.0

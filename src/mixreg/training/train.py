@@ -72,6 +72,8 @@ def load_data(config: TrainConfig) -> datasets.Dataset:
         seed=config.seed,
         validation_fraction=config.validation_fraction,
         label_noise=config.label_noise,
+        augment=config.augment,
+        workers=config.workers,
         download=config.download,
     )
 
