@@ -46,6 +46,8 @@ class Recipe:
         smoothing: ε of label smoothing towards the class means; by default 1 − θ̄, which is what
             mixup with this α amounts to.
         dropout: probability of the method "dropout".
+        directions: 1 or 2 tangent directions a sample for the method "approximate".
+        second_order: keep the term R2 in the method "approximate", for smooth networks.
         epochs: passes over the training set.
         batch_size: samples per step, over all devices.
         learning_rate: step size of SGD.
@@ -78,6 +80,8 @@ class Recipe:
     per: Per = "sample"
     smoothing: float | None = None
     dropout: float = 0.5
+    directions: Literal[1, 2] = 1
+    second_order: bool = False
     epochs: int = 100
     batch_size: int = 64
     learning_rate: float = 0.05
@@ -103,6 +107,7 @@ class Recipe:
             ("alpha", math.isfinite(self.alpha) and self.alpha > 0, "a positive finite number"),
             ("mixing_probability", 0 <= self.mixing_probability <= 1, "in [0, 1]"),
             ("smoothing", self.smoothing is None or 0 <= self.smoothing < 1, "in [0, 1)"),
+            ("directions", self.directions in {1, 2}, "1 or 2"),
             ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
             ("validation_fraction", 0 <= self.validation_fraction < 1, "in [0, 1)"),
             ("epochs", self.epochs >= 1, "at least 1"),
