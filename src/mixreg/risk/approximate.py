@@ -1,0 +1,161 @@
+"""The approximate Mixup risk and its four regularizers (Theorem 2, Corollaries 1 to 3)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mixreg.covariance import PerturbationCovariances, perturbation_covariances
+from mixreg.laws import MixingLaw
+from mixreg.losses import Loss
+from mixreg.risk.derivatives import hessian_trace, linearize
+from mixreg.risk.loss_derivatives import check_cutoff, loss_derivatives
+from mixreg.risk.modified import modified_problem
+from mixreg.risk.network import Network, sample_name
+from mixreg.risk.problem import Problem, chunks, prepare
+from mixreg.risk.terms import SampleTerms, jacobian_terms, label_term
+from mixreg.whitening import Whitening
+
+
+@dataclass(frozen=True)
+class ApproximateMixupRisk:
+    """The approximate Mixup risk of a network on a data set, term by term (equation 12).
+
+    Args:
+        per_sample: what each sample adds.
+        second_order: whether R2 was computed; if not, it is reported as zero.
+        rank: numerical rank of Σ_xx.
+    """
+
+    per_sample: SampleTerms
+    second_order: bool
+    rank: int
+
+    @property
+    def modified(self) -> float:
+        """The loss on the modified data (equation 20)."""
+        return float(self.per_sample.modified.mean())
+
+    @property
+    def r1(self) -> float:
+        """R1, the distance of the Jacobian from J(i)."""
+        return float(self.per_sample.r1.mean())
+
+    @property
+    def r2(self) -> float:
+        """R2, the second derivatives of the network."""
+        return float(self.per_sample.r2.mean())
+
+    @property
+    def r3(self) -> float:
+        """R3, which the network enters through its outputs only."""
+        return float(self.per_sample.r3.mean())
+
+    @property
+    def r4(self) -> float:
+        """R4, the second derivatives of the loss in the labels."""
+        return float(self.per_sample.r4.mean())
+
+    @property
+    def r1_plus_r3(self) -> float:
+        """R1 + R3 before the square is completed; it keeps the digits that R1 and R3 lose."""
+        return float(self.per_sample.r1_plus_r3.mean())
+
+    @property
+    def total(self) -> float:
+        """The approximate Mixup risk, computed without completing the square."""
+        return float(self.per_sample.total.mean())
+
+    @property
+    def cut_off(self) -> int:
+        """Number of samples at which the pseudo-inverse of ℓ_uu left something out."""
+        return int(self.per_sample.cut_off.sum())
+
+
+def approximate_mixup_risk(
+    net: Network,
+    x: Tensor,
+    y: Tensor,
+    loss: Loss,
+    law: MixingLaw,
+    *,
+    second_order: bool = True,
+    chunk_size: int = 64,
+    whitening: Whitening | None = None,
+    rank_cutoff: float | None = None,
+    curvature_cutoff: float = 1e-8,
+) -> ApproximateMixupRisk:
+    """The approximate Mixup risk E_Q and its terms, exact over the data set (Theorem 2).
+
+    E_Q = (1/n) Σ_i ℓ(ỹ_i, f(x̃_i)) + R1 + R2 + R3 + R4, where x̄, ȳ and the covariances are those of
+    the given data. Inverses are Moore-Penrose inverses. As predictions tend to one-hot, R1 tends to
+    +∞ and R3 to −∞, while their sum stays finite; so the sum and the total are computed before the
+    square is completed, and never depend on `curvature_cutoff`.
+
+    Args:
+        net: f, (n, ...) → (n, c) or (n,), taken as it stands: its mode is not changed. Memory holds
+            the Jacobians, c·d numbers a sample, of `chunk_size` samples.
+        x: inputs, floating point, shape (n, ...).
+        y: class indices (n,), or targets of the shape of the outputs.
+        loss: "cross_entropy", "logistic", "squared_error" by their corollaries, or any twice
+            differentiable callable (y, u) → (n,) by automatic differentiation, called with float64.
+        law: law of λ.
+        second_order: whether to compute R2, exactly, which for smooth networks takes rank(Σ_xx) + 1
+            Hessian products a sample; for piecewise-linear ones, where R2 = 0, it takes one.
+        chunk_size: samples treated at once.
+        whitening: `Whitening.from_data(x)`, to factor the inputs once for several calls.
+        rank_cutoff: singular values of the centred inputs and of the centred labels at most this
+            fraction of the largest count as zero; by default eps·max(n, d), eps of float64.
+        curvature_cutoff: what of ℓ_uu counts as too flat to be inverted in R1 and R3:
+            for cross-entropy classes of at most this probability, for the logistic loss outputs
+            with s(1 − s) at most this, for other losses eigenvalues of at most this fraction of
+            max(‖ℓ_uu‖, ‖ℓ_uy‖). The default keeps |R3| below 10⁸ times the label variance, so that
+            R1 + R3 computed from the two keeps half of the digits of float64.
+
+    Returns:
+        The terms, their sum, and the terms of each sample.
+
+    Source: Carratino et al., Theorem 2 and Corollaries 1 to 3.
+
+    Example:
+        >>> from mixreg.laws import Beta
+        >>> x = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
+        >>> terms = approximate_mixup_risk(lambda x: 0 * x, x, x, "squared_error", Beta(1.0))
+        >>> round(terms.modified, 4), round(terms.r4, 4), round(terms.total, 4)
+        (0.2812, 0.0521, 0.3333)
+    """
+    check_cutoff(curvature_cutoff)
+    problem = prepare(net, x, y, loss, pairs=True)
+    covariances = perturbation_covariances(
+        problem.x, problem.y, law, rank_cutoff=rank_cutoff, whitening=whitening
+    )
+    shrunk = modified_problem(problem, law)
+    parts = [
+        _chunk_terms(shrunk, covariances, rows, second_order, curvature_cutoff)
+        for rows in chunks(len(x), chunk_size)
+    ]
+    terms = SampleTerms(*(torch.cat(values) for values in zip(*parts, strict=True)))
+    return ApproximateMixupRisk(terms, second_order, covariances.xx.left.rank)
+
+
+def _chunk_terms(
+    shrunk: Problem,
+    covariances: PerturbationCovariances,
+    rows: slice,
+    second_order: bool,
+    curvature_cutoff: float,
+) -> SampleTerms:
+    """The terms of some of the modified samples."""
+    inputs, targets, name = shrunk.x[rows], shrunk.y[rows], sample_name(rows.start)
+    i = torch.arange(rows.start, rows.stop, device=inputs.device)
+    outputs, jacobian = linearize(shrunk.net, inputs, name)
+    at = loss_derivatives(
+        shrunk.loss, targets, outputs, curvature_cutoff=curvature_cutoff, name=name
+    )
+    r1, r3, r1_plus_r3, cut_off = jacobian_terms(jacobian, at, covariances, i)
+    r2 = torch.zeros_like(r1)
+    if second_order:
+        r2 = hessian_trace(shrunk.net, inputs, at.gradient, covariances.xx, i) / 2
+    r4 = label_term(at, covariances, i)
+    modified = shrunk.loss(targets, outputs)
+    return SampleTerms(modified, r1, r2, r3, r4, r1_plus_r3, cut_off)

@@ -1,0 +1,176 @@
+"""The Mixup risk (equation 4): exact over all pairs, and its Monte-Carlo estimate."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mixreg.laws import MixingLaw, Quadrature
+from mixreg.losses import Loss
+from mixreg.risk.network import Network, SampleName
+from mixreg.risk.problem import Problem, chunks, mean_loss, prepare
+
+
+@dataclass(frozen=True)
+class RiskEstimate:
+    """A Monte-Carlo estimate of a risk.
+
+    Args:
+        value: mean of the draws.
+        standard_error: their standard deviation over the root of their number.
+        samples: number of draws.
+    """
+
+    value: float
+    standard_error: float
+    samples: int
+
+
+def mixup_risk(
+    net: Network,
+    x: Tensor,
+    y: Tensor,
+    loss: Loss,
+    law: MixingLaw,
+    *,
+    order: int = 16,
+    chunk_size: int = 4096,
+) -> float:
+    """Mean loss over all n² ordered pairs and the law of λ, by quadrature (equation 4).
+
+    (1/n²) Σ_ij E_λ ℓ(λ y_i + (1 − λ) y_j, f(λ x_i + (1 − λ) x_j))
+
+    Nodes λ < ½ are folded to 1 − λ, which exchanges i and j, so that the symmetric rule of a Beta
+    law takes ⌈order/2⌉ evaluations of each ordered pair.
+
+    Args:
+        net: f, (n, ...) → (n, c) or (n,), taken as it stands: its mode is not changed.
+        x: inputs, floating point, shape (n, ...).
+        y: class indices (n,), or targets of the shape of the outputs.
+        loss: "cross_entropy", "logistic", "squared_error", or a callable (y, u) → (n,).
+        law: law of λ.
+        order: number of quadrature nodes of each continuous part of the law. For smooth f the
+            error falls geometrically; compare with twice the order.
+        chunk_size: mixed samples evaluated at once, which bounds the memory.
+
+    Returns:
+        The risk, accumulated in float64.
+
+    Source: Carratino et al., equation 4.
+
+    Example:
+        >>> from mixreg.laws import Constant
+        >>> x = torch.tensor([[-1.0], [1.0]])
+        >>> mixup_risk(lambda x: 0 * x, x, x, "squared_error", Constant(0.75))
+        0.3125
+    """
+    problem = prepare(net, x, y, loss, pairs=True)
+    nodes, weights = folded_rule(law, order)
+    risks = [_risk_at(problem, theta, chunk_size) for theta in nodes.tolist()]
+    return math.fsum(w * risk for w, risk in zip(weights.tolist(), risks, strict=True))
+
+
+def mixup_risk_estimate(
+    net: Network,
+    x: Tensor,
+    y: Tensor,
+    loss: Loss,
+    law: MixingLaw,
+    *,
+    samples: int,
+    generator: torch.Generator,
+    chunk_size: int = 4096,
+) -> RiskEstimate:
+    """Monte-Carlo estimate of the Mixup risk, for data too large for all pairs (equation 4).
+
+    Each draw takes i and j uniformly and λ from its law, independently of the others.
+
+    Args:
+        net: f, (n, ...) → (n, c) or (n,), taken as it stands: its mode is not changed.
+        x: inputs, floating point, shape (n, ...).
+        y: class indices (n,), or targets of the shape of the outputs.
+        loss: "cross_entropy", "logistic", "squared_error", or a callable (y, u) → (n,).
+        law: law of λ.
+        samples: number of draws, at least two.
+        generator: source of the draws.
+        chunk_size: mixed samples evaluated at once.
+
+    Returns:
+        Value, standard error and number of draws.
+
+    Raises:
+        ValueError: fewer than two draws, or what `mixup_risk` refuses.
+
+    Example:
+        >>> from mixreg.laws import Constant
+        >>> x, g = torch.tensor([[-1.0], [1.0]]), torch.Generator().manual_seed(0)
+        >>> mixup_risk_estimate(
+        ...     lambda x: x, x, x, "squared_error", Constant(0.75), samples=10, generator=g
+        ... )
+        RiskEstimate(value=0.0, standard_error=0.0, samples=10)
+    """
+    if samples < 2:
+        raise ValueError(f"a standard error needs at least 2 draws, got samples={samples}")
+    problem = prepare(net, x, y, loss, pairs=True)
+    n = len(x)
+    i, j = torch.randint(n, (2, samples), generator=generator, device=generator.device).to(x.device)
+    weight = law.sample(samples, generator=generator).to(x.device)
+    values = torch.cat(
+        [
+            _mixed_losses(problem, i[rows], j[rows], weight[rows])
+            for rows in chunks(samples, chunk_size)
+        ]
+    )
+    error = float(values.std()) / samples**0.5
+    return RiskEstimate(float(values.mean()), error, samples)
+
+
+def folded_rule(law: MixingLaw, order: int) -> Quadrature:
+    """The quadrature rule of the law with its nodes λ folded to θ = max(λ, 1 − λ).
+
+    It integrates what is symmetric in λ ↔ 1 − λ, as the mean over ordered pairs is.
+
+    Args:
+        law: law of λ.
+        order: number of nodes of each continuous part of the law.
+
+    Returns:
+        Distinct nodes θ in [½, 1], ascending, and weights that sum to one.
+    """
+    nodes, weights = law.quadrature(order)
+    theta, at = torch.maximum(nodes, 1 - nodes).sort()
+    weights = weights[at]
+    apart = torch.cat([theta.new_ones(1).bool(), theta.diff() > 4 * torch.finfo(theta.dtype).eps])
+    group = apart.cumsum(0) - 1
+    folded = weights.new_zeros(int(group[-1]) + 1).index_add(0, group, weights)
+    return Quadrature(theta[apart], folded)
+
+
+def _risk_at(problem: Problem, theta: float, chunk_size: int) -> float:
+    """Mean loss over all ordered pairs at one θ."""
+    if theta == 1:
+        return mean_loss(problem, chunk_size)
+    n = len(problem.x)
+    total = 0.0
+    for rows in chunks(n * n, chunk_size):
+        pair = torch.arange(rows.start, rows.stop, device=problem.x.device)
+        weight = torch.full((len(pair),), theta, dtype=torch.float64, device=pair.device)
+        total += float(_mixed_losses(problem, pair // n, pair % n, weight).sum())
+    return total / n**2
+
+
+def _mixed_losses(problem: Problem, i: Tensor, j: Tensor, weight: Tensor) -> Tensor:
+    """Losses of the mixtures λ (x_i, y_i) + (1 − λ) (x_j, y_j)."""
+    inputs, targets = (
+        torch.lerp(v[j], v[i], weight.to(v.dtype).reshape(-1, *[1] * (v.ndim - 1)))
+        for v in (problem.x, problem.y)
+    )
+    return problem.losses(inputs, targets, _mixture_name(i, j, weight))
+
+
+def _mixture_name(i: Tensor, j: Tensor, weight: Tensor) -> SampleName:
+    return lambda row: (
+        f"{float(weight[row]):.4g} × sample {int(i[row])} "
+        f"+ {1 - float(weight[row]):.4g} × sample {int(j[row])}"
+    )

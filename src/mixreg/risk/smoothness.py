@@ -1,0 +1,133 @@
+"""Derivatives of any loss by automatic differentiation, and losses that have none refused."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, autograd
+
+from mixreg.losses import LossFunction
+from mixreg.risk.network import SampleName, first_not_finite
+from mixreg.risk.problem import check_losses
+
+_PROBES = (1.0, -1.0, 1e2, -1e2, 1e4, -1e4)
+_BISECTIONS = 80
+
+_REMEDY = (
+    "Theorem 2 needs a loss that is twice differentiable in the outputs: use a smooth one, for "
+    "example softplus for a hinge or sqrt(1 + (y - u)²) for |y - u|"
+)
+
+
+class AutogradDerivatives(NamedTuple):
+    """ℓ_u (k, c), ℓ_uu (k, c, c), ℓ_uy (k, c, m) and ℓ_yy (k, m, m) of k samples."""
+
+    gradient: Tensor
+    output_hessian: Tensor
+    mixed: Tensor
+    label_hessian: Tensor
+
+
+def autograd_derivatives(
+    loss: LossFunction, targets: Tensor, outputs: Tensor, name: SampleName
+) -> AutogradDerivatives:
+    """First and second derivatives of a loss by reverse mode applied twice.
+
+    A loss that is piecewise linear is told from a smooth one that happens to be flat at all
+    samples; a kink on top of a curved loss is not noticed.
+
+    Args:
+        loss: ℓ(y, u) → (k,), where value i depends on row i only.
+        targets: y, float64, shape (k, ...).
+        outputs: u, float64, shape (k,) or (k, c).
+        name: words for row k, for messages.
+
+    Returns:
+        The derivatives, float64.
+
+    Raises:
+        ValueError: a second derivative is missing, is not finite, or vanishes everywhere while the
+            first one jumps.
+    """
+    k = len(outputs)
+    y, u = (v.detach().clone().requires_grad_() for v in (targets, outputs))
+    with torch.enable_grad():
+        values = loss(y, u)
+        check_losses(values, k)
+        if not values.requires_grad:
+            raise ValueError(f"the loss has no derivative in the outputs; {_REMEDY}")
+        try:
+            slope, label_slope = autograd.grad(
+                values.sum(), (u, y), create_graph=True, materialize_grads=True
+            )
+            hessian, mixed = _jacobians(slope, (u, y))
+            (label_hessian,) = _jacobians(label_slope, (y,))
+        except RuntimeError as error:
+            raise ValueError(f"the loss cannot be differentiated twice: {error}; {_REMEDY}") from (
+                error
+            )
+    for what, derivative in (("first", slope), ("second", hessian), ("mixed", mixed)):
+        row = first_not_finite(derivative)
+        if row is not None:
+            raise ValueError(f"the {what} derivative of the loss is NaN or infinite at {name(row)}")
+    if not hessian.any():
+        _check_no_jump(loss, targets, outputs)
+    return AutogradDerivatives(slope.detach().reshape(k, -1), hessian, mixed, label_hessian)
+
+
+def _jacobians(slopes: Tensor, wrt: tuple[Tensor, ...]) -> list[Tensor]:
+    """Jacobians (k, c, ·) of slopes (k, c), one backward pass for each of the c columns."""
+    k = len(slopes)
+    columns = slopes.reshape(k, -1).T
+    if not slopes.requires_grad:
+        return [v.new_zeros(k, len(columns), v[0].numel()) for v in wrt]
+    rows = [
+        autograd.grad(column.sum(), wrt, retain_graph=True, materialize_grads=True)
+        for column in columns
+    ]
+    return [torch.stack(parts, 1).reshape(k, len(columns), -1) for parts in zip(*rows, strict=True)]
+
+
+def _check_no_jump(loss: LossFunction, targets: Tensor, outputs: Tensor) -> None:
+    """Refuse a loss whose slope changes along a line while its curvature is zero all along.
+
+    The interval in which the slope changes is halved again and again: a smooth loss shows some
+    curvature there.
+
+    Raises:
+        ValueError: the slope jumps.
+    """
+    width = outputs[0].numel()
+    alternating = 1.0 - 2 * (torch.arange(width) % 2)
+    direction = (alternating * torch.linspace(1, 2, width)).to(outputs).reshape(outputs.shape[1:])
+    start = _slopes(loss, targets, outputs)
+    for probe in _PROBES:
+        changed = _slopes(loss, targets, outputs + probe * direction).ne(start).any(1)
+        if changed.any():
+            row = int(changed.nonzero()[0])
+            y, u, slope = targets[row : row + 1], outputs[row : row + 1], start[row : row + 1]
+            low, high = 0.0, probe
+            for _ in range(_BISECTIONS):
+                middle = (low + high) / 2
+                at = u + middle * direction
+                if _is_curved(loss, y, at):
+                    return
+                same = torch.equal(_slopes(loss, y, at), slope)
+                low, high = (middle, high) if same else (low, middle)
+            raise ValueError(
+                "the loss is piecewise linear in the outputs, its slope jumps while its curvature "
+                f"is zero; {_REMEDY}"
+            )
+
+
+def _slopes(loss: LossFunction, targets: Tensor, outputs: Tensor) -> Tensor:
+    u = outputs.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        (slope,) = autograd.grad(loss(targets, u).sum(), u)
+    return slope.reshape(len(u), -1)
+
+
+def _is_curved(loss: LossFunction, targets: Tensor, outputs: Tensor) -> bool:
+    u = outputs.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        (slope,) = autograd.grad(loss(targets, u).sum(), u, create_graph=True)
+        return bool(_jacobians(slope, (u,))[0].any())
