@@ -86,7 +86,6 @@ class _Mixup:
 
     def __init__(self, loss: LossFunction, mixup: Mixup) -> None:
         self.loss, self.mixup = loss, mixup
-        self.buffer: Tensor | None = None
 
     def __call__(self, net: nn.Module, x: Tensor, y: Tensor) -> Step:
         batch = self.mixup(x, y)
