@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
+LISTED = 20
+
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
     """The error for a name that is not in a list, with the nearest one suggested.
@@ -10,7 +12,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
     Args:
         kind: what is named, for example "data set".
         name: what came.
-        known: what would have been understood.
+        known: what would have been understood; the first 20 are listed.
 
     Returns:
         The error, to be raised by the caller.
@@ -22,7 +24,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
     names = list(known)
     nearest = get_close_matches(name.lower(), names, n=1)
     hint = f"did you mean {nearest[0]!r}? Known" if nearest else "known"
-    return ValueError(f"unknown {kind} {name!r}; {hint}: {', '.join(names)}")
+    listed = ", ".join(names[:LISTED]) + (", …" if len(names) > LISTED else "")
+    return ValueError(f"unknown {kind} {name!r}; {hint}: {listed}")
 
 
 def check_name(kind: str, name: str, known: Collection[str]) -> None:

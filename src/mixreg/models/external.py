@@ -12,6 +12,8 @@ from mixreg.models.shapes import check_sizes
 from mixreg.names import check_name
 
 LIBRARIES = ("torchvision", "timm")
+# These return more than one output while they train.
+AUXILIARY_OUTPUTS = {"googlenet", "inception_v3"}
 
 
 def build_external(
@@ -50,7 +52,8 @@ def _build_torchvision(name: str, num_outputs: int, dropout: float) -> Any:
     models = require(
         "torchvision.models", extra="vision", purpose=purpose, error=ConfigurationError
     )
-    check_name("torchvision model", name, models.list_models(module=models))
+    names = set(models.list_models(module=models)) - AUXILIARY_OUTPUTS
+    check_name("torchvision model", name, sorted(names))
     if dropout > 0:
         raise ValueError(
             f"torchvision/{name} takes no dropout from here, got {dropout}; "
