@@ -4,6 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def same_draws_in_every_run() -> None:
+    torch.manual_seed(0)
 
 
 @pytest.fixture

@@ -117,6 +117,15 @@ def test_validation_is_held_out_of_the_training_folder(tree):
     assert list(imagenet(tree).batches("validation", 3)) == []
 
 
+def test_augmentation_can_be_left_out(tree):
+    data = imagenet(tree, augment=False)
+    trained = joined(data.train_batches(6, seed=0, epoch=0))[0]
+    ordered = joined(data.batches("train", 6))[0]
+    assert trained.flatten(1).sort(0).values.equal(ordered.flatten(1).sort(0).values)
+    usual = joined(imagenet(tree).train_batches(6, seed=0, epoch=0))[0]
+    assert not usual.equal(trained)
+
+
 def test_label_noise(tree):
     labels = joined(imagenet(tree, label_noise=0.5).batches("train", 6))[1]
     assert int((labels != torch.tensor([0, 0, 0, 0, 1, 1])).sum()) == 3

@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from mixreg.data import DATASETS, load
+from mixreg.data import DATASETS, Samples, load
+from mixreg.data.catalogue import IN_MEMORY
+from mixreg.data.official import Official
 
 
 def training_labels(**options) -> torch.Tensor:
@@ -38,6 +42,22 @@ def test_label_noise_is_exact_and_leaves_the_split_as_it_was():
     clean, noisy = training_labels(), training_labels(label_noise=0.3)
     assert int((clean != noisy).sum()) == round(0.3 * len(clean))
     assert training_labels(label_noise=0.3).equal(noisy)
+
+
+@pytest.mark.parametrize("name", ["fashion-mnist", "cifar10", "cifar100"])
+@pytest.mark.parametrize("augment", [True, False])
+def test_colour_data_sets_are_augmented_unless_told_not_to(monkeypatch, name, augment):
+    pixels = torch.randint(256, (4, 3, 16, 16), dtype=torch.uint8)
+    samples = Samples(pixels, torch.tensor([0, 0, 1, 1]))
+    channels = len(IN_MEMORY[name].normalisation.mean)
+    samples = samples._replace(inputs=pixels[:, :channels])
+    entry = replace(IN_MEMORY[name], read=lambda *_: Official(samples, samples, ("a", "b")))
+    monkeypatch.setitem(IN_MEMORY, name, entry)
+    data = load(name, validation_fraction=0, augment=augment)
+    ((trained, _),) = data.train_batches(4, seed=0, epoch=0)
+    ((plain, _),) = data.batches("train", 4)
+    same = trained.flatten(1).sum(1).sort().values.allclose(plain.flatten(1).sum(1).sort().values)
+    assert same is not augment
 
 
 @pytest.mark.parametrize(

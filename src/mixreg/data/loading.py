@@ -3,13 +3,14 @@
 import os
 from typing import TypeVar
 
-from mixreg.data.catalogue import DATASETS, IMAGENET_NORMALISATION, IN_MEMORY, Entry, Root
+from mixreg.data.catalogue import DATASETS, IMAGENET_NORMALISATION, IN_MEMORY, Root
 from mixreg.data.dataset import Dataset, Split
 from mixreg.data.download import download as fetch
 from mixreg.data.image_folder import ImageFolderDataset
-from mixreg.data.image_tree import ImageFiles, find_images
+from mixreg.data.image_tree import ImageFiles, ImageTree, find_images
 from mixreg.data.in_memory import InMemoryDataset, Samples
 from mixreg.data.location import MissingDataError
+from mixreg.data.official import Official
 from mixreg.data.splits import flip_labels, stratified_holdout
 from mixreg.names import check_name
 from mixreg.randomness import generator
@@ -62,80 +63,68 @@ def load(
     check_name("data set", name, DATASETS)
     if workers is not None and workers < 0:
         raise ValueError(f"workers must be at least 0, got {workers}")
-    try:
-        return _load(name, root, seed, validation_fraction, label_noise, augment, workers)
-    except MissingDataError:
-        if not download:
-            raise
-    fetch(name, root)
-    return _load(name, root, seed, validation_fraction, label_noise, augment, workers)
-
-
-def _load(
-    name: str,
-    root: Root,
-    seed: int,
-    fraction: float,
-    label_noise: float | None,
-    augment: bool,
-    workers: int | None,
-) -> Dataset:
-    if name in IN_MEMORY:
-        return _load_in_memory(name, IN_MEMORY[name], root, seed, fraction, label_noise, augment)
-    tree = find_images(name, root)
-    noise = 0.0 if label_noise is None else label_noise
-    train, validation = _hold_out(tree.train, len(tree.class_names), seed, fraction, noise)
-    splits: dict[Split, ImageFiles] = {
-        "train": train,
-        "validation": validation,
-        "test": tree.test,
-    }
-    return ImageFolderDataset(
-        name,
-        splits,
-        tree.class_names,
-        normalisation=IMAGENET_NORMALISATION,
-        workers=_usable_cores() if workers is None else workers,
-        augment=augment,
+    published = _read(name, root, seed, download=download)
+    num_classes = len(published.class_names)
+    if isinstance(published, ImageTree):
+        images = _split(
+            published.train,
+            published.test,
+            num_classes,
+            seed=seed,
+            fraction=validation_fraction,
+            noise=label_noise or 0.0,
+        )
+        return ImageFolderDataset(
+            name,
+            images,
+            published.class_names,
+            normalisation=IMAGENET_NORMALISATION,
+            workers=_usable_cores() if workers is None else workers,
+            augment=augment,
+        )
+    entry = IN_MEMORY[name]
+    samples = _split(
+        published.train,
+        published.test,
+        num_classes,
+        seed=seed,
+        fraction=validation_fraction,
+        noise=entry.label_noise if label_noise is None else label_noise,
     )
-
-
-def _load_in_memory(
-    name: str,
-    entry: Entry,
-    root: Root,
-    seed: int,
-    fraction: float,
-    label_noise: float | None,
-    augment: bool,
-) -> InMemoryDataset:
-    official = entry.read(root, seed)
-    noise = entry.label_noise if label_noise is None else label_noise
-    train, validation = _hold_out(official.train, len(official.class_names), seed, fraction, noise)
-    splits: dict[Split, Samples] = {
-        "train": train,
-        "validation": validation,
-        "test": official.test,
-    }
     return InMemoryDataset(
         name,
-        splits,
-        official.class_names,
+        samples,
+        published.class_names,
         normalisation=entry.normalisation,
         augmentation=entry.augmentation if augment else None,
     )
 
 
-def _hold_out(
-    published: S, num_classes: int, seed: int, fraction: float, noise: float
-) -> tuple[S, S]:
-    """Training samples, some labels replaced, and validation samples, all labels kept."""
-    kept, held = stratified_holdout(
-        published.labels, fraction, generator=generator(seed, "validation split")
-    )
-    train, validation = published.take(kept), published.take(held)
-    noisy = flip_labels(train.labels, num_classes, noise, generator=generator(seed, "label noise"))
-    return train._replace(labels=noisy), validation
+def _read(name: str, root: Root, seed: int, *, download: bool) -> Official | ImageTree:
+    """The published samples, fetched first if they are missing and that is asked for."""
+    try:
+        return IN_MEMORY[name].read(root, seed) if name in IN_MEMORY else find_images(name, root)
+    except MissingDataError:
+        if not download:
+            raise
+    fetch(name, root)
+    return _read(name, root, seed, download=False)
+
+
+def _split(
+    official: S, test: S, num_classes: int, *, seed: int, fraction: float, noise: float
+) -> dict[Split, S]:
+    """Training samples, some labels replaced; validation and test samples, all labels kept."""
+    source = generator(seed, "validation split")
+    kept, held = stratified_holdout(official.labels, fraction, generator=source)
+    train = official.take(kept)
+    source = generator(seed, "label noise")
+    labels = flip_labels(train.labels, num_classes, noise, generator=source)
+    return {
+        "train": train._replace(labels=labels),
+        "validation": official.take(held),
+        "test": test,
+    }
 
 
 def _usable_cores() -> int:
