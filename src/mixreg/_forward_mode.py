@@ -1,0 +1,110 @@
+"""Forward-mode differentiation of a network by PyTorch and the rules beside it."""
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+
+from mixreg._forward_rules import FIRST_ORDER, NESTED, REFUSED, Function, make_dual
+from mixreg.errors import MixregError
+
+_UNSUPPORTED = re.compile(r"forward AD with (\S+) that does not support it")
+
+
+@contextmanager
+def forward_rules(*, nested: bool = False) -> Iterator[None]:
+    """Evaluate a network on dual tensors by the rules, and name what cannot be differentiated.
+
+    Attention runs in elementary operations, since the fused kernels have no tangents.
+
+    Args:
+        nested: whether forward mode is nested in itself.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        MixregError: an operation has no forward-mode derivative.
+        RuntimeError: any other failure of the network.
+    """
+    load_tangent_formulas()
+    try:
+        with _Rules(NESTED if nested else FIRST_ORDER), sdpa_kernel(SDPBackend.MATH):
+            yield
+    except (NotImplementedError, RuntimeError) as error:
+        name = _undifferentiable(error)
+        if name is None:
+            raise
+        raise MixregError(_no_derivative(name)) from error
+
+
+@cache
+def load_tangent_formulas() -> None:
+    """Let PyTorch load its formulas, which warns of PyTorch's own use of a deprecated function."""
+    zero = torch.zeros(1)
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        make_dual(zero, zero)
+
+
+class _Rules(TorchFunctionMode):
+    """Calls the rule of a function in its place."""
+
+    def __init__(self, rules: Mapping[Function, Function]) -> None:
+        super().__init__()
+        self.rules = rules
+
+    def __torch_function__(
+        self,
+        func: Function,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in REFUSED:
+            raise MixregError(_no_derivative(f"torch.{func.__name__}"))
+        rule = self.rules.get(func)
+        if rule is None:
+            return func(*args, **kwargs)
+        if "input" in kwargs:
+            args = (kwargs.pop("input"), *args)
+        return rule(*args, **kwargs)
+
+
+def _no_derivative(name: str) -> str:
+    return (
+        f"{name} has no usable forward-mode derivative, which the approximate Mixup risk needs "
+        "from every operation of the model; replace it in the model (functions of torch.nn."
+        "functional have one more often than those of torch), give it a jvp if it is your own, or "
+        "train with mixreg.Mixup, which needs none"
+    )
+
+
+def _undifferentiable(error: Exception) -> str | None:
+    """The operation that has no forward-mode derivative, if that is what the error is about."""
+    message = str(error)
+    if match := _UNSUPPORTED.search(message):
+        return match[1]
+    if "autograd.Function" in message and ("jvp" in message or "setup_context" in message):
+        return _custom_function(error)
+    return None
+
+
+def _custom_function(error: Exception) -> str:
+    """The name of the `torch.autograd.Function` that was being applied."""
+    trace, name = error.__traceback__, "a torch.autograd.Function"
+    while trace is not None:
+        cls = trace.tb_frame.f_locals.get("cls")
+        if isinstance(cls, type) and issubclass(cls, torch.autograd.Function):
+            name = cls.__name__
+        trace = trace.tb_next
+    return name

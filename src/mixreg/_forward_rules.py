@@ -1,0 +1,238 @@
+"""Exact tangents of layers whose forward-mode derivative PyTorch gets wrong, lacks or overpays.
+
+As of PyTorch 2.14, when a forward-mode derivative is itself differentiated backward:
+
+- batch, instance and layer normalization give wrong gradients, without any sign of it: their
+  tangent formulas treat the saved mean and scale as constants;
+- softmax, log-sum-exp and what is built on them overwrite a tensor that the backward pass needs;
+- gated linear units and the hard sigmoid have tangents that have no gradient;
+- a layer with constant weights is evaluated on a tangent of zeros as well, a third convolution
+  where two are enough, and the backward pass goes through it;
+- the tangent of ReLU is recorded as a function of the output, whose derivative, zero everywhere,
+  is materialised and added.
+
+Every rule takes the arguments of the function it stands for. Those of `FIRST_ORDER` use fused
+kernels where there are any; those of `NESTED` consist of operations that are right to any order.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn import functional
+from torch.utils._python_dispatch import BaseTorchDispatchMode
+
+Function = Callable[..., Any]
+
+make_dual: Callable[[Tensor, Tensor], Tensor] = forward_ad.make_dual
+unpack_dual: Callable[[Tensor], tuple[Tensor, Tensor | None]] = forward_ad.unpack_dual
+
+# A mode that changes nothing, but while it watches PyTorch's tangent formulas overwrite nothing.
+_observing: Callable[[], AbstractContextManager[Any]] = BaseTorchDispatchMode
+
+
+def _observed(function: Function) -> Function:
+    def rule(*args: Any, **kwargs: Any) -> Any:
+        with _observing():
+            return function(*args, **kwargs)
+
+    return rule
+
+
+def _affine(layer: Function) -> Function:
+    """A layer with constant weights: the tangent goes through the same layer without its bias."""
+
+    def rule(
+        values: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        primal, tangent = unpack_dual(values)
+        if tangent is None or _is_dual(weight) or _is_dual(bias):
+            return layer(values, weight, bias, *args, **kwargs)
+        output = layer(primal, weight, bias, *args, **kwargs)
+        return make_dual(output, layer(tangent, weight, None, *args, **kwargs))
+
+    return rule
+
+
+def _relu(values: Tensor, inplace: bool = False) -> Tensor:
+    """ReLU: the tangent passes where the output is positive."""
+    primal, tangent = unpack_dual(values)
+    if tangent is None or inplace:
+        return torch.relu_(values) if inplace else torch.relu(values)
+    output = torch.relu(primal)
+    passed: Tensor = torch.ops.aten.threshold_backward(tangent, output.detach(), 0)
+    return make_dual(output, passed)
+
+
+def _batch_norm(
+    values: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalization by the batch: its Jacobian is symmetric, so its backward kernel applies it."""
+    primal, tangent = unpack_dual(values)
+    if tangent is None or not training or _is_dual(weight) or _is_dual(bias):
+        return _elementary_batch_norm(
+            values, running_mean, running_var, weight, bias, training, momentum, eps
+        )
+    output, mean, scale = torch.native_batch_norm(
+        primal, weight, bias, running_mean, running_var, True, momentum, eps
+    )
+    passed, _, _ = torch.ops.aten.native_batch_norm_backward(
+        tangent, primal, weight, None, None, mean, scale, True, eps, [True, False, False]
+    )
+    return make_dual(output, passed)
+
+
+def _elementary_batch_norm(
+    values: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    if not training:
+        return functional.batch_norm(values, running_mean, running_var, weight, bias, eps=eps)
+    if running_mean is not None:
+        functional.batch_norm(
+            values.detach(), running_mean, running_var, None, None, True, momentum, eps
+        )
+    dims = [d for d in range(values.ndim) if d != 1]
+    return _scaled_channels(_normalized(values, dims, eps), weight, bias)
+
+
+def _instance_norm(
+    values: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    if not use_input_stats:
+        return functional.batch_norm(values, running_mean, running_var, weight, bias, eps=eps)
+    if running_mean is not None:
+        functional.instance_norm(
+            values.detach(), running_mean, running_var, None, None, True, momentum, eps
+        )
+    return _scaled_channels(_normalized(values, list(range(2, values.ndim)), eps), weight, bias)
+
+
+def _layer_norm(
+    values: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalization of each example: as for the batch, before the weights."""
+    primal, tangent = unpack_dual(values)
+    mixed = weight is not None and weight.dtype != primal.dtype
+    if tangent is None or mixed or _is_dual(weight) or _is_dual(bias):
+        return _elementary_layer_norm(values, normalized_shape, weight, bias, eps)
+    shape = list(normalized_shape)
+    output, mean, scale = torch.native_layer_norm(primal, shape, weight, bias, eps)
+    passed, _, _ = torch.ops.aten.native_layer_norm_backward(
+        tangent, primal, shape, mean, scale, None, None, [True, False, False]
+    )
+    return make_dual(output, passed if weight is None else passed * weight)
+
+
+def _elementary_layer_norm(
+    values: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    output = _normalized(values, list(range(-len(normalized_shape), 0)), eps)
+    output = output if weight is None else output * weight
+    return output if bias is None else output + bias
+
+
+def _glu(values: Tensor, dim: int = -1) -> Tensor:
+    passed, gate = values.chunk(2, dim)
+    return passed * torch.sigmoid(gate)
+
+
+def _hardsigmoid(values: Tensor, inplace: bool = False) -> Tensor:
+    if inplace:
+        return values.add_(3).clamp_(0, 6).div_(6)
+    return (values + 3).clamp(0, 6) / 6
+
+
+def _normalized(values: Tensor, dims: list[int], eps: float) -> Tensor:
+    centred = values - values.mean(dims, keepdim=True)
+    return centred * torch.rsqrt(centred.square().mean(dims, keepdim=True) + eps)
+
+
+def _scaled_channels(values: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    shape = [1, -1, *[1] * (values.ndim - 2)]
+    values = values if weight is None else values * weight.reshape(shape)
+    return values if bias is None else values + bias.reshape(shape)
+
+
+def _is_dual(tensor: Tensor | None) -> bool:
+    return tensor is not None and unpack_dual(tensor)[1] is not None
+
+
+_LAYERS: tuple[Function, ...] = (
+    functional.linear,
+    torch.conv1d,
+    torch.conv2d,
+    torch.conv3d,
+    torch.conv_transpose1d,
+    torch.conv_transpose2d,
+    torch.conv_transpose3d,
+)
+_EXPONENTIALS: tuple[Function, ...] = (
+    functional.softmax,
+    functional.softmin,
+    functional.log_softmax,
+    functional.gumbel_softmax,
+    functional.scaled_dot_product_attention,
+    functional.multi_head_attention_forward,
+    torch.softmax,
+    torch.log_softmax,
+    torch.logsumexp,
+    torch.logcumsumexp,
+    torch.special.softmax,
+    torch.special.log_softmax,
+    torch.special.logsumexp,
+    Tensor.softmax,
+    Tensor.log_softmax,
+    Tensor.logsumexp,
+    Tensor.logcumsumexp,
+)
+_COMMON: dict[Function, Function] = {
+    **{layer: _affine(layer) for layer in _LAYERS},
+    functional.instance_norm: _instance_norm,
+    functional.glu: _glu,
+    functional.hardsigmoid: _hardsigmoid,
+}
+FIRST_ORDER: dict[Function, Function] = {
+    **_COMMON,
+    **{function: _observed(function) for function in _EXPONENTIALS},
+    **dict.fromkeys((functional.relu, torch.relu, Tensor.relu), _relu),
+    functional.batch_norm: _batch_norm,
+    functional.layer_norm: _layer_norm,
+}
+NESTED: dict[Function, Function] = {
+    **_COMMON,
+    functional.batch_norm: _elementary_batch_norm,
+    functional.layer_norm: _elementary_layer_norm,
+}
+REFUSED: frozenset[Function] = frozenset({torch.batch_norm, torch.instance_norm, torch.layer_norm})

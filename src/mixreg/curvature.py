@@ -1,0 +1,286 @@
+"""Second derivatives of ℓ(y, f(x)) along one direction, by forward mode (DESIGN 2.3, Annex A.3).
+
+For G(x, y) = ℓ(y, f(x)), a direction (d, e), u = f(x), u̇ = ∇f·d and f̈ = d²/dt² f(x + t d):
+
+    Q(d, e) = ½ u̇ᵀ ℓ_uu u̇ + eᵀ ℓ_yu u̇ + ½ eᵀ ℓ_yy e + ½ ℓ_u · f̈
+
+is half the second derivative of G along (d, e). No Jacobian and no Hessian is formed.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, func, nn
+from torch.autograd import forward_ad
+
+from mixreg._forward_mode import forward_rules, load_tangent_formulas
+from mixreg._forward_rules import make_dual, unpack_dual
+from mixreg.errors import MixregError
+from mixreg.losses import (
+    Loss,
+    LossFunction,
+    cross_entropy,
+    logistic,
+    resolve_loss,
+    squared_error,
+)
+
+Network = Callable[[Tensor], Tensor]
+
+_jvp: Callable[..., Any] = func.jvp
+
+
+class DirectionalDerivatives(NamedTuple):
+    """Outputs u, their derivative u̇ along a direction, and f̈, each of the shape of u.
+
+    `second` is None where it was not asked for.
+    """
+
+    outputs: Tensor
+    first: Tensor
+    second: Tensor | None
+
+
+class Curvature(NamedTuple):
+    """The four parts of Q(d, e), each of shape (n,).
+
+    quadratic: ½ u̇ᵀ ℓ_uu u̇. cross: eᵀ ℓ_yu u̇. label: ½ eᵀ ℓ_yy e. second_order: ½ ℓ_u · f̈.
+    Averaged over the perturbations, quadratic + cross gives R1 + R3 of Theorem 2, label gives R4
+    and second_order gives R2.
+    """
+
+    quadratic: Tensor
+    cross: Tensor
+    label: Tensor
+    second_order: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """Q(d, e)."""
+        return self.quadratic + self.cross + self.label + self.second_order
+
+
+def directional_curvature(
+    net: Network,
+    x: Tensor,
+    y: Tensor,
+    input_direction: Tensor,
+    target_direction: Tensor,
+    loss: Loss,
+    *,
+    second_order: bool = True,
+) -> Curvature:
+    """Q(d, e) for every example: half the second derivative of ℓ(y, f(x)) along (d, e).
+
+    Args:
+        net: f, (n, ...) → (n, c) or (n,).
+        x: inputs, floating point, shape (n, ...).
+        y: targets, floating point, the shape of the outputs.
+        input_direction: d, the shape of `x`.
+        target_direction: e, the shape of `y`.
+        loss: ℓ by name, or a callable (y, u) → (n,).
+        second_order: with f̈; without, the second-order part is zero, which is exact almost
+            everywhere for piecewise-linear networks.
+
+    Returns:
+        The four parts of Q.
+
+    Source: Carratino et al., equations 11 and 32.
+
+    Example:
+        >>> x, d = torch.tensor([[2.0]]), torch.tensor([[1.0]])
+        >>> y, e = torch.tensor([[0.0]]), torch.tensor([[3.0]])
+        >>> q = directional_curvature(lambda x: x**2, x, y, d, e, "squared_error")
+        >>> [part.item() for part in q], q.total.item()  # of t ↦ ½ (3t − (2 + t)²)², at t = 0
+        ([8.0, -12.0, 4.5, 4.0], 4.5)
+    """
+    at = directional_derivatives(net, x, input_direction, second_order=second_order)
+    return loss_curvature(loss, y, at.outputs, target_direction, at.first, at.second)
+
+
+def directional_derivatives(
+    net: Network,
+    x: Tensor,
+    direction: Tensor,
+    *,
+    second_order: bool = False,
+    update_buffers: bool = True,
+) -> DirectionalDerivatives:
+    """Outputs u = f(x), u̇ = ∇f·d and, if asked for, f̈, from one evaluation in forward mode.
+
+    The results can be differentiated with respect to the parameters by an ordinary `backward()`.
+    Random layers draw once, so that u, u̇ and f̈ belong to the same dropout mask. Layers that look
+    at the whole batch, such as batch normalization in training mode, are differentiated as such:
+    u̇ is then the derivative along the joint direction of all examples. Running statistics are
+    updated once, from the values alone.
+
+    Args:
+        net: f. With `second_order`, the tensors it changes in place must be registered buffers of
+            an `nn.Module`.
+        x: inputs, floating point, shape (n, ...).
+        direction: d, the shape and dtype of `x`.
+        second_order: whether to compute f̈, by nested forward mode.
+        update_buffers: whether an `nn.Module` keeps the changes it makes to its buffers.
+
+    Returns:
+        Outputs and derivatives.
+
+    Raises:
+        TypeError: `net` returns something else than one tensor.
+        MixregError: an operation of the network has no forward-mode derivative, or the outputs
+            carry none.
+
+    Example:
+        >>> x, d = torch.tensor([[3.0]]), torch.tensor([[1.0]])
+        >>> directional_derivatives(lambda x: x**2, x, d, second_order=True)
+        DirectionalDerivatives(outputs=tensor([[9.]]), first=tensor([[6.]]), second=tensor([[2.]]))
+    """
+    with forward_rules(nested=second_order):
+        if second_order:
+            return _nested(net, x, direction, update_buffers)
+        if isinstance(net, nn.Module) and not update_buffers:
+            return _single(lambda z: _on_copied_buffers(net, z)[0], x, direction)
+        return _single(net, x, direction)
+
+
+def loss_curvature(
+    loss: Loss,
+    targets: Tensor,
+    outputs: Tensor,
+    target_direction: Tensor,
+    first: Tensor,
+    second: Tensor | None = None,
+) -> Curvature:
+    """The parts of Q from the derivatives of the network: second derivatives of ℓ alone.
+
+    Closed forms for the three named losses (Annex A.4 to A.6), nested forward mode for any other.
+
+    Args:
+        loss: ℓ by name, or a callable (y, u) → (n,).
+        targets: y, floating point, the shape of the outputs.
+        outputs: u = f(x), shape (n, c) or (n,).
+        target_direction: e, the shape of `targets`.
+        first: u̇, the shape of `outputs`.
+        second: f̈, the shape of `outputs`, or None for zero.
+
+    Returns:
+        The four parts of Q.
+
+    Example:
+        >>> y, u = torch.tensor([0.5]), torch.tensor([0.0])
+        >>> q = loss_curvature("logistic", y, u, torch.tensor([0.25]), torch.tensor([2.0]))
+        >>> [part.item() for part in q]
+        [0.5, -0.5, 0.0, 0.0]
+    """
+    function = resolve_loss(loss)
+    parts = _CLOSED_FORMS.get(function)
+    if parts is None:
+        return _by_forward_mode(function, targets, outputs, target_direction, first, second)
+    return parts(targets, outputs, target_direction, first, second)
+
+
+def _single(net: Network, x: Tensor, direction: Tensor) -> DirectionalDerivatives:
+    with forward_ad.dual_level():
+        dual = _checked(net(make_dual(x, direction)))
+        outputs, first = unpack_dual(dual)
+    if first is None:
+        raise MixregError(
+            "the outputs of the model carry no forward-mode derivative with respect to its "
+            "inputs; the model detaches them, does not use them, or runs under "
+            "torch.inference_mode() (use torch.no_grad() for evaluation)"
+        )
+    return DirectionalDerivatives(outputs, first, None)
+
+
+def _nested(
+    net: Network, x: Tensor, direction: Tensor, update_buffers: bool
+) -> DirectionalDerivatives:
+    """Forward mode over forward mode, on copies of the buffers, which it could not change."""
+
+    def along(z: Tensor) -> tuple[tuple[Tensor, Tensor], dict[str, Tensor]]:
+        def evaluate(z: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            return _on_copied_buffers(net, z)
+
+        outputs, first, buffers = _jvp(evaluate, (z,), (direction,), has_aux=True)
+        return (outputs, first), buffers
+
+    (outputs, first), (_, second), buffers = _jvp(along, (x,), (direction,), has_aux=True)
+    if isinstance(net, nn.Module) and update_buffers:
+        with torch.no_grad():
+            for name, buffer in net.named_buffers():
+                buffer.copy_(buffers[name])
+    return DirectionalDerivatives(outputs, first, second)
+
+
+def _on_copied_buffers(net: Network, z: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    if not isinstance(net, nn.Module):
+        return _checked(net(z)), {}
+    buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    return _checked(func.functional_call(net, buffers, (z,))), buffers
+
+
+def _checked(outputs: Tensor) -> Tensor:
+    if not isinstance(outputs, Tensor):
+        raise TypeError(
+            f"the model must return one tensor of outputs, got {type(outputs).__name__}; wrap it "
+            "in a function that picks the logits"
+        )
+    return outputs
+
+
+def _cross_entropy(y: Tensor, u: Tensor, e: Tensor, du: Tensor, ddu: Tensor | None) -> Curvature:
+    """ℓ_uu = diag p − p pᵀ, ℓ_yu = −I, ℓ_yy = 0, ℓ_u = p − y, for y that sum to one."""
+    p = torch.softmax(u, dim=1)
+    centred = du - (p * du).sum(1, keepdim=True)
+    quadratic = (p * centred.square()).sum(1) / 2
+    cross = -(e * centred).sum(1)
+    zero = torch.zeros_like(quadratic)
+    return Curvature(quadratic, cross, zero, zero if ddu is None else ((p - y) * ddu).sum(1) / 2)
+
+
+def _logistic(y: Tensor, u: Tensor, e: Tensor, du: Tensor, ddu: Tensor | None) -> Curvature:
+    """ℓ_uu = s (1 − s), ℓ_yu = −1, ℓ_yy = 0, ℓ_u = s − y, for each output."""
+    s = torch.sigmoid(u)
+    quadratic = _sum(s * torch.sigmoid(-u) * du.square()) / 2
+    zero = torch.zeros_like(quadratic)
+    second_order = zero if ddu is None else _sum((s - y) * ddu) / 2
+    return Curvature(quadratic, -_sum(e * du), zero, second_order)
+
+
+def _squared_error(y: Tensor, u: Tensor, e: Tensor, du: Tensor, ddu: Tensor | None) -> Curvature:
+    """ℓ_uu = ℓ_yy = I, ℓ_yu = −I, ℓ_u = u − y."""
+    quadratic = _sum(du.square()) / 2
+    zero = torch.zeros_like(quadratic)
+    second_order = zero if ddu is None else _sum((u - y) * ddu) / 2
+    return Curvature(quadratic, -_sum(e * du), _sum(e.square()) / 2, second_order)
+
+
+_CLOSED_FORMS: dict[
+    LossFunction, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None], Curvature]
+] = {cross_entropy: _cross_entropy, logistic: _logistic, squared_error: _squared_error}
+
+
+def _by_forward_mode(
+    loss: LossFunction, y: Tensor, u: Tensor, e: Tensor, du: Tensor, ddu: Tensor | None
+) -> Curvature:
+    """Any loss: derivatives of derivatives along e in y and along u̇ and f̈ in u."""
+
+    def along_u(y: Tensor, u: Tensor, direction: Tensor) -> Tensor:
+        slope: Tensor = _jvp(lambda u: loss(y, u), (u,), (direction,))[1]
+        return slope
+
+    def along_y(y: Tensor) -> Tensor:
+        slope: Tensor = _jvp(lambda y: loss(y, u), (y,), (e,))[1]
+        return slope
+
+    load_tangent_formulas()
+    quadratic = _jvp(lambda u: along_u(y, u, du), (u,), (du,))[1] / 2
+    cross = _jvp(lambda y: along_u(y, u, du), (y,), (e,))[1]
+    label = _jvp(along_y, (y,), (e,))[1] / 2
+    second_order = torch.zeros_like(quadratic) if ddu is None else along_u(y, u, ddu) / 2
+    return Curvature(quadratic, cross, label, second_order)
+
+
+def _sum(values: Tensor) -> Tensor:
+    return values.flatten(1).sum(1) if values.ndim > 1 else values
