@@ -19,6 +19,11 @@ METHODS = (
     "modified",
     "label-smoothing",
     "dropout",
+    "approximate",
+    "inputs-only",
+    "labels-only",
+    "independent",
+    "gaussian",
 )
 
 _OPERATIONAL = frozenset(
@@ -134,7 +139,8 @@ class TrainConfig(Recipe):
 
     Args:
         method: how to train: "erm", "mixup", "modified" (equation 20), "label-smoothing",
-            "dropout".
+            "dropout", "approximate" (equation 12); or with a part of mixup's perturbations (6):
+            "inputs-only", "labels-only", "independent", "gaussian".
         seed: seed of everything random: split, initial weights, order, augmentation, mixing.
         output: the run's directory; by default one named after the settings under ./mixreg-runs.
 

@@ -6,6 +6,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from mixreg.ablation import PerturbationKind, perturbed_batch
+from mixreg.approximate_loss import ApproximateMixupLoss
 from mixreg.labels import dense_targets
 from mixreg.laws import MixingLaw
 from mixreg.losses import LossFunction, resolve_loss
@@ -51,6 +53,19 @@ def make_objective(
         case "label-smoothing":
             smoothing = law.shrinkage if config.smoothing is None else config.smoothing
             return _LabelSmoothing(loss, stats.y_mean, smoothing)
+        case "approximate":
+            return _Approximate(
+                ApproximateMixupLoss(
+                    stats,
+                    law,
+                    config.loss,
+                    directions=config.directions,
+                    second_order=config.second_order,
+                    generator=generator,
+                )
+            )
+        case "inputs-only" | "labels-only" | "independent" | "gaussian":
+            return _Perturbed(loss, stats, law, config.method, generator)
         case _:
             return _Plain(loss)
 
@@ -114,3 +129,33 @@ class _LabelSmoothing:
         mean = self.y_mean.to(y.device, y.dtype)
         targets = torch.lerp(y, mean.expand_as(y), self.smoothing)
         return Step(self.loss(targets, net(x)).mean(), {})
+
+
+class _Approximate:
+    """Equation 12, estimated along random directions."""
+
+    def __init__(self, loss: ApproximateMixupLoss) -> None:
+        self.loss = loss
+
+    def __call__(self, net: nn.Module, x: Tensor, y: Tensor) -> Step:
+        value = self.loss(net, x, y)
+        return Step(value, self.loss.terms._asdict())
+
+
+class _Perturbed:
+    """Equation 7 with another law of perturbation than mixup's."""
+
+    def __init__(
+        self,
+        loss: LossFunction,
+        stats: TrainingStatistics,
+        law: MixingLaw,
+        kind: PerturbationKind,
+        generator: torch.Generator,
+    ) -> None:
+        self.loss, self.stats, self.law = loss, stats, law
+        self.kind, self.generator = kind, generator
+
+    def __call__(self, net: nn.Module, x: Tensor, y: Tensor) -> Step:
+        batch = perturbed_batch(x, y, self.stats, self.law, self.kind, generator=self.generator)
+        return Step(self.loss(batch.targets, net(batch.inputs)).mean(), {})
