@@ -71,6 +71,11 @@ def test_logistic_needs_two_classes(tmp_path):
         train(_config(tmp_path, loss="logistic"))
 
 
+def test_a_last_batch_too_small_to_pair_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="1211 training samples in batches of 605 leave 1"):
+        train(_config(tmp_path, method="approximate", batch_size=605))
+
+
 def test_divergence_is_named(tmp_path):
     with pytest.raises(MixregError, match=r"the objective became nan in epoch \d"):
         train(_config(tmp_path, method="erm", learning_rate=1e30, epochs=30))

@@ -13,18 +13,8 @@ from mixreg.mixing import Per
 from mixreg.models import MODELS
 from mixreg.names import unknown_name
 
-METHODS = (
-    "erm",
-    "mixup",
-    "modified",
-    "label-smoothing",
-    "dropout",
-    "approximate",
-    "inputs-only",
-    "labels-only",
-    "independent",
-    "gaussian",
-)
+PAIRED_METHODS = ("approximate", "inputs-only", "labels-only", "independent", "gaussian")
+METHODS = ("erm", "mixup", "modified", "label-smoothing", "dropout", *PAIRED_METHODS)
 
 _OPERATIONAL = frozenset(
     {"data_root", "download", "output", "loggers", "progress", "accelerator", "workers"}

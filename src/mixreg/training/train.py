@@ -19,7 +19,7 @@ from mixreg import models
 from mixreg.errors import ConfigurationError
 from mixreg.files import write_bytes
 from mixreg.training.checkpoints import AtomicCheckpointIO
-from mixreg.training.config import TrainConfig
+from mixreg.training.config import PAIRED_METHODS, TrainConfig
 from mixreg.training.module import TrainingModule
 from mixreg.training.run_directory import RunDirectory
 
@@ -34,12 +34,14 @@ def train(config: TrainConfig) -> RunDirectory:
         The run's directory, with weights, statistics and history.
 
     Raises:
-        ConfigurationError: the directory holds a run with other settings.
+        ConfigurationError: the directory holds a run with other settings, or the batches are too
+            small for the method.
         DataError: the data set is missing or damaged.
         MixregError: another process works in the directory, or the training diverged.
     """
     run = RunDirectory(config.directory)
     data = load_data(config)
+    _check_batches(config, data)
     net = build_model(config, data)
     if not is_first_process():
         return _fit(run, config, data, net)
@@ -105,6 +107,18 @@ def build_model(config: TrainConfig, data: datasets.Dataset) -> nn.Module:
     )
     is_image = len(data.input_shape) == 3
     return net.to(memory_format=torch.channels_last) if is_image else net
+
+
+def _check_batches(config: TrainConfig, data: datasets.Dataset) -> None:
+    """Refuse a last batch too small for methods that pair different examples of a batch."""
+    per_process = config.batch_size // config.devices
+    last = data.size("train") // config.devices % per_process
+    if config.method in PAIRED_METHODS and (per_process < 3 or 0 < last < 3):
+        raise ConfigurationError(
+            f"method {config.method!r} pairs the examples of a batch and needs 3 in each, but "
+            f"{data.size('train')} training samples in batches of {per_process} leave {last} for "
+            "the last one; choose another --batch_size"
+        )
 
 
 def _fit(
