@@ -1,0 +1,126 @@
+"""How steep a network is at given inputs: norms of its Jacobian, of its outputs and predictions."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mixreg.prediction import Link
+from mixreg.risk.derivatives import Linearization, linearize
+from mixreg.risk.network import Network, check_network, sample_name
+from mixreg.risk.problem import chunks
+from mixreg.whitening import Whitening
+
+
+class JacobianNorms(NamedTuple):
+    """Norms of the Jacobians ∇f(x_i) of n samples; float64.
+
+    outputs: ‖∇f(x_i)‖_F, shape (n,).
+    data_metric: (Tr ∇f(x_i) Σ_xx ∇f(x_i)ᵀ)^½, typical first-order change of the outputs when the
+        input moves by the deviation d_j of a random sample, shape (n,).
+    probabilities: ‖∇p(x_i)‖_F of the predicted probabilities p, shape (n,); None for regression.
+    relative: root mean square of the change `data_metric` over the standard deviation of the
+        outputs, for class logits less their mean over the classes. It knows neither the scale of
+        the outputs nor that of the inputs: an affine network has 1, whatever its weights, one that
+        is flat around the samples less, a wiggling one more. None where the outputs do not vary.
+    """
+
+    outputs: Tensor
+    data_metric: Tensor
+    probabilities: Tensor | None
+    relative: float | None
+
+
+def jacobian_norms(
+    net: Network,
+    x: Tensor,
+    *,
+    link: Link = "softmax",
+    whitening: Whitening | None = None,
+    chunk_size: int = 64,
+) -> JacobianNorms:
+    """Norms of the Jacobian of a network at each of n samples.
+
+    ‖∇f‖_F shrinks when all logits do, as with a temperature, and ‖∇p‖_F vanishes where predictions
+    are sure, right or wrong; `relative` does neither.
+
+    Args:
+        net: f, (n, ...) → (n, c) or (n,), taken as it stands: its mode is not changed. Memory holds
+            the Jacobians, c·d numbers a sample, of `chunk_size` samples.
+        x: inputs, floating point, shape (n, ...), n at least 2.
+        link: what makes predictions of the outputs: "softmax" of class logits, "sigmoid" of
+            independent logits, "identity" for regression.
+        whitening: factors of the Σ_xx that is the metric; by default those of `x`.
+        chunk_size: samples treated at once.
+
+    Returns:
+        Norms sample by sample, and the relative size of the Jacobian.
+
+    Raises:
+        TypeError: integer inputs.
+        ValueError: one sample, inputs that are not finite, a network whose outputs depend on chance
+            or on other samples, or one logit with the link "softmax".
+        MixregError: an output or a derivative is NaN or infinite.
+
+    Source: Carratino et al., section 5 (Jacobian regularization).
+
+    Example:
+        >>> x = torch.tensor([[-1.0], [1.0]])
+        >>> norms = jacobian_norms(lambda x: 3 * x, x, link="identity")
+        >>> norms.outputs, norms.relative
+        (tensor([3., 3.], dtype=torch.float64), 1.0)
+    """
+    if not x.is_floating_point():
+        raise TypeError(
+            f"inputs must be floating point, got {x.dtype}; convert and normalise them as for the "
+            "trained model"
+        )
+    metric = whitening or Whitening.from_data(x)
+    check_network(net, x)
+    parts = [
+        _chunk_norms(linearize(net, x[rows], sample_name(rows.start)), metric, link)
+        for rows in chunks(len(x), chunk_size)
+    ]
+    outputs, data_metric, probabilities, change, values = map(torch.cat, zip(*parts, strict=True))
+    deviation = (values - values.mean(0)).square().sum(1).mean().sqrt()
+    relative = float(change.mean().sqrt() / deviation) if deviation > 0 else None
+    return JacobianNorms(
+        outputs, data_metric, None if link == "identity" else probabilities, relative
+    )
+
+
+def _chunk_norms(
+    at: Linearization, metric: Whitening, link: Link
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """‖∇f‖_F, its norm in the metric, ‖∇p‖_F, then squared change and values without the gauge."""
+    u, jacobian = at.outputs.reshape(len(at.outputs), -1), at.jacobian
+    moved = metric.coordinates(jacobian)
+    gauged = _without_gauge(moved, link), _without_gauge(u, link)
+    return (
+        torch.linalg.matrix_norm(jacobian),
+        torch.linalg.matrix_norm(moved),
+        torch.linalg.matrix_norm(_probability_jacobian(u, jacobian, link)),
+        gauged[0].square().sum((1, 2)),
+        gauged[1],
+    )
+
+
+def _without_gauge(values: Tensor, link: Link) -> Tensor:
+    """Class logits less their mean over the classes, which the softmax does not see."""
+    return values - values.mean(1, keepdim=True) if link == "softmax" else values
+
+
+def _probability_jacobian(u: Tensor, jacobian: Tensor, link: Link) -> Tensor:
+    """∇p = H(u) ∇u, with H = diag(p) − ppᵀ for the softmax and diag(p(1 − p)) for sigmoids."""
+    if link == "identity":
+        return jacobian
+    if link == "sigmoid":
+        p = u.sigmoid()
+        return (p * (1 - p)).unsqueeze(-1) * jacobian
+    if u.shape[1] < 2:
+        raise ValueError(
+            "link='softmax' needs a net with outputs of shape (n, c), c at least 2, got one "
+            "logit; use link='sigmoid', or link='identity' for regression"
+        )
+    p = u.softmax(1).unsqueeze(-1)
+    return p * (jacobian - (p * jacobian).sum(1, keepdim=True))
