@@ -7,6 +7,9 @@ from torch import Tensor
 def dense_targets(y: Tensor, num_classes: int | None, *, dtype: torch.dtype) -> Tensor:
     """Labels as real vectors that can be averaged: one-hot for class indices, else as they are.
 
+    An index out of range is named on the CPU; on an accelerator, where a look at the values would
+    stop the stream, the device itself asserts it.
+
     Args:
         y: class indices, integer of shape (n,), which need `num_classes`; or soft labels or
             regression targets, floating point of shape (n,) or (n, c, ...).
@@ -19,43 +22,23 @@ def dense_targets(y: Tensor, num_classes: int | None, *, dtype: torch.dtype) -> 
     Raises:
         TypeError: integer labels without `num_classes`, or floating class indices with it.
         ValueError: a class index outside 0..c−1, or soft labels of another width than c.
+        RuntimeError: any other failure of the device.
 
     Example:
         >>> dense_targets(torch.tensor([1, 0]), 2, dtype=torch.float32)
         tensor([[0., 1.],
                 [1., 0.]])
     """
-    check_labels(y, num_classes)
+    _check_kind(y, num_classes)
     if y.is_floating_point():
         return y
     assert num_classes is not None
     one_hot = torch.zeros(len(y), num_classes, dtype=dtype, device=y.device)
-    return one_hot.scatter_(1, y.long().unsqueeze(1), 1.0)
-
-
-def check_labels(y: Tensor, num_classes: int | None) -> None:
-    """Refuse labels that `dense_targets` could only guess at.
-
-    The range of class indices is checked on the CPU; on an accelerator, where that would stop
-    the stream, the scatter into one-hot vectors itself asserts it.
-
-    Args:
-        y: the labels.
-        num_classes: number of classes, or None when `y` is soft or continuous.
-
-    Raises:
-        TypeError: integer labels without `num_classes`, or floating class indices with it.
-        ValueError: a class index outside 0..c−1, or soft labels of another width than c.
-    """
-    check_num_classes(num_classes)
-    if y.is_complex():
-        raise TypeError(f"labels must be integer or floating point, got {y.dtype}")
-    if y.ndim == 0:
-        raise ValueError("labels need a batch dimension, got a scalar; use y.unsqueeze(0)")
-    if y.is_floating_point():
-        _check_floating(y, num_classes)
-    else:
-        _check_indices(y, num_classes)
+    try:
+        return one_hot.scatter_(1, y.long().unsqueeze(1), 1.0)
+    except RuntimeError:
+        _check_range(y, num_classes)
+        raise
 
 
 def check_num_classes(num_classes: int | None) -> None:
@@ -74,6 +57,18 @@ def check_num_classes(num_classes: int | None) -> None:
         raise TypeError(f"num_classes must be an integer or None, got {num_classes!r}")
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+
+
+def _check_kind(y: Tensor, num_classes: int | None) -> None:
+    check_num_classes(num_classes)
+    if y.is_complex():
+        raise TypeError(f"labels must be integer or floating point, got {y.dtype}")
+    if y.ndim == 0:
+        raise ValueError("labels need a batch dimension, got a scalar; use y.unsqueeze(0)")
+    if y.is_floating_point():
+        _check_floating(y, num_classes)
+    else:
+        _check_indices(y, num_classes)
 
 
 def _check_floating(y: Tensor, num_classes: int | None) -> None:
@@ -104,6 +99,9 @@ def _check_indices(y: Tensor, num_classes: int | None) -> None:
         )
     if y.dtype == torch.bool:
         raise TypeError("boolean labels are ambiguous; use y.long() for classes or y.float()")
+
+
+def _check_range(y: Tensor, num_classes: int) -> None:
     if y.device.type == "cpu" and len(y) > 0:
         low, high = (int(edge) for edge in torch.aminmax(y.long()))
         if low < 0 or high >= num_classes:

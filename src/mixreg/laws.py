@@ -157,6 +157,8 @@ class Beta(MixingLaw):
 
     def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """Draw λ as G₁/(G₁ + G₂) with Gamma(α) variables in log space, so that tiny α is exact."""
+        if self.alpha == 1:
+            return _uniform_draws(n, generator)
         log_g = log_gamma_variates(self.alpha, (2, n), generator)
         return torch.sigmoid(log_g[0] - log_g[1])
 
@@ -204,7 +206,7 @@ class Uniform(MixingLaw):
 
     def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """Draw λ uniformly."""
-        unit = torch.rand(n, generator=generator, device=_device(generator), dtype=torch.float64)
+        unit = _uniform_draws(n, generator)
         return self.low + (self.high - self.low) * unit
 
     def quadrature(self, order: int) -> Quadrature:
@@ -296,10 +298,9 @@ class Mixture(MixingLaw):
 
     def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """Draw the law, then λ from it."""
-        device = _device(generator)
-        unit = torch.rand(n, generator=generator, device=device, dtype=torch.float64)
+        unit = _uniform_draws(n, generator)
         draws = torch.stack([law.sample(n, generator=generator) for law in self.laws])
-        chosen = torch.zeros(n, dtype=torch.long, device=device)
+        chosen = torch.zeros(n, dtype=torch.long, device=unit.device)
         reached = 0.0
         for p in self.probabilities[:-1]:
             reached += p
@@ -380,6 +381,10 @@ def _keep_float(law: MixingLaw, name: str) -> None:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a real number, got {value!r}")
     object.__setattr__(law, name, float(value))
+
+
+def _uniform_draws(n: int, generator: torch.Generator | None) -> Tensor:
+    return torch.rand(n, generator=generator, device=_device(generator), dtype=torch.float64)
 
 
 def _device(generator: torch.Generator | None) -> torch.device:

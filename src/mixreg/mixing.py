@@ -13,6 +13,8 @@ from mixreg.streams import Stream
 
 Per = Literal["sample", "batch"]
 
+_FEW = 2**14  # entries below which one rolled copy costs less than two interpolations into views
+
 
 class MixedBatch(NamedTuple):
     """A mixed batch: inputs == weight·x + (1 − weight)·x[partner], and targets likewise."""
@@ -37,8 +39,8 @@ def mix(x: Tensor, y: Tensor, weight: Tensor, partner: Tensor) -> MixedBatch:
         and the returned weight agree.
 
     Raises:
-        TypeError: `x` or `y` is not floating point.
-        ValueError: the numbers of rows differ.
+        TypeError: `x` or `y` is not floating point, or the partners are not integers.
+        ValueError: the numbers of rows differ; on the CPU also a weight outside [0, 1].
 
     Example:
         >>> x, y = torch.tensor([[0.0], [4.0]]), torch.eye(2)
@@ -47,11 +49,7 @@ def mix(x: Tensor, y: Tensor, weight: Tensor, partner: Tensor) -> MixedBatch:
                 [2.]])
     """
     _check_inputs(x, y)
-    if weight.shape != (len(x),) or partner.shape != (len(x),):
-        raise ValueError(
-            f"weight and partner must have shape ({len(x)},), got {tuple(weight.shape)} and "
-            f"{tuple(partner.shape)}"
-        )
+    _check_pairing(x, y, weight, partner)
     weight = weight.to(x.device, x.dtype)
     inputs = torch.lerp(x[partner], x, _rows(weight, x))
     targets = torch.lerp(y[partner], y, _rows(weight, y))
@@ -62,9 +60,10 @@ class Mixup:
     """Mixup of batches with any law of λ: in a training loop, a transform or a collate function.
 
     Every example is mixed with the example `shift` places further on in the batch, cyclically,
-    where one shift a batch is drawn uniformly from 0 to n − 1. In a shuffled batch each example's
-    partner j is so uniform on the batch, j = i included, as in equation 4; the pairs of one batch
-    are dependent, as they also are for a random permutation. A shift needs no gather copy.
+    where one shift a batch is drawn uniformly from 0 to b − 1. In a shuffled batch of b examples
+    each one's partner j is so uniform on the batch, j = i included, as in equation 4; the pairs of
+    one batch are dependent, as they also are for a random permutation. A shift needs no gather
+    copy. Equation 4 has j = i in one of n pairs, a batch in one of b, the more the smaller it is.
 
     The weights are drawn on the CPU and sent to the device without waiting for it.
 
@@ -74,10 +73,12 @@ class Mixup:
             and regression targets.
         per: "sample" draws λ for each example, "batch" one λ for all (still returned as (n,)).
         generator: CPU source of all draws, the own state of this object; by default a new one
-            seeded from PyTorch's initial seed. In worker processes of a `DataLoader` and in
-            processes of `torch.distributed` each process draws its own stream from it.
+            derived from PyTorch's initial seed, the same for every `Mixup` made without one. In
+            worker processes of a `DataLoader` and in processes of `torch.distributed` each process
+            draws its own stream from it.
 
     Raises:
+        TypeError: `law` is no mixing law, `generator` no generator, `num_classes` no integer.
         ValueError: an unknown `per`, a generator that is not on the CPU, `num_classes` below 1.
 
     Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018; Carratino et al.,
@@ -99,6 +100,8 @@ class Mixup:
         per: Per = "sample",
         generator: torch.Generator | None = None,
     ) -> None:
+        if not isinstance(law, MixingLaw):
+            raise TypeError(f"law must be a mixing law such as Beta(1.0), got {law!r}")
         if per not in get_args(Per):
             raise ValueError(f"per must be 'sample' or 'batch', got {per!r}")
         check_num_classes(num_classes)
@@ -126,15 +129,15 @@ class Mixup:
         """
         _check_inputs(x, y)
         _check_buffer(out, x)
+        n = len(x)
         shift, weight = self._draw(x)
         at_least_float = torch.promote_types(x.dtype, torch.float32)
         targets = dense_targets(y, self.num_classes, dtype=at_least_float)
-        partner = (torch.arange(len(x), device=x.device) + shift) % len(x)
         return MixedBatch(
             _mix_shifted(x, weight, shift, out),
             _mix_shifted(targets, weight, shift, None),
             weight,
-            partner,
+            torch.arange(shift, shift + n, device=x.device).remainder_(n),
         )
 
     def transform(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -197,7 +200,11 @@ def mixed_accuracy(logits: Tensor, y: Tensor, batch: MixedBatch) -> Tensor:
         batch: the mixed batch.
 
     Returns:
-        A scalar in [0, 1].
+        A scalar in [0, 1], at least float32.
+
+    Raises:
+        TypeError: floating labels.
+        ValueError: the shapes do not fit the batch.
 
     Example:
         >>> weight, partner = torch.full((2,), 0.75), torch.tensor([1, 0])
@@ -205,18 +212,26 @@ def mixed_accuracy(logits: Tensor, y: Tensor, batch: MixedBatch) -> Tensor:
         >>> mixed_accuracy(torch.eye(2), torch.tensor([0, 1]), batch)
         tensor(0.7500)
     """
+    if y.is_floating_point():
+        raise TypeError(f"mixed accuracy needs class indices, got {y.dtype}; use y.argmax(1)")
+    if logits.ndim != 2 or len(logits) != len(batch.weight) or y.shape != batch.weight.shape:
+        raise ValueError(
+            f"for a batch of {len(batch.weight)} expected logits (n, c) and class indices (n,), "
+            f"got {tuple(logits.shape)} and {tuple(y.shape)}"
+        )
     predicted = logits.argmax(1)
     own, other = predicted == y, predicted == y[batch.partner]
-    return (batch.weight * own + (1 - batch.weight) * other).mean()
+    weight = batch.weight.to(torch.promote_types(batch.weight.dtype, torch.float32))
+    return (weight * own + (1 - weight) * other).mean()
 
 
 def _mix_shifted(values: Tensor, weight: Tensor, shift: int, out: Tensor | None) -> Tensor:
-    """λ·values + (1 − λ)·(values shifted cyclically), by two interpolations into views."""
-    rest = len(values) - shift
-    rows = _rows(weight.to(values.dtype), values)
-    if out is None and values.requires_grad:
+    """λ·values + (1 − λ)·(values shifted cyclically), for large values by interpolating views."""
+    rows = _rows(weight, values)
+    if out is None and (values.requires_grad or values.numel() < _FEW):
         return torch.lerp(torch.roll(values, -shift, 0), values, rows)
     out = torch.empty_like(values) if out is None else out
+    rest = len(values) - shift
     torch.lerp(values[shift:], values[:rest], rows[:rest], out=out[:rest])
     torch.lerp(values[:shift], values[rest:], rows[rest:], out=out[rest:])
     return out
@@ -237,6 +252,30 @@ def _check_inputs(x: Tensor, y: Tensor) -> None:
             "inputs and labels must have one row an example and at least one, got shapes "
             f"{tuple(x.shape)} and {tuple(y.shape)}"
         )
+    if x.device != y.device:
+        raise ValueError(
+            f"inputs and labels must be on one device, got {x.device} and {y.device}; "
+            "use y.to(x.device)"
+        )
+
+
+def _check_pairing(x: Tensor, y: Tensor, weight: Tensor, partner: Tensor) -> None:
+    if not y.is_floating_point():
+        raise TypeError(
+            f"targets must be floating point, got {y.dtype}; turn class indices into one-hot "
+            "vectors with mixreg.dense_targets, or use mixreg.Mixup"
+        )
+    if partner.is_floating_point() or partner.dtype == torch.bool:
+        raise TypeError(f"partners must be integer indices, got {partner.dtype}")
+    if weight.shape != (len(x),) or partner.shape != (len(x),):
+        raise ValueError(
+            f"weight and partner must have shape ({len(x)},), got {tuple(weight.shape)} and "
+            f"{tuple(partner.shape)}"
+        )
+    if weight.device.type == "cpu" and not bool(((weight >= 0) & (weight <= 1)).all()):
+        raise ValueError("weights must lie in [0, 1], got some outside or NaN")
+    if partner.device.type == "cpu" and not bool(((partner >= 0) & (partner < len(x))).all()):
+        raise ValueError(f"partners must lie in 0..{len(x) - 1}, got some outside")
 
 
 def _check_buffer(out: Tensor | None, x: Tensor) -> None:
@@ -247,6 +286,8 @@ def _check_buffer(out: Tensor | None, x: Tensor) -> None:
             f"out must be like the inputs, {tuple(x.shape)} {x.dtype} on {x.device}, got "
             f"{tuple(out.shape)} {out.dtype} on {out.device}"
         )
+    if out.requires_grad:
+        raise ValueError("out must not require gradients; use out.detach()")
     if x.requires_grad:
         raise ValueError("out cannot be used for inputs that require gradients; leave it out")
     if out.untyped_storage().data_ptr() == x.untyped_storage().data_ptr():

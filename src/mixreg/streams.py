@@ -5,7 +5,8 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.utils.data import get_worker_info
 
-from mixreg.randomness import derive_seed
+from mixreg.errors import CheckpointError
+from mixreg.randomness import generator as own_generator
 
 
 class Stream:
@@ -16,20 +17,26 @@ class Stream:
     generator from the common one, the rank and the worker; elsewhere the given one is used as is.
 
     Args:
-        generator: the common source, on the CPU; by default a new one seeded from PyTorch's
+        generator: the common source, on the CPU; by default a new one derived from PyTorch's
             initial seed.
 
     Raises:
+        TypeError: it is not a generator.
         ValueError: the generator is not on the CPU.
     """
 
     def __init__(self, generator: torch.Generator | None) -> None:
+        if not isinstance(generator, torch.Generator | None):
+            raise TypeError(
+                f"generator must be a torch.Generator, got {generator!r}; "
+                "use torch.Generator().manual_seed(...)"
+            )
         if generator is not None and generator.device.type != "cpu":
             raise ValueError(
                 f"draws are made on the CPU, got a generator on {generator.device}; "
                 "use torch.Generator().manual_seed(...)"
             )
-        self._generator = generator or torch.Generator().manual_seed(torch.initial_seed())
+        self._generator = generator or own_generator(torch.initial_seed(), "mixing")
         self._process = (0, 0)
 
     def generator(self) -> torch.Generator:
@@ -41,7 +48,7 @@ class Stream:
         process = _this_process()
         if process != self._process:
             common = int(torch.randint(2**63 - 1, (), generator=self._generator))
-            self._generator = torch.Generator().manual_seed(derive_seed(common, *process))
+            self._generator = own_generator(common, *process)
             self._process = process
         return self._generator
 
@@ -59,9 +66,15 @@ class Stream:
 
         Args:
             state: what `state_dict` returned in the same process.
+
+        Raises:
+            CheckpointError: the values are not such a state.
         """
-        self._generator.set_state(state["generator"])
-        rank, worker = state["process"].tolist()
+        try:
+            rank, worker = state["process"].tolist()
+            self._generator.set_state(state["generator"].cpu())
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise CheckpointError(f"this is not the state of a mixing stream: {error}") from error
         self._process = (rank, worker)
 
 
