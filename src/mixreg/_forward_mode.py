@@ -100,11 +100,15 @@ def _undifferentiable(error: Exception) -> str | None:
 
 
 def _custom_function(error: Exception) -> str:
-    """The name of the `torch.autograd.Function` that was being applied."""
-    trace, name = error.__traceback__, "a torch.autograd.Function"
+    """The `torch.autograd.Function` without tangent, as far as it is known, and who applied it."""
+    trace, name, place = error.__traceback__, "a torch.autograd.Function", ""
     while trace is not None:
-        cls = trace.tb_frame.f_locals.get("cls")
-        if isinstance(cls, type) and issubclass(cls, torch.autograd.Function):
-            name = cls.__name__
+        frame = trace.tb_frame
+        function = getattr(frame.f_locals.get("self"), "_forward_cls", None)
+        if function is not None:
+            name = function.__name__
+        if not frame.f_globals.get("__name__", "").startswith(("torch.", "mixreg.")):
+            code = frame.f_code
+            place = f" (in {code.co_qualname}, {code.co_filename}:{trace.tb_lineno})"
         trace = trace.tb_next
-    return name
+    return name + place

@@ -174,6 +174,15 @@ def _hardsigmoid(values: Tensor, inplace: bool = False) -> Tensor:
     return (values + 3).clamp(0, 6) / 6
 
 
+def _normalize(
+    values: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None
+) -> Tensor:
+    if p != 2.0 or out is not None:
+        return functional.normalize(values, p, dim, eps, out)
+    norm = values.square().sum(dim, keepdim=True).sqrt()
+    return values / norm.clamp_min(eps)
+
+
 def _normalized(values: Tensor, dims: list[int], eps: float) -> Tensor:
     centred = values - values.mean(dims, keepdim=True)
     return centred * torch.rsqrt(centred.square().mean(dims, keepdim=True) + eps)
@@ -234,5 +243,6 @@ NESTED: dict[Function, Function] = {
     **_COMMON,
     functional.batch_norm: _elementary_batch_norm,
     functional.layer_norm: _elementary_layer_norm,
+    functional.normalize: _normalize,
 }
 REFUSED: frozenset[Function] = frozenset({torch.batch_norm, torch.instance_norm, torch.layer_norm})

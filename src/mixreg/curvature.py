@@ -28,6 +28,12 @@ from mixreg.losses import (
 
 Network = Callable[[Tensor], Tensor]
 
+_NO_TANGENT = (
+    "the outputs of the model carry no forward-mode derivative with respect to its inputs; the "
+    "model detaches them, does not use them, or runs under torch.inference_mode() (use "
+    "torch.no_grad() for evaluation)"
+)
+
 _jvp: Callable[..., Any] = func.jvp
 
 
@@ -185,11 +191,7 @@ def _single(net: Network, x: Tensor, direction: Tensor) -> DirectionalDerivative
         dual = _checked(net(make_dual(x, direction)))
         outputs, first = unpack_dual(dual)
     if first is None:
-        raise MixregError(
-            "the outputs of the model carry no forward-mode derivative with respect to its "
-            "inputs; the model detaches them, does not use them, or runs under "
-            "torch.inference_mode() (use torch.no_grad() for evaluation)"
-        )
+        raise MixregError(_NO_TANGENT)
     return DirectionalDerivatives(outputs, first, None)
 
 
@@ -202,7 +204,12 @@ def _nested(
         def evaluate(z: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             return _on_copied_buffers(net, z)
 
-        outputs, first, buffers = _jvp(evaluate, (z,), (direction,), has_aux=True)
+        try:
+            outputs, first, buffers = _jvp(evaluate, (z,), (direction,), has_aux=True, strict=True)
+        except RuntimeError as error:
+            if "strict=True" not in str(error):
+                raise
+            raise MixregError(_NO_TANGENT) from error
         return (outputs, first), buffers
 
     (outputs, first), (_, second), buffers = _jvp(along, (x,), (direction,), has_aux=True)
