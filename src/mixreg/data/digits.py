@@ -4,7 +4,6 @@ Source: Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1
 """
 
 import torch
-from sklearn.datasets import load_digits
 
 from mixreg.data.in_memory import Samples
 from mixreg.data.official import Official
@@ -29,6 +28,8 @@ def read_digits() -> Official:
         >>> len(official.train.labels), len(official.test.labels)
         (1347, 450)
     """
+    from sklearn.datasets import load_digits  # late: it takes a second, and not all need it
+
     bunch = load_digits()
     images = torch.from_numpy(bunch.images).to(torch.uint8).unsqueeze(1)
     everything = Samples(images, torch.from_numpy(bunch.target).to(torch.int64))

@@ -1,7 +1,6 @@
 """The noisy two-moon problem of the paper (appendix B.3)."""
 
 import torch
-from sklearn.datasets import make_moons
 
 from mixreg.data.in_memory import Samples
 from mixreg.data.official import Official
@@ -30,6 +29,8 @@ def make_two_moons(seed: int) -> Official:
         >>> make_two_moons(0).test.inputs.shape
         torch.Size([150, 2])
     """
+    from sklearn.datasets import make_moons  # late: it takes a second, and not all need it
+
     state = derive_seed(seed, "two moons") % 2**32
     points, classes = make_moons(SIZE, noise=NOISE, random_state=state)
     everything = Samples(
