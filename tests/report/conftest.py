@@ -1,0 +1,76 @@
+"""Runs with given numbers, without training anything."""
+
+import pytest
+import torch
+
+from mixreg import Beta
+from mixreg.evaluation import CorrectedResult, Evaluation, Metrics, Predictions, evaluate
+from mixreg.evaluation.reliability import Histogram, ReliabilityCurve
+from mixreg.randomness import generator
+from mixreg.report import RunResult
+
+_CURVE = ReliabilityCurve((0.0, 0.5, 1.0), (0, 4), (None, 0.8), (None, 0.75))
+_HISTOGRAM = Histogram((0.0, 0.5, 1.0), (1, 3))
+
+
+def given(method, seed, alpha=None, *, theta_mean=0.75, absent=(), remark=None, **numbers):
+    """A run whose corrections have the given metrics: raw={"nll": 1.0}, rescaled={...}, ..."""
+    plain = {"accuracy": 0.5, "nll": 1.0, "ece": 0.1, "brier": 0.5, "entropy": 1, "confidence": 0.6}
+    results = {
+        name.replace("_and_", "+"): CorrectedResult(
+            Metrics(**(plain | values)),
+            1.5 if "temperature" in name else None,
+            _CURVE,
+            _HISTOGRAM,
+            _HISTOGRAM,
+            remark if "temperature" in name else None,
+        )
+        for name, values in numbers.items()
+    }
+    reasons = dict.fromkeys(absent, "needs held-out examples")
+    return RunResult(method, seed, alpha, Evaluation(results, reasons, 100, 10, theta_mean))
+
+
+def sampled(method, seed, alpha, *, sureness=1.0, validation=True, history=True, **about):
+    """A run evaluated on random logits that are right as often as their softmax says."""
+    g = generator("report", method, seed, str(alpha))
+
+    def predictions(n):
+        logits = 1.5 * torch.randn(n, 5, generator=g)
+        labels = torch.multinomial(logits.softmax(1), 1, generator=g).squeeze(1)
+        noise = 0.1 * torch.randn(n, 5, generator=g)
+        return Predictions(sureness * logits, sureness * (logits + noise), labels)
+
+    law, y_mean = Beta(alpha or 1.0), torch.full((5,), 0.2)
+    held_out = predictions(200) if validation else None
+    entries = [
+        {"epoch": e + 1.0, "train_nll": 2.0 / (e + 1), "accuracy": 0.1 * e} for e in range(4)
+    ]
+    return RunResult(
+        method,
+        seed,
+        alpha,
+        evaluate(held_out, predictions(300), y_mean=y_mean, law=law),
+        entries if history else (),
+        {"data": "digits", "epochs": 4, "optimizer": {"momentum": 0.9}} | about.get("config", {}),
+        {"python": "3.11", "packages": {"torch": "2.9"}} | about.get("environment", {}),
+    )
+
+
+@pytest.fixture
+def make_run():
+    return given
+
+
+@pytest.fixture
+def sample_run():
+    return sampled
+
+
+@pytest.fixture(scope="session")
+def two_methods():
+    return [
+        sampled(method, seed, alpha, sureness=sureness)
+        for seed in range(3)
+        for method, alpha, sureness in (("erm", None, 1.8), ("mixup", 1.0, 0.7))
+    ]
