@@ -10,7 +10,7 @@ from scipy import stats
 from mixreg import Beta, Constant, Mixup, Uniform, cross_entropy
 from mixreg.laws import MixingLaw
 
-N, CLASSES, DRAWS = 6, 3, 4000
+N, CLASSES, DRAWS = 6, 3, 2500
 NET = torch.nn.Sequential(
     torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, CLASSES)
 ).double()

@@ -7,10 +7,13 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from mixreg.errors import CheckpointError
 from mixreg.laws import MixingLaw, law_from_dict
 from mixreg.statistics import TrainingStatistics
 
 Link = Literal["softmax", "sigmoid", "identity"]
+
+_CALLER = 5  # frames from a warning to the line that called the module, through nn.Module's two
 
 
 def shrink(x: Tensor, x_mean: Tensor, law: MixingLaw) -> Tensor:
@@ -24,11 +27,25 @@ def shrink(x: Tensor, x_mean: Tensor, law: MixingLaw) -> Tensor:
     Returns:
         Shrunk inputs, in the dtype of `x`.
 
+    Raises:
+        TypeError: `x` is not floating point.
+        ValueError: the mean has not the shape of one input.
+
     Example:
         >>> from mixreg import Beta
         >>> shrink(torch.tensor([[4.0]]), torch.tensor([0.0]), Beta(1.0))
         tensor([[3.]])
     """
+    if not x.is_floating_point():
+        raise TypeError(
+            f"inputs must be floating point, got {x.dtype}; convert and normalise them as for the "
+            "trained model"
+        )
+    if x.ndim == 0 or x.shape[1:] != x_mean.shape:
+        raise ValueError(
+            f"the statistics describe inputs of shape (n, {_dims(x_mean)}), got "
+            f"{tuple(x.shape)}; measure them on the inputs this model takes"
+        )
     mean = x_mean.to(x.device, x.dtype)
     return torch.lerp(x, mean.expand_as(x), law.shrinkage)
 
@@ -48,12 +65,17 @@ def unshrink(outputs: Tensor, y_mean: Tensor, law: MixingLaw, *, link: Link = "i
     Returns:
         Rescaled outputs.
 
+    Raises:
+        TypeError: the outputs are not one floating-point tensor.
+        ValueError: an unknown link, or a mean that has not the shape of one output.
+
     Example:
         >>> from mixreg import Beta
         >>> unshrink(torch.tensor([[0.75, 0.25]]), torch.tensor([0.5, 0.5]), Beta(1.0))
         tensor([[0.8333, 0.1667]])
     """
-    mean = y_mean.to(outputs.device, outputs.dtype)
+    _check_known(link)
+    mean = _fitting_mean(y_mean, outputs, link).to(outputs.device, outputs.dtype)
     offset = 2 * mean - 1 if link == "sigmoid" else mean
     return (outputs - law.shrinkage * offset) / law.theta_mean
 
@@ -118,12 +140,14 @@ class RescaledModel(nn.Module):
             Rescaled outputs, the shape and dtype of the inner model's.
 
         Raises:
+            TypeError: integer inputs, or outputs that are not one floating-point tensor.
             ValueError: inputs or outputs of another shape than the statistics.
         """
-        self._check_inputs(x)
-        outputs: Tensor = self.net(shrink(x, self.x_mean, self.law))
-        y_mean = self._fitting_mean(outputs)
-        return unshrink(outputs, y_mean, self.law, link=self.link)
+        shrunk = shrink(x, self.x_mean, self.law)
+        if self._range_unchecked and not torch.compiler.is_compiling():
+            self._check_range(x)
+        outputs: Tensor = self.net(shrunk)
+        return unshrink(outputs, self.y_mean, self.law, link=self.link)
 
     def get_extra_state(self) -> Tensor:
         """Law, link and input range as JSON bytes, so that a state dict holds tensors alone.
@@ -139,10 +163,19 @@ class RescaledModel(nn.Module):
 
         Args:
             state: what `get_extra_state` returned.
+
+        Raises:
+            CheckpointError: the values are something else.
         """
-        about: dict[str, Any] = json.loads(bytes(state.tolist()))
-        self.law, self.link = law_from_dict(about["law"]), about["link"]
-        self.input_range = about["input_range"]
+        try:
+            about: dict[str, Any] = json.loads(bytes(state.tolist()))
+            law, link = law_from_dict(about["law"]), about["link"]
+            edges = about["input_range"]
+            input_range = None if edges is None else (float(edges[0]), float(edges[1]))
+            _check_known(link)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"no law and link of a RescaledModel: {error}") from error
+        self.law, self.link, self.input_range = law, link, input_range
         self._range_unchecked = self.input_range is not None
 
     def extra_repr(self) -> str:
@@ -153,25 +186,14 @@ class RescaledModel(nn.Module):
         """
         return f"law={self.law}, link={self.link!r}"
 
-    def _check_inputs(self, x: Tensor) -> None:
-        if not x.is_floating_point():
-            raise TypeError(
-                f"inputs must be floating point, got {x.dtype}; convert and normalise them as "
-                "for the trained model"
-            )
-        if x.shape[1:] != self.x_mean.shape:
-            raise ValueError(
-                f"the statistics describe inputs of shape (n, {_dims(self.x_mean)}), got "
-                f"{tuple(x.shape)}; measure them on the inputs this model takes"
-            )
-        if self._range_unchecked and not torch.compiler.is_compiling():
-            self._check_range(x)
-
     def _check_range(self, x: Tensor) -> None:
         """Warn once; look at every batch on the CPU but, to keep its queue full, one elsewhere."""
         assert self.input_range is not None
         low, high = self.input_range
-        smallest, largest = (float(edge) for edge in torch.aminmax(x.detach()))
+        try:
+            smallest, largest = (float(edge) for edge in torch.aminmax(x.detach()))
+        except RuntimeError:  # no values to look at: an empty, meta, fake or vmapped batch
+            return
         far = smallest < low - (high - low) or largest > high + (high - low)
         self._range_unchecked = x.device.type == "cpu" and not far
         if far:
@@ -179,28 +201,39 @@ class RescaledModel(nn.Module):
                 f"inputs range over [{smallest:.4g}, {largest:.4g}], far outside the "
                 f"[{low:.4g}, {high:.4g}] of the training statistics; normalise them as for "
                 "training, or measure the statistics on inputs like these",
-                stacklevel=4,
+                stacklevel=_CALLER,
             )
 
-    def _fitting_mean(self, outputs: Tensor) -> Tensor:
-        expected, shape = self.y_mean.shape, outputs.shape[1:]
-        if self.link == "softmax" and len(shape) != 1:
-            raise ValueError(
-                f"link='softmax' needs outputs of shape (n, c), got {tuple(outputs.shape)}; "
-                "for one logit use link='sigmoid', for regression link='identity'"
-            )
-        if expected != shape and not (expected.numel() == shape.numel() == 1):
-            raise ValueError(
-                f"the statistics describe targets of shape (n, {_dims(self.y_mean)}), but the "
-                f"model's outputs have shape {tuple(outputs.shape)}; measure them with the labels "
-                "of this model (one logit: floating labels of shape (n,))"
-            )
-        return self.y_mean.reshape(shape)
+
+def _fitting_mean(y_mean: Tensor, outputs: Tensor, link: Link) -> Tensor:
+    if not (isinstance(outputs, Tensor) and outputs.is_floating_point()):
+        got = outputs.dtype if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise TypeError(
+            f"outputs must be one floating-point tensor, got {got}; wrap the model in one that "
+            "returns its logits or values alone"
+        )
+    if link == "softmax" and outputs.ndim != 2:
+        raise ValueError(
+            f"link='softmax' needs outputs of shape (n, c), got {tuple(outputs.shape)}; "
+            "for one logit use link='sigmoid', for regression link='identity'"
+        )
+    expected, shape = y_mean.shape, outputs.shape[1:]
+    if outputs.ndim == 0 or (expected != shape and not expected.numel() == shape.numel() == 1):
+        raise ValueError(
+            f"the statistics describe targets of shape (n, {_dims(y_mean)}), but the model's "
+            f"outputs have shape {tuple(outputs.shape)}; measure them with the labels of this "
+            "model (one logit: floating labels of shape (n,))"
+        )
+    return y_mean.reshape(shape)
+
+
+def _check_known(link: str) -> None:
+    if link not in get_args(Link):
+        raise ValueError(f"link must be 'softmax', 'sigmoid' or 'identity', got {link!r}")
 
 
 def _check_link(link: str, y_mean: Tensor) -> None:
-    if link not in get_args(Link):
-        raise ValueError(f"link must be 'softmax', 'sigmoid' or 'identity', got {link!r}")
+    _check_known(link)
     if link == "softmax" and (y_mean.ndim != 1 or len(y_mean) < 2):
         raise ValueError(
             f"link='softmax' needs class means ȳ of shape (c,) with c >= 2, got "
