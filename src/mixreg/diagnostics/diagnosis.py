@@ -19,6 +19,7 @@ from mixreg.risk.problem import Problem, chunks, prepare
 from mixreg.whitening import Whitening
 
 _NORMAL_QUANTILE = 1.959964
+_NUMBERS = 2**24
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def diagnose(
     generator: torch.Generator | None = None,
     second_order: bool = True,
     reference: Network | None = None,
-    chunk_size: int = 64,
+    chunk_size: int | None = None,
 ) -> Diagnosis:
     """Evaluate every quantity of Theorem 2 and section 5 for one network.
 
@@ -88,7 +89,8 @@ def diagnose(
         second_order: whether to compute R2; see `approximate_mixup_risk` for its cost.
         reference: a network fitted to the labels without smoothing, whose entropy Proposition 1
             compares with.
-        chunk_size: samples whose Jacobians are held in memory at once.
+        chunk_size: samples whose Jacobians are held in memory at once; by default as many as make
+            2²⁴ numbers, at most 64.
 
     Returns:
         The diagnosis.
@@ -110,11 +112,13 @@ def diagnose(
     if draws is not None and generator is None:
         raise ValueError("Monte-Carlo draws need a generator: mixreg.randomness.generator(seed)")
     problem = prepare(net, x, y, loss, pairs=True)
+    rows = _fitting(x[0].numel(), most=1024)
+    chunk_size = chunk_size or _fitting(x[0].numel() * problem.y[0].numel(), most=64)
     whitening = Whitening.from_data(x)
     return Diagnosis(
         law=law,
         samples=len(x),
-        empirical=empirical_risk(net, x, y, loss),
+        empirical=empirical_risk(net, x, y, loss, chunk_size=rows),
         approximate=approximate_mixup_risk(
             net,
             x,
@@ -125,11 +129,11 @@ def diagnose(
             chunk_size=chunk_size,
             whitening=whitening,
         ),
-        mixup=_mixup(net, x, y, loss, law, draws, generator),
+        mixup=_mixup(net, x, y, loss, law, draws, generator, rows),
         jacobian=jacobian_norms(
             net, x, link=_link(problem.loss), whitening=whitening, chunk_size=chunk_size
         ),
-        entropy=_entropy(problem, law, reference),
+        entropy=_entropy(problem, law, reference, rows),
     )
 
 
@@ -141,11 +145,20 @@ def _mixup(
     law: MixingLaw,
     draws: int | None,
     generator: torch.Generator | None,
+    rows: int,
 ) -> RiskEstimate:
     """The Mixup risk, by draws or over all pairs."""
     if draws is None or generator is None:
-        return RiskEstimate(mixup_risk(net, x, y, loss, law), 0.0, len(x) ** 2)
-    return mixup_risk_estimate(net, x, y, loss, law, samples=draws, generator=generator)
+        value = mixup_risk(net, x, y, loss, law, chunk_size=rows)
+        return RiskEstimate(value, 0.0, len(x) ** 2)
+    return mixup_risk_estimate(
+        net, x, y, loss, law, samples=draws, generator=generator, chunk_size=rows
+    )
+
+
+def _fitting(numbers: int, *, most: int) -> int:
+    """How many samples of so many numbers each to treat at once."""
+    return min(most, max(1, _NUMBERS // numbers))
 
 
 def _link(loss: LossFunction) -> Link:
@@ -155,7 +168,9 @@ def _link(loss: LossFunction) -> Link:
     return "sigmoid" if loss is logistic else "identity"
 
 
-def _entropy(problem: Problem, law: MixingLaw, reference: Network | None) -> EntropyReport | None:
+def _entropy(
+    problem: Problem, law: MixingLaw, reference: Network | None, rows: int
+) -> EntropyReport | None:
     """Entropies where outputs are class logits, one logit standing for two."""
     one_logit = problem.loss is logistic and problem.y[0].numel() == 1
     if problem.loss is not cross_entropy and not one_logit:
@@ -166,15 +181,15 @@ def _entropy(problem: Problem, law: MixingLaw, reference: Network | None) -> Ent
         labels = labels.reshape(-1, 1)
         labels = torch.cat([1 - labels, labels], 1)
     return entropy_report(
-        _class_logits(problem.net, problem.x),
-        _class_logits(shrunk.net, shrunk.x),
+        _class_logits(problem.net, problem.x, rows),
+        _class_logits(shrunk.net, shrunk.x, rows),
         labels,
         theta_mean=law.theta_mean,
-        reference_outputs=None if reference is None else _class_logits(reference, problem.x),
+        reference_outputs=None if reference is None else _class_logits(reference, problem.x, rows),
     )
 
 
-def _class_logits(net: Network, x: Tensor) -> Tensor:
+def _class_logits(net: Network, x: Tensor, rows: int) -> Tensor:
     """Logits of all classes, shape (n, c)."""
-    parts = [evaluate(net, x[rows], sample_name(rows.start)) for rows in chunks(len(x), 1024)]
+    parts = [evaluate(net, x[part], sample_name(part.start)) for part in chunks(len(x), rows)]
     return two_class_logits(torch.cat(parts).double())

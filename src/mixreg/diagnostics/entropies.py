@@ -16,9 +16,9 @@ labels y_i in place of Z(y_i), and then needs both models to be linear in the sa
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
+from mixreg.entropy import entropy
 from mixreg.losses import two_class_logits
 
 
@@ -60,9 +60,7 @@ def prediction_entropy(logits: Tensor) -> Tensor:
         >>> prediction_entropy(torch.tensor([[0.0, 0.0], [0.0, 1e4]]))
         tensor([0.6931, 0.0000], dtype=torch.float64)
     """
-    log_p = two_class_logits(logits).detach().double().log_softmax(1)
-    entropies: Tensor = torch.special.entr(log_p.exp()).sum(1)
-    return entropies
+    return entropy(two_class_logits(logits).detach().double().softmax(1))
 
 
 def entropy_report(
@@ -105,14 +103,14 @@ def entropy_report(
             + ", ".join(str(tuple(shape)) for shape in sorted(shapes))
         )
     y, u = modified_labels.double(), modified_outputs.double()
-    class_means = float(torch.special.entr(y.mean(0)).sum())
+    class_means = float(entropy(y.mean(0)))
     reference = None
     if reference_outputs is not None:
         reference = float(prediction_entropy(reference_outputs).mean())
     return EntropyReport(
         predictions=float(prediction_entropy(outputs).mean()),
         modified_predictions=float(prediction_entropy(u).mean()),
-        modified_labels=float(torch.special.entr(y).sum(1).mean()),
+        modified_labels=float(entropy(y).mean()),
         class_means=class_means,
         reference=reference,
         bound=theta_mean * (reference or 0.0) + (1 - theta_mean) * class_means,

@@ -9,9 +9,22 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from mixreg.diagnostics import Diagnosis, EntropyReport
-from mixreg.report.style import BLUE, FAINT, GREEN, GREY, ORANGE, RED, SKY, Picture, draw, panels
+from mixreg.report.style import (
+    BLUE,
+    FAINT,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    RED,
+    SKY,
+    Picture,
+    draw,
+    panels,
+)
 
 _BINS = 30
+_TICKS = slice(0, _BINS + 1, 10)
 _SMALLEST, _SMALLEST_SHARE = 1e-12, 1e-6
 """Norms below these, the second a share of the largest, are counted in the first bin."""
 
@@ -64,7 +77,7 @@ def _risks(found: Diagnosis) -> Figure:
         [found.empirical, terms.modified, terms.total, found.mixup.value],
         [GREY, SKY, BLUE, GREEN],
     )
-    risks.errorbar(found.mixup.value, 3, xerr=found.half_width, fmt="none", ecolor=FAINT, capsize=3)
+    risks.errorbar(found.mixup.value, 3, xerr=found.half_width, fmt="none", ecolor=INK, capsize=3)
     risks.set_xlabel("risk")
     _bars(
         parts, ["R1 + R3", "R2", "R4"], [terms.r1_plus_r3, terms.r2, terms.r4], [RED, ORANGE, GREY]
@@ -83,6 +96,7 @@ def _bars(
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
+    axes.locator_params(axis="x", nbins=5)
 
 
 def _entropies(entropy: EntropyReport) -> Figure:
@@ -120,6 +134,8 @@ def _jacobians(found: Diagnosis) -> Figure:
         panel.stairs(shares, edges, color=colour, linewidth=0.9)
         panel.axvline(values.mean(), color=FAINT, linewidth=1.2, linestyle=(0, (4, 3)))
         panel.set(xscale="log", title=title)
+        panel.minorticks_off()
+        panel.set_xticks(edges[_TICKS], [f"{edge:.2g}" for edge in edges[_TICKS]])
         panel.grid(visible=False, axis="x")
     axes[0].set_ylabel("share of samples (%)")
     return figure

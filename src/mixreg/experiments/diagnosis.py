@@ -1,0 +1,206 @@
+"""`mixreg diagnose`: the regularization of the theory, measured on one trained classifier."""
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from mixreg.diagnostics import Diagnosis, diagnose
+from mixreg.errors import ConfigurationError
+from mixreg.experiments.evaluation import EvaluateOptions, load_checkpoint
+from mixreg.randomness import generator
+from mixreg.report.diagnosis import Subject, diagnosis_numbers, diagnosis_study
+from mixreg.report.study import write_study
+from mixreg.risk.mixup import folded_rule
+from mixreg.training.run_directory import environment
+from mixreg.training.train import load_data
+from mixreg.training.trained import Trained
+
+_FORMAT = "mixreg.Diagnosis/1"
+_QUADRATURE_ORDER = 16
+_UNMIXED = frozenset({"erm", "label-smoothing", "dropout", "spectral"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnoseOptions:
+    """What to diagnose, on which samples and how exactly.
+
+    The samples are drawn from the training split, labels as trained on, in the model's input space
+    and without augmentation, so that they are one fixed training set S_n as in the theory.
+
+    Args:
+        checkpoint: directory of a finished run, or a file of weights (.safetensors, .pt, .pth).
+        data: name of the data set; for a run, by default the one it was trained on.
+        data_root: folder of the data sets; by default $MIXREG_DATA, else ./data.
+        model: name of the model; a file of weights needs it.
+        alpha: shape α of the mixup to evaluate the risks of; by default that of the run.
+        mixing_probability: chance that a sample is mixed.
+        samples: number of training samples; by default 500, or all if there are fewer.
+        exact: compute the Mixup risk over all pairs of samples instead of by draws.
+        draws: Monte-Carlo draws of the Mixup risk.
+        second_order: compute R2; for networks that are not piecewise linear it takes as many
+            Hessian products a sample as there are samples or input entries.
+        reference: a run with the method erm on the same data, for Proposition 1.
+        seed: seed of the samples and the draws.
+        progress: show a progress bar.
+        output: directory of the report; by default `diagnosis` inside the run, or beside the file.
+
+    Raises:
+        ConfigurationError: a value is out of range.
+    """
+
+    checkpoint: Path
+    data: str | None = None
+    data_root: Path | None = None
+    model: str | None = None
+    alpha: float | None = None
+    mixing_probability: float | None = None
+    samples: int | None = None
+    exact: bool = False
+    draws: int = 100_000
+    second_order: bool = True
+    reference: Path | None = None
+    seed: int = 0
+    progress: bool = True
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("samples", 2), ("draws", 2), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigurationError(f"{name} must be at least {least}, got {value}")
+
+    def evaluate_options(self, checkpoint: Path) -> EvaluateOptions:
+        """How a checkpoint is loaded.
+
+        Args:
+            checkpoint: the run or the file.
+
+        Returns:
+            The settings that say what it is.
+        """
+        names = ("data", "data_root", "model", "alpha", "mixing_probability")
+        return EvaluateOptions(
+            checkpoint=checkpoint, **{name: getattr(self, name) for name in names}
+        )
+
+
+def diagnose_checkpoint(options: DiagnoseOptions) -> tuple[str, Path]:
+    """Diagnose one trained classifier and write the report.
+
+    Args:
+        options: classifier, samples and precision.
+
+    Returns:
+        Tables and reading for the terminal, and the report's path.
+
+    Raises:
+        ConfigurationError: more samples than there are, or a reference trained on other data.
+        CheckpointError: there is nothing readable.
+    """
+    trained = load_checkpoint(options.evaluate_options(options.checkpoint))
+    reference = None
+    if options.reference is not None:
+        reference = load_checkpoint(options.evaluate_options(options.reference))
+        _check_same_data(trained, reference, options.reference)
+    x, y = _samples(trained, options)
+    found = _diagnose(trained, reference, x, y, options)
+    subject = Subject(
+        name=options.checkpoint.resolve().name,
+        data=trained.config.data,
+        method=trained.config.method if trained.run is not None else "unknown",
+        assumed_law=trained.run is not None and trained.config.method in _UNMIXED,
+        reference=None if options.reference is None else options.reference.resolve().name,
+    )
+    asked = {name: _plain(value) for name, value in dataclasses.asdict(options).items()}
+    settings = {"diagnose": asked, "train": trained.config.identity()}
+    study = diagnosis_study(found, subject, settings=settings, environment=environment())
+    numbers = {
+        "format": _FORMAT,
+        **settings,
+        "environment": environment(),
+        "diagnosis": diagnosis_numbers(found),
+        "findings": [finding.text for finding in study.findings],
+        "caveats": list(study.caveats),
+    }
+    base = options.checkpoint if options.checkpoint.is_dir() else options.checkpoint.parent
+    page = write_study(study, options.output or base / "diagnosis", numbers, name="diagnosis")
+    return study.text(), page
+
+
+def _check_same_data(trained: Trained, reference: Trained, path: Path) -> None:
+    """Refuse a reference that was not trained on the same samples and labels."""
+    names = ("data", "seed", "validation_fraction", "label_noise", "loss")
+    other = [
+        f"{name} {getattr(reference.config, name)!r} there, {getattr(trained.config, name)!r} here"
+        for name in names
+        if getattr(reference.config, name) != getattr(trained.config, name)
+    ]
+    if other:
+        raise ConfigurationError(
+            f"the reference {path} was trained on other data ({'; '.join(other)}); Proposition 1 "
+            "compares models of one training set"
+        )
+
+
+def _samples(trained: Trained, options: DiagnoseOptions) -> tuple[Tensor, Tensor]:
+    """Training samples without augmentation, the same for every model of this data and seed."""
+    config = trained.config
+    data = load_data(dataclasses.replace(config, augment=False))
+    size = data.size("train")
+    n = min(500, size) if options.samples is None else options.samples
+    if n > size:
+        raise ConfigurationError(
+            f"samples={n}, but the training set of {config.data} has {size} samples; take at most "
+            f"--samples {size}"
+        )
+    x, y = next(iter(data.train_batches(n, seed=options.seed, epoch=0)))
+    return x, y.float().unsqueeze(1) if config.loss == "logistic" else y
+
+
+def _diagnose(
+    trained: Trained, reference: Trained | None, x: Tensor, y: Tensor, options: DiagnoseOptions
+) -> Diagnosis:
+    """The diagnosis, on an accelerator if there is one."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    nodes = len(folded_rule(trained.law, _QUADRATURE_ORDER).nodes)
+    mixtures = nodes * len(x) ** 2 if options.exact else options.draws
+    # Empirical, approximate with its second order, Jacobians, and entropies at two inputs.
+    passes = 5 + options.second_order
+    with _progress(trained.net, passes * len(x) + mixtures, options.progress):
+        return diagnose(
+            trained.net.to(device),
+            x.to(device),
+            y.to(device),
+            trained.config.loss,
+            trained.law,
+            draws=None if options.exact else options.draws,
+            generator=generator(options.seed, "diagnosis"),
+            second_order=options.second_order,
+            reference=None if reference is None else reference.net.to(device),
+        )
+
+
+@contextmanager
+def _progress(net: nn.Module, total: int, show: bool) -> Iterator[None]:
+    """A progress bar that counts the samples the network sees."""
+    with tqdm(total=total, unit="sample", disable=None if show else True, delay=1) as bar:
+        hook = net.register_forward_hook(lambda _net, _inputs, outputs: _advance(bar, outputs))
+        try:
+            yield
+        finally:
+            hook.remove()
+
+
+def _advance(bar: Any, outputs: Tensor) -> None:
+    bar.update(min(len(outputs), bar.total - bar.n))
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
