@@ -1,0 +1,131 @@
+"""Every example that a reader may copy: code of README and documentation, commands, scripts."""
+
+import dataclasses
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import mixreg.cli
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = Path(mixreg.__file__).parent
+PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
+EXAMPLES = sorted(p.name for p in ROOT.glob("examples/*.py"))
+
+# Lightning's advice, and a deprecation inside Lightning's own code.
+THIRD_PARTY = (
+    "ignore:The 'train_dataloader' does not have many workers",
+    "ignore:`isinstance(treespec, LeafSpec)` is deprecated",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, its text, and the line of the page its text begins at."""
+
+    language: str
+    text: str
+    line: int
+
+
+def _blocks(page):
+    source = (ROOT / page).read_text()
+    found = re.finditer(r"^```([\w-]*)[^\n]*\n(.*?)^```$", source, re.DOTALL | re.MULTILINE)
+    return [Block(m[1], m[2], source.count("\n", 0, m.start(2))) for m in found]
+
+
+def _python(page):
+    """The code of a page at the lines it has there; scripts of examples/ are run on their own."""
+    lines = []
+    for block in _blocks(page):
+        if block.language == "python" and not block.text.startswith("--8<--"):
+            lines += [""] * (block.line - len(lines)) + block.text.splitlines()
+    return "\n".join(lines)
+
+
+def _commands(page):
+    shell = "".join(block.text for block in _blocks(page) if block.language == "bash")
+    lines = re.split(r"\n|&&", shell.replace("\\\n", " "))
+    return [line.split(" #")[0].strip() for line in lines if line.strip()]
+
+
+def _your_own():
+    """What README leaves to the reader: `net`, `loader` and `optimizer`."""
+    net = torch.nn.Linear(4, 10)
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(20, 4, generator=generator), torch.arange(20) % 10
+    return {
+        "net": net,
+        "loader": list(zip(x.split(8), y.split(8), strict=True)),
+        "optimizer": torch.optim.SGD(net.parameters(), lr=0.1),
+    }
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if _python(page)])
+def test_code_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / f"{Path(page).stem}.py"
+    script.write_text(_python(page))
+    given = _your_own() if page == "README.md" else {}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        runpy.run_path(str(script), init_globals=given, run_name="__main__")
+    shown = "".join(block.text for block in _blocks(page) if block.language == "output")
+    assert capsys.readouterr().out == shown
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_code_hides_in_a_block_that_is_not_run(page):
+    fences = re.findall(r"^ *(?:```|~~~).*$", (ROOT / page).read_text(), re.MULTILINE)
+    assert len(fences) == 2 * len(_blocks(page))
+    known = {"python", "output", "bash", "yaml", "bibtex", "text"}
+    assert {block.language for block in _blocks(page)} <= known | {""}
+
+
+@pytest.mark.parametrize("command", sorted({c for page in PAGES for c in _commands(page)}))
+def test_commands_are_understood(command, monkeypatch, capsys):
+    """Options and their values are checked by the command line itself; nothing is run."""
+    program, *arguments = shlex.split(command)
+    if program != "mixreg":
+        assert program in {"pip", "pytest", "mkdocs", "python", "pre-commit", "ruff", "mypy"}
+        assert program != "python" or (ROOT / arguments[0]).is_file()
+        return
+    understood = []
+    stubs = [dataclasses.replace(c, run=understood.append) for c in mixreg.cli._COMMANDS]
+    monkeypatch.setattr(mixreg.cli, "_COMMANDS", tuple(stubs))
+    try:
+        mixreg.cli.main(arguments)
+    except SystemExit as end:
+        assert not end.code, capsys.readouterr().err
+    else:
+        assert len(understood) == 1
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_scripts_run_and_their_assertions_hold(example, tmp_path):
+    warnings = ["-W", "error", *(word for rule in THIRD_PARTY for word in ("-W", rule))]
+    done = subprocess.run(
+        [sys.executable, *warnings, str(ROOT / "examples" / example)],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "assert" in (ROOT / "examples" / example).read_text()
+    assert not list(tmp_path.iterdir())
+
+
+def test_scripts_are_named_in_the_documentation():
+    told = "".join((ROOT / page).read_text() for page in PAGES)
+    assert EXAMPLES
+    assert [name for name in EXAMPLES if f"examples/{name}" not in told] == []
