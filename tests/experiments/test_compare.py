@@ -40,7 +40,7 @@ def test_done_runs_are_not_run_again_and_new_seeds_are_added(comparison):
     table, _ = compare(CompareConfig(**SMALL, seeds=3, output=config.output))
     assert weights.stat().st_mtime_ns == before
     assert (config.output / "runs" / "mixup-seed2" / "result.json").is_file()
-    assert "n = 3" in table
+    assert "3 seeds" in table
 
 
 def test_every_seed_is_paired_over_the_methods(comparison):

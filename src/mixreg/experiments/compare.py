@@ -1,21 +1,14 @@
 """The main job: methods × seeds on one data set, with every correction and its interval."""
 
 import dataclasses
-import os
-import time
-import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import joblib
-import torch
-from tqdm.auto import tqdm
-
-from mixreg.errors import ConfigurationError, MixregError
+from mixreg.errors import ConfigurationError
 from mixreg.experiments.evaluation import evaluate_trained
+from mixreg.experiments.sweep import sweep
 from mixreg.report import RunResult, print_table, summarize, write_report
-from mixreg.training import Recipe, RunDirectory, TrainConfig, train
+from mixreg.training import Recipe, RunDirectory, TrainConfig
 from mixreg.training.config import check_method
 from mixreg.training.trained import load_run
 
@@ -73,13 +66,6 @@ class CompareConfig(Recipe):
         return self.output / "runs" / f"{method}-seed{seed}"
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    config: TrainConfig
-    failure: str | None
-    seconds: float
-
-
 def compare(config: CompareConfig) -> tuple[str, Path]:
     """Train and evaluate every method with every seed, then write the report.
 
@@ -96,23 +82,13 @@ def compare(config: CompareConfig) -> tuple[str, Path]:
         MixregError: a run failed.
     """
     runs = config.runs()
-    failures = []
-    for done, outcome in enumerate(_run_all(runs, config.jobs), 1):
-        name = f"{outcome.config.method} seed {outcome.config.seed}"
-        state = "failed" if outcome.failure else "done"
-        tqdm.write(f"[{done}/{len(runs)}] {name}: {state} ({outcome.seconds:.0f} s)")
-        if outcome.failure:
-            failures.append(f"{name}:\n{outcome.failure}")
-    if failures:
-        raise MixregError(
-            f"{len(failures)} of {len(runs)} runs failed; the others are kept.\n"
-            + "\n".join(failures)
-        )
+    names = [f"{run.method} seed {run.seed}" for run in runs]
+    sweep(runs, _evaluate, names=names, jobs=config.jobs)
     results = [_result(run) for run in runs]
     title = f"{config.data}, {config.model}, α = {config.alpha:g}"
     baseline = config.methods[0]
     paths = write_report(results, config.output, title=title, baseline=baseline)
-    return print_table(summarize(results, baseline)), paths["report.html"]
+    return print_table(summarize(results, baseline)), paths.page
 
 
 def _result(config: TrainConfig) -> RunResult:
@@ -128,26 +104,6 @@ def _result(config: TrainConfig) -> RunResult:
     )
 
 
-def _run_all(runs: list[TrainConfig], jobs: int | None) -> Iterator[_Outcome]:
-    cores = os.cpu_count() or 1
-    workers = min(jobs or cores, len(runs))
-    threads = max(1, cores // workers)
-    tasks = (joblib.delayed(_run)(run, threads) for run in runs)
-    pool = joblib.Parallel(workers, return_as="generator_unordered", batch_size=1)
-    with joblib.parallel_config("loky", inner_max_num_threads=threads):
-        yield from pool(tasks)
-
-
-def _run(config: TrainConfig, threads: int) -> _Outcome:
-    torch.set_num_threads(threads)
-    begin = time.monotonic()
-    failure = None
-    try:
-        run = train(config)
-        if not run.evaluation.is_file():
-            evaluate_trained(load_run(run.path, {"data_root": config.data_root}), run.path)
-    except MixregError as error:
-        failure = str(error)
-    except Exception:
-        failure = traceback.format_exc()
-    return _Outcome(config, failure, time.monotonic() - begin)
+def _evaluate(run: RunDirectory, config: TrainConfig) -> None:
+    if not run.evaluation.is_file():
+        evaluate_trained(load_run(run.path, {"data_root": config.data_root}), run.path)
