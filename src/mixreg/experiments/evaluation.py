@@ -97,7 +97,7 @@ def evaluate_checkpoint(options: EvaluateOptions) -> tuple[str, Path]:
     result = run_result(trained, evaluation)
     title = f"{trained.config.data}, {trained.config.model}, {options.checkpoint.name}"
     paths = write_report([result], output, title=title, baseline=result.method)
-    return print_table(summarize([result], result.method)), paths["report.html"]
+    return print_table(summarize([result], result.method)), paths.page
 
 
 def run_result(trained: Trained, evaluation: Evaluation) -> RunResult:
