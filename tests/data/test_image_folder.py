@@ -82,6 +82,22 @@ def test_training_is_determined_by_seed_and_epoch_and_not_by_the_global_generato
     assert len(batches) == 2
 
 
+def test_an_image_is_augmented_anew_in_every_epoch_and_by_every_seed(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    for part in ("train", "val"):
+        for name in CLASSES:
+            (tmp_path / part / name).mkdir(parents=True)
+            Image.fromarray(pixels).save(tmp_path / part / name / "same.png")
+    data = imagenet(tmp_path)
+    crops = torch.cat(
+        [
+            joined(data.train_batches(2, seed=seed, epoch=epoch))[0]
+            for seed, epoch in ((0, 0), (0, 1), (1, 0))
+        ]
+    )
+    assert len(set(crops.flatten(1).sum(1).tolist())) == 6
+
+
 def test_processes_share_one_permutation_and_one_set_of_draws(tree):
     data = imagenet(tree)
     alone = joined(data.train_batches(6, seed=0, epoch=0))

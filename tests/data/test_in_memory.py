@@ -94,6 +94,23 @@ def test_two_passes_are_the_same_and_epochs_and_seeds_differ():
     assert not first.equal(joined(data.train_batches(10, seed=1, epoch=0))[0])
 
 
+def test_an_image_is_augmented_anew_in_every_epoch_and_by_every_seed():
+    same = samples(1)
+    many = Samples(same.inputs.expand(200, -1, -1, -1), same.labels.expand(200))
+    splits = dict.fromkeys(("train", "validation", "test"), many)
+    augmentation = CropAndFlip(4)
+    data = InMemoryDataset(
+        "same", splits, CLASSES, normalisation=NORMALISATION, augmentation=augmentation
+    )
+    first, second, other = (
+        joined(data.train_batches(200, seed=seed, epoch=epoch))[0]
+        for seed, epoch in ((0, 0), (0, 1), (1, 0))
+    )
+    for result in (second, other):
+        unchanged = (first == result).flatten(1).all(1).sum()
+        assert unchanged < 20  # by chance about 200 / 162
+
+
 def test_the_global_generator_is_neither_used_nor_moved():
     data = dataset(augmentation=CropAndFlip(2))
     torch.manual_seed(0)

@@ -44,6 +44,13 @@ def test_label_noise_is_exact_and_leaves_the_split_as_it_was():
     assert training_labels(label_noise=0.3).equal(noisy)
 
 
+def test_label_noise_is_drawn_by_the_seed():
+    first, other = (
+        training_labels(validation_fraction=0, label_noise=0.3, seed=seed) for seed in (0, 1)
+    )
+    assert not first.equal(other)
+
+
 @pytest.mark.parametrize("name", ["fashion-mnist", "cifar10", "cifar100"])
 @pytest.mark.parametrize("augment", [True, False])
 def test_colour_data_sets_are_augmented_unless_told_not_to(monkeypatch, name, augment):
