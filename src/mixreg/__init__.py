@@ -46,7 +46,7 @@ __all__ = [
     "dense_targets",
     "mix",
     "mixed_accuracy",
-    # Losses (3), (15)
+    # Losses: equations 3 and 15
     "cross_entropy",
     "logistic",
     "squared_error",
@@ -64,7 +64,7 @@ __all__ = [
     "modified",
     "perturbation_covariances",
     "perturbed_batch",
-    # Risks (2), (4), (7), (10), (12), (19), (20)
+    # Risks: equations 2, 4, 7, 10, 12, 19 and 20
     "ApproximateMixupRisk",
     "RiskEstimate",
     "approximate_mixup_risk",
