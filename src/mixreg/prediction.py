@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mixreg.errors import CheckpointError
+from mixreg.folding import fold
 from mixreg.laws import MixingLaw, law_from_dict
 from mixreg.statistics import TrainingStatistics
 
@@ -148,6 +149,17 @@ class RescaledModel(nn.Module):
             self._check_range(x)
         outputs: Tensor = self.net(shrunk)
         return unshrink(outputs, self.y_mean, self.law, link=self.link)
+
+    def fold(self) -> nn.Module:
+        """The inner network with equation 22 merged into its weights, by `mixreg.folding.fold`.
+
+        Returns:
+            A network of the class of the inner one, which predicts what this model does.
+
+        Raises:
+            ValueError: the network does not begin and end with linear layers of its own.
+        """
+        return fold(self)
 
     def get_extra_state(self) -> Tensor:
         """Law, link and input range as JSON bytes, so that a state dict holds tensors alone.

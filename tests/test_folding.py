@@ -1,0 +1,219 @@
+"""Folded networks predict what the rescaled model predicts, or folding is refused with a reason."""
+
+import copy
+import io
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models import resnet18
+
+from mixreg import Beta, RescaledModel, TrainingStatistics
+from mixreg.folding import FoldedLayer
+from mixreg.models.lenet import LeNet
+
+C, LAW = 3, Beta(0.7)
+
+
+class Residual(nn.Module):
+    """A stem, a skip connection, and functional reshaping."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(2, 4, 3, stride=2, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(4)
+        self.inner = nn.Conv2d(4, 4, 3, padding="same")
+        self.head = nn.Linear(4 * 16, C)
+
+    def forward(self, x):
+        h = torch.relu(self.norm(self.stem(x)))
+        h = h + self.inner(h)
+        return self.head(h.view(h.shape[0], -1))
+
+
+class FlatOutput(nn.Module):
+    def __init__(self, inputs):
+        super().__init__()
+        self.hidden, self.output = nn.Linear(inputs, 6), nn.Linear(6, 1, bias=False)
+
+    def forward(self, x):
+        return self.output(torch.tanh(self.hidden(x.flatten(1)))).squeeze(1)
+
+
+def sequential(*layers):
+    return lambda: nn.Sequential(*layers)
+
+
+def tail(features):
+    return nn.ReLU(), nn.Flatten(), nn.Linear(features, C)
+
+
+IMAGE, VECTOR = (2, 8, 8), (5,)
+# Shape of one input, link, network, and whether no bias can hold the response to x̄.
+FOLDABLE = {
+    "linear": (VECTOR, "softmax", lambda: nn.Linear(5, C), False),
+    "linear without bias": (VECTOR, "identity", lambda: nn.Linear(5, C, bias=False), False),
+    "mlp": (VECTOR, "softmax", sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, C)), False),
+    "mlp on images": (
+        IMAGE,
+        "sigmoid",
+        sequential(nn.Identity(), nn.Flatten(), nn.Linear(128, 9), nn.GELU(), nn.Linear(9, C)),
+        False,
+    ),
+    "one logit": (VECTOR, "sigmoid", lambda: FlatOutput(5), False),
+    "one value": (IMAGE, "identity", lambda: FlatOutput(128), False),
+    "several values": (
+        VECTOR,
+        "identity",
+        sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 6), nn.Unflatten(1, (2, 3))),
+        False,
+    ),
+    "vector seen as a sequence": (
+        VECTOR,
+        "softmax",
+        sequential(nn.Unflatten(1, (1, 5)), nn.Conv1d(1, 4, 3), *tail(12)),
+        True,
+    ),
+    "tokens": ((4, 5), "softmax", sequential(nn.Linear(5, 6), *tail(24)), True),
+    "convolution": (IMAGE, "softmax", sequential(nn.Conv2d(2, 4, 3), *tail(144)), True),
+    "padding": (IMAGE, "softmax", sequential(nn.Conv2d(2, 4, 3, padding=1), *tail(256)), True),
+    "same": (IMAGE, "softmax", sequential(nn.Conv2d(2, 4, 5, padding="same"), *tail(256)), True),
+    "reflect": (
+        IMAGE,
+        "softmax",
+        sequential(nn.Conv2d(2, 4, 3, padding=1, padding_mode="reflect"), *tail(256)),
+        True,
+    ),
+    "groups and dilation": (
+        IMAGE,
+        "softmax",
+        sequential(nn.Conv2d(2, 4, 2, stride=2, dilation=2, groups=2, bias=False), *tail(36)),
+        True,
+    ),
+    "volume": ((2, 4, 4, 4), "softmax", sequential(nn.Conv3d(2, 3, 3, 1, 1), *tail(192)), True),
+    "batch norm": (
+        IMAGE,
+        "softmax",
+        sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), *tail(144)),
+        True,
+    ),
+    "residual": (IMAGE, "softmax", Residual, True),
+    "lenet": ((1, 28, 28), "softmax", lambda: LeNet((1, 28, 28), C), True),
+}
+
+
+def statistics(shape, link, outputs, *, constant=False):
+    x_mean = torch.randn(shape[0] if constant else shape, dtype=torch.float64)
+    if constant:
+        x_mean = x_mean.reshape(-1, *[1] * (len(shape) - 1)).expand(shape)
+    y_mean = torch.rand(outputs, dtype=torch.float64)
+    return TrainingStatistics(x_mean, y_mean / y_mean.sum() if link == "softmax" else y_mean, 10)
+
+
+def rescaled(shape, link, make, *, constant=False):
+    torch.manual_seed(0)
+    net = copy.deepcopy(make()).double().eval()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight)
+            nn.init.normal_(module.running_mean)
+    outputs = net(torch.zeros(1, *shape, dtype=torch.float64)).shape[1:]
+    return RescaledModel(net, statistics(shape, link, outputs, constant=constant), LAW, link)
+
+
+def maps(net):
+    return sum(isinstance(module, FoldedLayer) for module in net.modules())
+
+
+@pytest.mark.parametrize("name", FOLDABLE)
+@pytest.mark.parametrize("training", [False, True])
+def test_the_folded_network_predicts_the_same(name, training):
+    shape, link, make, needs_map = FOLDABLE[name]
+    model = rescaled(shape, link, make).train(training)
+    before = copy.deepcopy(model.state_dict())
+    folded = model.fold()
+    x = torch.randn(6, *shape, dtype=torch.float64)
+    torch.manual_seed(1)
+    expected = model(x)
+    torch.manual_seed(1)
+    torch.testing.assert_close(folded(x), expected, rtol=1e-12, atol=1e-12)
+    assert maps(folded) == needs_map
+    assert type(folded) is type(model.net)
+    assert [m.training for m in model.modules()] == [training] * len(list(model.modules()))
+    if not training:
+        for key, value in model.state_dict().items():
+            assert torch.equal(value, before[key])
+
+
+@pytest.mark.parametrize("name", ["convolution", "reflect", "groups and dilation"])
+def test_a_constant_mean_image_without_zero_padding_goes_into_the_bias(name):
+    shape, link, make, _ = FOLDABLE[name]
+    model = rescaled(shape, link, make, constant=True)
+    folded = model.fold()
+    assert maps(folded) == 0
+    assert [type(m) for m in folded.modules()] == [type(m) for m in model.net.modules()]
+    x = torch.randn(6, *shape, dtype=torch.float64)
+    torch.testing.assert_close(folded(x), model(x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["padding", "same"])
+def test_a_constant_mean_image_with_zero_padding_needs_a_map(name):
+    shape, link, make, _ = FOLDABLE[name]
+    model = rescaled(shape, link, make, constant=True)
+    x = torch.randn(6, *shape, dtype=torch.float64)
+    torch.testing.assert_close(model.fold()(x), model(x), rtol=1e-12, atol=1e-12)
+    assert maps(model.fold()) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_other_dtypes_and_frozen_weights(dtype):
+    model = rescaled(*FOLDABLE["residual"][:3]).to(dtype)
+    model.net.stem.weight.requires_grad_(False)
+    folded = model.fold()
+    assert {p.dtype for p in folded.parameters()} == {dtype}
+    assert not folded.stem.layer.weight.requires_grad
+    assert folded.head.weight.requires_grad
+    x = torch.randn(6, *IMAGE).to(dtype)
+    close = {torch.float32: 1e-4, torch.bfloat16: 0.2}[dtype]
+    torch.testing.assert_close(folded(x), model(x), rtol=close, atol=close)
+
+
+def test_a_torchvision_resnet():
+    model = rescaled((3, 32, 32), "softmax", lambda: resnet18(num_classes=C))
+    x = torch.randn(3, 3, 32, 32, dtype=torch.float64)
+    torch.testing.assert_close(model.fold()(x), model(x), rtol=1e-11, atol=1e-11)
+
+
+def test_a_plain_result_loads_without_this_library(tmp_path):
+    model = rescaled(*FOLDABLE["mlp"][:3])
+    x = torch.randn(4, 5, dtype=torch.float64)
+    torch.save((model.fold(), x, model(x).detach()), tmp_path / "folded.pt")
+    script = (
+        "import sys, torch\n"
+        f"net, x, y = torch.load({str(tmp_path / 'folded.pt')!r}, weights_only=False)\n"
+        "assert 'mixreg' not in sys.modules\n"
+        "torch.testing.assert_close(net(x), y)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_state_dict_and_export_of_a_map():
+    model = rescaled(*FOLDABLE["padding"][:3])
+    folded, x = model.fold(), torch.randn(4, *IMAGE, dtype=torch.float64)
+    file = io.BytesIO()
+    torch.save(folded.state_dict(), file)
+    file.seek(0)
+    other = rescaled(*FOLDABLE["padding"][:3]).fold()
+    other.load_state_dict(torch.load(file, weights_only=True))
+    exported = torch.export.export(folded, (x,)).module()
+    for same in (other, exported):
+        torch.testing.assert_close(same(x), model(x), rtol=1e-12, atol=1e-12)
+
+
+def test_a_map_refuses_inputs_of_another_size():
+    net = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), *tail(4))
+    folded = rescaled(IMAGE, "softmax", lambda: net).fold()
+    with pytest.raises(ValueError, match=r"gives outputs of shape \(n, 4, 8, 8\), got \(1, 4, 9,"):
+        folded(torch.randn(1, 2, 9, 9, dtype=torch.float64))
