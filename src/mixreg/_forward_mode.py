@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from mixreg._forward_rules import FIRST_ORDER, NESTED, REFUSED, Function, make_dual
 from mixreg.errors import MixregError
 
+_MACHINERY = ("torch.autograd.", "torch._functorch.", "torch.func", "mixreg.")
 _UNSUPPORTED = re.compile(r"forward AD with (\S+) that does not support it")
 
 
@@ -107,7 +108,7 @@ def _custom_function(error: Exception) -> str:
         function = getattr(frame.f_locals.get("self"), "_forward_cls", None)
         if function is not None:
             name = function.__name__
-        if not frame.f_globals.get("__name__", "").startswith(("torch.", "mixreg.")):
+        if not frame.f_globals.get("__name__", "").startswith(_MACHINERY):
             code = frame.f_code
             place = f" (in {code.co_qualname}, {code.co_filename}:{trace.tb_lineno})"
         trace = trace.tb_next

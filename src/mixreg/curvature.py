@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, func, nn
 from torch.autograd import forward_ad
 
-from mixreg._forward_mode import forward_rules, load_tangent_formulas
+from mixreg._forward_mode import forward_rules
 from mixreg._forward_rules import make_dual, unpack_dual
 from mixreg.errors import MixregError
 from mixreg.losses import (
@@ -160,7 +160,7 @@ def loss_curvature(
 ) -> Curvature:
     """The parts of Q from the derivatives of the network: second derivatives of ℓ alone.
 
-    Closed forms for the three named losses (Annex A.4 to A.6), nested forward mode for any other.
+    Closed forms for the three named losses (Annex A.4 to A.6), reverse mode twice for any other.
 
     Args:
         loss: ℓ by name, or a callable (y, u) → (n,).
@@ -182,7 +182,7 @@ def loss_curvature(
     function = resolve_loss(loss)
     parts = _CLOSED_FORMS.get(function)
     if parts is None:
-        return _by_forward_mode(function, targets, outputs, target_direction, first, second)
+        return _by_reverse_mode(function, targets, outputs, target_direction, first, second)
     return parts(targets, outputs, target_direction, first, second)
 
 
@@ -268,25 +268,26 @@ _CLOSED_FORMS: dict[
 ] = {cross_entropy: _cross_entropy, logistic: _logistic, squared_error: _squared_error}
 
 
-def _by_forward_mode(
+def _by_reverse_mode(
     loss: LossFunction, y: Tensor, u: Tensor, e: Tensor, du: Tensor, ddu: Tensor | None
 ) -> Curvature:
-    """Any loss: derivatives of derivatives along e in y and along u̇ and f̈ in u."""
+    """Any loss, by reverse mode twice; value i of the loss depends on row i alone."""
+    with torch.enable_grad():
+        # Views, since u̇ and e may themselves be functions of u and y.
+        y, u = (v.view_as(v) if v.requires_grad else v.detach().requires_grad_() for v in (y, u))
+        slope_u, slope_y = _gradients(loss(y, u).sum(), u, y)
+        uu_du, yu_du = _gradients((slope_u * du).sum(), u, y)
+        (yy_e,) = _gradients((slope_y * e).sum(), y)
+    quadratic = _sum(uu_du * du) / 2
+    second_order = torch.zeros_like(quadratic) if ddu is None else _sum(slope_u * ddu) / 2
+    return Curvature(quadratic, _sum(yu_du * e), _sum(yy_e * e) / 2, second_order)
 
-    def along_u(y: Tensor, u: Tensor, direction: Tensor) -> Tensor:
-        slope: Tensor = _jvp(lambda u: loss(y, u), (u,), (direction,))[1]
-        return slope
 
-    def along_y(y: Tensor) -> Tensor:
-        slope: Tensor = _jvp(lambda y: loss(y, u), (y,), (e,))[1]
-        return slope
-
-    load_tangent_formulas()
-    quadratic = _jvp(lambda u: along_u(y, u, du), (u,), (du,))[1] / 2
-    cross = _jvp(lambda y: along_u(y, u, du), (y,), (e,))[1]
-    label = _jvp(along_y, (y,), (e,))[1] / 2
-    second_order = torch.zeros_like(quadratic) if ddu is None else along_u(y, u, ddu) / 2
-    return Curvature(quadratic, cross, label, second_order)
+def _gradients(value: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """Gradients with a graph; zeros where the value does not depend on an input."""
+    if not value.requires_grad:
+        return tuple(torch.zeros_like(v) for v in inputs)
+    return torch.autograd.grad(value, inputs, create_graph=True, materialize_grads=True)
 
 
 def _sum(values: Tensor) -> Tensor:
