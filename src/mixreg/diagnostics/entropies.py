@@ -57,6 +57,7 @@ def prediction_entropy(logits: Tensor) -> Tensor:
     Source: Carratino et al., section 2.
 
     Example:
+        >>> import torch
         >>> prediction_entropy(torch.tensor([[0.0, 0.0], [0.0, 1e4]]))
         tensor([0.6931, 0.0000], dtype=torch.float64)
     """
@@ -89,6 +90,7 @@ def entropy_report(
     Source: Carratino et al., Proposition 1.
 
     Example:
+        >>> import torch
         >>> u, y = torch.zeros(2, 2), torch.tensor([[0.9, 0.1], [0.1, 0.9]])
         >>> report = entropy_report(u, u, y, theta_mean=0.8)
         >>> round(report.predictions, 3), round(report.modified_labels, 3), round(report.bound, 3)
