@@ -256,7 +256,7 @@ def regression_jacobian(
         Shape (c, d).
     """
     at, sigma = derivatives(net, x, y, loss, law, i), covariances(x, y, law, i)
-    return -_pinv(at.loss_uu, cutoff) @ at.loss_uy @ sigma.xy.T @ _pinv(sigma.xx, cutoff)
+    return _regression_jacobian(at, sigma, cutoff)
 
 
 def approximate_mixup_risk(
@@ -278,7 +278,7 @@ def approximate_mixup_risk(
     rows = []
     for i in range(len(x)):
         at, sigma = derivatives(net, x, y, loss, law, i), covariances(x, y, law, i)
-        J = regression_jacobian(net, x, y, loss, law, i, cutoff=cutoff)
+        J = _regression_jacobian(at, sigma, cutoff)
         explained = sigma.xy.T @ _pinv(sigma.xx, cutoff) @ sigma.xy
         inverse = at.loss_uy.T @ _pinv(at.loss_uu, cutoff) @ at.loss_uy
         square = (at.jacobian - J).T @ at.loss_uu @ (at.jacobian - J)
@@ -322,6 +322,10 @@ def equation_19_as_printed(
     losses = (y - x @ weight.T - best_bias).square().sum(1) / 2
     factor = 2 * law.theta_variance + 2 * law.theta_mean**2 + (1 - law.theta_mean) ** 2
     return float(factor * losses.mean() / 2 + (bias - best_bias).square().sum())
+
+
+def _regression_jacobian(at: Derivatives, sigma: Moments, cutoff: float) -> Tensor:
+    return -_pinv(at.loss_uu, cutoff) @ at.loss_uy @ sigma.xy.T @ _pinv(sigma.xx, cutoff)
 
 
 def _loss_at(net: Network, loss: Loss) -> Callable[[Tensor, Tensor], Tensor]:

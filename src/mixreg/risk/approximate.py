@@ -155,7 +155,7 @@ def _chunk_terms(
     r1, r3, r1_plus_r3, cut_off = jacobian_terms(jacobian, at, covariances, i)
     r2 = torch.zeros_like(r1)
     if second_order:
-        r2 = hessian_trace(shrunk.net, inputs, at.gradient, covariances.xx, i) / 2
+        r2 = hessian_trace(shrunk.net, inputs, at.gradient, jacobian, covariances.xx, i) / 2
     r4 = label_term(at, covariances, i)
     modified = shrunk.loss(targets, outputs)
     return SampleTerms(modified, r1, r2, r3, r4, r1_plus_r3, cut_off)

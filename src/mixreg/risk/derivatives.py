@@ -54,7 +54,12 @@ def linearize(net: Network, inputs: Tensor, name: SampleName) -> Linearization:
 
 
 def hessian_trace(
-    net: Network, inputs: Tensor, weights: Tensor, covariance: PerturbationCovariance, i: Tensor
+    net: Network,
+    inputs: Tensor,
+    weights: Tensor,
+    jacobian: Tensor,
+    covariance: PerturbationCovariance,
+    i: Tensor,
 ) -> Tensor:
     """⟨Σ_xx(i), H_i⟩ with the Hessian H_i of Σ_c w_c f_c at x_i, exact, from products H_i v.
 
@@ -67,6 +72,7 @@ def hessian_trace(
         net: f, whose row i depends on input i only.
         inputs: shape (k, ...), taken as vectors of length d.
         weights: w, shape (k, c).
+        jacobian: ∇f(x_i), shape (k, c, d), against which the second differentiation is checked.
         covariance: Σ_xx(i).
         i: the samples that the rows are, shape (k,).
 
@@ -79,12 +85,13 @@ def hessian_trace(
     data = covariance.left
     random = torch.randn(data.rank, generator=generator("second order"), dtype=torch.float64)
     try:
-        x, slope = _slope(net, inputs, weights)
-        if not _hessian_product(x, slope, data.vectors(random.to(data.scale))).any():
-            return torch.zeros(len(x), dtype=torch.float64, device=x.device)
-        own = _curvature(x, slope, data.vectors(data.scores[i]))
+        graph = _SlopeGraph.build(net, inputs, weights)
+        product = graph.checked_product(data.vectors(random.to(data.scale)), jacobian)
+        if not product.any():
+            return torch.zeros(len(inputs), dtype=torch.float64, device=inputs.device)
+        own = graph.curvature(data.vectors(data.scores[i]))
         axes = (data.basis * data.scale).T
-        shared = torch.stack([_curvature(x, slope, axis) for axis in axes]).sum(0)
+        shared = torch.stack([graph.curvature(axis) for axis in axes]).sum(0)
     except RuntimeError as error:
         raise MixregError(
             f"net cannot be differentiated twice in its inputs ({error}); second_order=False "
@@ -93,26 +100,50 @@ def hessian_trace(
     return covariance.theta_variance * own + covariance.gamma_squared * shared
 
 
-def _slope(net: Network, inputs: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """The inputs as a leaf, and the gradient of Σ_c w_c f_c with its graph."""
-    x = inputs.detach().clone().requires_grad_()
-    # The fused attention kernels have no second derivative.
-    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
-        outputs = net(x).reshape(len(x), -1)
-        weighted = (weights.to(outputs.dtype) * outputs).sum()
-        (slope,) = autograd.grad(weighted, x, create_graph=True, materialize_grads=True)
-    return x, slope
+class _SlopeGraph(NamedTuple):
+    """Leaves x and w, and the gradient of Σ_c w_c f_c(x) in x with its graph."""
 
+    x: Tensor
+    weights: Tensor
+    slope: Tensor
 
-def _hessian_product(x: Tensor, slope: Tensor, directions: Tensor) -> Tensor:
-    """H_i v in float64, shape (k, d), for directions (k, d) or one direction (d,)."""
-    if not slope.requires_grad:
-        return torch.zeros(len(x), x[0].numel(), dtype=torch.float64, device=x.device)
-    v = directions.to(x.dtype).expand(len(x), -1).reshape(x.shape)
-    (product,) = autograd.grad(slope, x, v, retain_graph=True, materialize_grads=True)
-    return product.reshape(len(x), -1).double()
+    @classmethod
+    def build(cls, net: Network, inputs: Tensor, weights: Tensor) -> "_SlopeGraph":
+        x = inputs.detach().clone().requires_grad_()
+        # The fused attention kernels have no second derivative.
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+            outputs = net(x).reshape(len(x), -1)
+            w = weights.to(outputs.dtype).detach().requires_grad_()
+            (slope,) = autograd.grad((w * outputs).sum(), x, create_graph=True)
+        return cls(x, w, slope)
 
+    def checked_product(self, direction: Tensor, jacobian: Tensor) -> Tensor:
+        # PyTorch gives zeros, and no error, where a backward pass was made without a graph. The
+        # derivative of vᵀ slope in w shows it: it must be ∇f·v.
+        product, through = autograd.grad(
+            self.slope,
+            (self.x, self.weights),
+            self._directions(direction),
+            retain_graph=True,
+            materialize_grads=True,
+        )
+        expected = jacobian @ direction
+        tolerance = torch.finfo(through.dtype).eps ** 0.5 * (1 + expected.abs().max())
+        if (through.double() - expected).abs().max() > tolerance:
+            raise RuntimeError("a backward pass was made without a graph")
+        return product
 
-def _curvature(x: Tensor, slope: Tensor, directions: Tensor) -> Tensor:
-    """vᵀ H_i v, shape (k,)."""
-    return (_hessian_product(x, slope, directions) * directions).sum(1)
+    def curvature(self, directions: Tensor) -> Tensor:
+        """vᵀ H_i v, shape (k,), for directions (k, d) or one direction (d,)."""
+        (product,) = autograd.grad(
+            self.slope,
+            self.x,
+            self._directions(directions),
+            retain_graph=True,
+            materialize_grads=True,
+        )
+        return (product.reshape(len(product), -1).double() * directions).sum(1)
+
+    def _directions(self, directions: Tensor) -> Tensor:
+        v = directions.to(self.x.dtype)
+        return v.expand(len(self.x), -1).reshape(self.x.shape)

@@ -50,21 +50,24 @@ def autograd_derivatives(
     """
     k = len(outputs)
     y, u = (v.detach().clone().requires_grad_() for v in (targets, outputs))
+    # PyTorch gives zeros, and no error, where a backward pass was made without a graph. A weight
+    # of each value shows it: the slopes must be their own derivatives in the weight.
+    weight = torch.ones(k, dtype=u.dtype, device=u.device, requires_grad=True)
     with torch.enable_grad():
         values = loss(y, u)
         check_losses(values, k)
-        if not values.requires_grad:
+        slope, label_slope = _gradients(values, (u, y), weight)
+        if not slope.requires_grad:
             raise ValueError(f"the loss has no derivative in the outputs; {_REMEDY}")
         try:
-            slope, label_slope = autograd.grad(
-                values.sum(), (u, y), create_graph=True, materialize_grads=True
-            )
-            hessian, mixed = _jacobians(slope, (u, y))
-            (label_hessian,) = _jacobians(label_slope, (y,))
+            hessian, mixed, through = _jacobians(slope, (u, y, weight))
+            label_hessian, _ = _jacobians(label_slope, (y, weight))
         except RuntimeError as error:
             raise ValueError(f"the loss cannot be differentiated twice: {error}; {_REMEDY}") from (
                 error
             )
+    if not torch.allclose(through, slope.reshape(through.shape), equal_nan=True):
+        raise ValueError(f"the loss cannot be differentiated twice; {_REMEDY}")
     for what, derivative in (("first", slope), ("second", hessian), ("mixed", mixed)):
         row = first_not_finite(derivative)
         if row is not None:
@@ -72,6 +75,15 @@ def autograd_derivatives(
     if not hessian.any():
         _check_no_jump(loss, targets, outputs)
     return AutogradDerivatives(slope.detach().reshape(k, -1), hessian, mixed, label_hessian)
+
+
+def _gradients(values: Tensor, wrt: tuple[Tensor, ...], weight: Tensor) -> tuple[Tensor, ...]:
+    """Gradients of Σ weight·values with their graph; zeros without one where there is none."""
+    found: tuple[Tensor | None, ...] = (None,) * len(wrt)
+    if values.requires_grad:
+        found = autograd.grad(values, wrt, weight, create_graph=True, allow_unused=True)
+    zeros = (torch.zeros_like(v, requires_grad=False) for v in wrt)
+    return tuple(z if g is None else g for g, z in zip(found, zeros, strict=True))
 
 
 def _jacobians(slopes: Tensor, wrt: tuple[Tensor, ...]) -> list[Tensor]:
@@ -120,14 +132,17 @@ def _check_no_jump(loss: LossFunction, targets: Tensor, outputs: Tensor) -> None
 
 
 def _slopes(loss: LossFunction, targets: Tensor, outputs: Tensor) -> Tensor:
-    u = outputs.detach().clone().requires_grad_()
-    with torch.enable_grad():
-        (slope,) = autograd.grad(loss(targets, u).sum(), u)
-    return slope.reshape(len(u), -1)
+    return _graph(loss, targets, outputs)[1].detach().reshape(len(outputs), -1)
 
 
 def _is_curved(loss: LossFunction, targets: Tensor, outputs: Tensor) -> bool:
+    u, slope = _graph(loss, targets, outputs)
+    return bool(_jacobians(slope, (u,))[0].any())
+
+
+def _graph(loss: LossFunction, targets: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs as a leaf, and ℓ_u with its graph."""
     u = outputs.detach().clone().requires_grad_()
     with torch.enable_grad():
-        (slope,) = autograd.grad(loss(targets, u).sum(), u, create_graph=True)
-        return bool(_jacobians(slope, (u,))[0].any())
+        (slope,) = _gradients(loss(targets, u), (u,), u.new_ones(len(u)))
+    return u, slope
