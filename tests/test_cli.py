@@ -54,6 +54,14 @@ def test_evaluate_reports_every_correction(run, capsys):
     assert (run / "logits-test.safetensors").is_file()
 
 
+def test_diagnose_reports_every_term(run, capsys):
+    main(["diagnose", str(run), "--samples", "20", "--draws", "200", "--progress", "false"])
+    shown = capsys.readouterr().out
+    for term in ("R1", "R2", "R3", "R4"):
+        assert term in shown
+    assert list((run / "diagnosis").glob("*.json"))
+
+
 def test_evaluate_takes_bare_weights(run, tmp_path, capsys):
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes((run / "model.safetensors").read_bytes())

@@ -1,4 +1,4 @@
-"""The command line: `mixreg train | evaluate | compare`."""
+"""The command line: `mixreg train | evaluate | compare | diagnose`."""
 
 import dataclasses
 import re
@@ -13,7 +13,14 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from mixreg.errors import MixregError
-from mixreg.experiments import CompareConfig, EvaluateOptions, compare, evaluate_checkpoint
+from mixreg.experiments import (
+    CompareConfig,
+    DiagnoseOptions,
+    EvaluateOptions,
+    compare,
+    diagnose_checkpoint,
+    evaluate_checkpoint,
+)
 from mixreg.training import TrainConfig, is_first_process, train
 
 _RECIPES = resources.files("mixreg.training") / "recipes"
@@ -68,6 +75,11 @@ def _compare(config: CompareConfig) -> None:
     print(f"{table}\nreport: {report}")
 
 
+def _diagnose(options: DiagnoseOptions) -> None:
+    table, report = diagnose_checkpoint(options)
+    print(f"{table}\nreport: {report}")
+
+
 _COMMANDS = (
     _Command("train", "train one model, or resume its training", TrainConfig, _train),
     _Command(
@@ -78,6 +90,13 @@ _COMMANDS = (
         positional=("checkpoint",),
     ),
     _Command("compare", "train and compare methods over several seeds", CompareConfig, _compare),
+    _Command(
+        "diagnose",
+        "measure the Mixup risk and its regularizers on a trained model",
+        DiagnoseOptions,
+        _diagnose,
+        positional=("checkpoint",),
+    ),
 )
 
 

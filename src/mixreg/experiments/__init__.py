@@ -1,6 +1,7 @@
-"""Whole experiments: evaluate a trained classifier, compare training methods."""
+"""Whole experiments: evaluate or diagnose a trained classifier, compare training methods."""
 
 from mixreg.experiments.compare import CompareConfig, compare
+from mixreg.experiments.diagnosis import DiagnoseOptions, diagnose_checkpoint
 from mixreg.experiments.evaluation import (
     EvaluateOptions,
     evaluate_checkpoint,
@@ -9,8 +10,10 @@ from mixreg.experiments.evaluation import (
 
 __all__ = [
     "CompareConfig",
+    "DiagnoseOptions",
     "EvaluateOptions",
     "compare",
+    "diagnose_checkpoint",
     "evaluate_checkpoint",
     "evaluate_trained",
 ]
