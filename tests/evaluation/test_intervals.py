@@ -54,11 +54,22 @@ def test_one_value_has_no_interval():
         (MeanInterval(2.0, 3.0, 5), 0),
         (MeanInterval(2.0, 2.0, 5), 0),
         (MeanInterval(0.0, 0.0, 5), 0),
+        (MeanInterval(2.0, 0.0, 5), 0),
+        (MeanInterval(2.0, 1e-15, 5), 0),
         (MeanInterval(2.0, None, 1), 0),
     ],
 )
 def test_sign_needs_the_whole_interval_on_one_side(interval, sign):
     assert interval.sign == sign
+
+
+def test_equal_differences_have_no_interval_to_judge_by():
+    a, b = {0: 441 / 450, 1: 440 / 450}, {0: 438 / 450, 1: 437 / 450}
+    found = paired_difference(a, b)
+    assert found.mean == pytest.approx(3 / 450)
+    assert found.is_degenerate
+    assert not mean_interval([1.0, 1.1]).is_degenerate
+    assert not mean_interval([1.0]).is_degenerate
 
 
 def test_refuses_what_has_no_mean():

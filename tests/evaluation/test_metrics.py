@@ -51,8 +51,7 @@ def test_every_metric_agrees_with_numpy(seed, n, c, scale):
     found, expected = metrics(z, y).to_dict(), oracle(z, y)
     assert tuple(found) == METRICS == tuple(expected)
     for name in METRICS:
-        tolerance = 1e-7 if name == "accuracy" else 1e-12
-        assert found[name] == pytest.approx(expected[name], abs=tolerance), name
+        assert found[name] == pytest.approx(expected[name], abs=1e-12), name
 
 
 def test_confidence_of_exactly_one_shares_the_last_bin():

@@ -28,7 +28,7 @@ def test_reliability_points_are_means_over_seeds(groups):
         "rescaled+temperature",
     ]
     curves = [run.evaluation.results["raw"].reliability for run in groups[MIXUP]]
-    filled = np.flatnonzero(np.array([c.counts for c in curves]).sum(0) >= 10)
+    filled = np.flatnonzero(np.array([c.counts for c in curves]).sum(0) >= 20)
     expected = [mean_interval([c.accuracy[k] for c in curves if c.counts[k]]).mean for k in filled]
     _, line = figure.axes[0].lines[:2]
     np.testing.assert_allclose(line.get_ydata(), expected)

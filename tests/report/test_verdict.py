@@ -60,6 +60,17 @@ def test_shaky_changes_are_no_difference_that_the_seeds_can_show(make_run):
     assert {finding.judgement for finding in findings} == {"undecided"}
 
 
+def test_equal_differences_in_all_seeds_are_not_certainty(make_run):
+    said = sentences(compare(make_run, shift=(0.01, 0.01, 0.01)))
+    assert said[0] == (
+        "Accuracy: 1.00 points higher in each of the 3 seeds; equal differences leave no interval "
+        "to judge them by."
+    )
+    assert sentences(compare(make_run, shift=(0, 0, 0)))[1] == (
+        "NLL: no difference in any of the 3 seeds."
+    )
+
+
 def test_one_seed_shows_nothing(make_run):
     found = compare(make_run, shift=STEADY, seeds=1)
     assert sentences(found)[0] == (
@@ -138,7 +149,7 @@ def test_takes_the_best_where_it_is_shown_to_be_better(make_run):
         raw=RAW,
         rescaled=shifted(-0.1, -0.11, -0.09, -0.1),
         temperature=shifted(-0.2, -0.21, -0.19, -0.2),
-        rescaled_and_temperature=shifted(-0.3, -0.31, -0.29, -0.3),
+        rescaled_and_temperature=shifted(-0.31, -0.3, -0.3, -0.29),
     )
     assert advice.correction == "rescaled+temperature"
 

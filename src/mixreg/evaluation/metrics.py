@@ -6,7 +6,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics.functional.classification import binary_calibration_error, multiclass_accuracy
+from torchmetrics.functional.classification import (
+    binary_calibration_error,
+    multiclass_stat_scores,
+)
 
 from mixreg.calibration import check_logits
 
@@ -74,10 +77,9 @@ def metrics(logits: Tensor, labels: Tensor) -> Metrics:
     p = log_p.exp()
     one_hot = functional.one_hot(y, p.shape[1])
     confidence, hit = top_class(logits, labels)
+    right, *_ = multiclass_stat_scores(logits.argmax(1), y, p.shape[1], average="micro")
     return Metrics(
-        accuracy=float(
-            multiclass_accuracy(logits.argmax(1), y, num_classes=p.shape[1], average="micro")
-        ),
+        accuracy=int(right) / len(y),
         nll=float(functional.nll_loss(log_p, y)),
         ece=_expected_calibration_error(confidence, hit),
         brier=float((p - one_hot).square().sum(1).mean()),

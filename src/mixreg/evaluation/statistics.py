@@ -7,6 +7,7 @@ from typing import NamedTuple
 from scipy import stats
 
 _LEVEL = 0.95
+_ROUNDING = 1e-9
 
 
 class MeanInterval(NamedTuple):
@@ -30,9 +31,20 @@ class MeanInterval(NamedTuple):
         return None if self.half_width is None else self.mean + self.half_width
 
     @property
+    def is_degenerate(self) -> bool:
+        """Whether the values are all equal, so that their interval has no width.
+
+        Counts over a few examples can be equal in all seeds by chance; that is no certainty.
+        """
+        return self.half_width is not None and self.half_width <= _ROUNDING * abs(self.mean)
+
+    @property
     def sign(self) -> int:
-        """1 or −1 when the whole interval lies above or below 0, else 0."""
-        if self.half_width is None or abs(self.mean) <= self.half_width:
+        """1 or −1 when the whole interval lies above or below 0, else 0.
+
+        Without an interval, or with one of no width, it is 0.
+        """
+        if self.half_width is None or self.is_degenerate or abs(self.mean) <= self.half_width:
             return 0
         return 1 if self.mean > 0 else -1
 

@@ -46,6 +46,8 @@ def curves_figure(groups: Mapping[Group, Sequence[RunResult]]) -> Figure:
         for k, (group, runs) in enumerate(groups.items()):
             style = (GROUP_COLOURS[k % len(GROUP_COLOURS)], GROUP_LINES[k % len(GROUP_LINES)])
             _curve(panel, [_points(run, name) for run in runs], group.label, *style)
+        if name.endswith("accuracy"):
+            panel.set_ylim(max(panel.get_ylim()[0], 0), min(panel.get_ylim()[1], 100.5))
     for panel in axes[len(names) :]:
         panel.remove()
     handles, labels = axes[0].get_legend_handles_labels()

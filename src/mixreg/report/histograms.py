@@ -64,7 +64,7 @@ def _outline(axes: Axes, histograms: Sequence[Histogram], correction: Correction
     mean = np.array([interval.mean for interval in intervals])
     half = np.array([interval.half_width or 0.0 for interval in intervals])
     colour, line = CORRECTION_COLOURS[correction], CORRECTION_LINES[correction]
-    low, high = np.maximum(mean - half, 0), mean + half
+    low, high = np.maximum(mean - half, 0), np.minimum(mean + half, 100)
     axes.stairs(high, edges, baseline=low, fill=True, color=colour, alpha=0.2, linewidth=0)
     axes.stairs(mean, edges, color=colour, linestyle=line, linewidth=1.7, label=correction)
     axes.set_xlim(edges[0], edges[-1])

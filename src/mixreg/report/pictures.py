@@ -80,7 +80,7 @@ def reliability_pictures(
             "examples in each of 15 bins. On the dashed line predictions are right as often as "
             "they claim; above it they are too timid, below it too sure. Dots are means over "
             "seeds, their area the share of examples, bars 95% confidence intervals. Bins with "
-            "fewer than 10 examples in all are left out of the upper row.",
+            "fewer than 20 examples in all are left out of the upper row.",
             f"Expected calibration error in percent: {', '.join(errors)}.",
             draw(partial(reliability_figure, groups[group])),
         )
@@ -125,7 +125,7 @@ def curve_pictures(groups: Mapping[Group, Sequence[RunResult]]) -> Iterator[Pict
     if names := logged(groups):
         yield Picture(
             "training-curves",
-            "Training",
+            "Training curves",
             f"What was logged in each epoch, mean over seeds. {_BANDS}",
             f"One panel for each of {', '.join(names)}, one line for each method.",
             draw(partial(curves_figure, groups)),

@@ -14,7 +14,7 @@ from mixreg.report.wording import SCALES, mean_text
 SHOWN: tuple[Correction, ...] = ("raw", "rescaled", "temperature", "rescaled+temperature")
 """The corrections a user chooses from."""
 
-_FEWEST = 10
+_FEWEST = 20
 """Bins with fewer examples over all seeds are left out."""
 
 
@@ -65,7 +65,7 @@ def _curve(axes: Axes, curves: Sequence[ReliabilityCurve], colour: str) -> None:
     axes.fill_between(x, x, y, color=colour, alpha=0.15, linewidth=0)
     axes.plot(x, y, color=colour, linewidth=1.4)
     axes.errorbar(x, y, yerr=ends, fmt="none", ecolor=colour, elinewidth=1.1, capsize=2)
-    axes.scatter(x, y, s=area, color=colour, edgecolor=PAPER, linewidth=0.7, zorder=3)
+    axes.scatter(x, y, s=area, color=colour, edgecolor=PAPER, lw=0.7, zorder=3, clip_on=False)
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
     unit_ticks(axes.xaxis)
     unit_ticks(axes.yaxis)

@@ -6,7 +6,7 @@ from mixreg.evaluation import MeanInterval, MetricName
 from mixreg.report.recommendation import Recommendation, recommend
 from mixreg.report.results import Group
 from mixreg.report.summary import Comparison
-from mixreg.report.wording import JUDGED, SCALES, Judgement, judge, number, range_text
+from mixreg.report.wording import JUDGED, SCALES, Judgement, Scale, judge, number, range_text
 
 _MULTIPLICITY = (
     "Many comparisons: this page holds {shown} paired 95% intervals of metrics that have a better "
@@ -120,6 +120,8 @@ def _sentence(metric: MetricName, difference: MeanInterval) -> str:
             f"{scale.label}: {size} in the one seed there is; one seed has no interval and shows "
             "no difference."
         )
+    if difference.is_degenerate:
+        return _equal(scale, difference, size)
     interval = f"95% CI {range_text(difference, scale)}, n = {difference.n}"
     judgement = judge(difference, scale.direction)
     if judgement == "undecided":
@@ -128,6 +130,16 @@ def _sentence(metric: MetricName, difference: MeanInterval) -> str:
             f"(mean {number(difference.mean, scale, signed=True)}{step}, {interval})."
         )
     return f"{scale.label}: {judgement}, {size} ({interval})."
+
+
+def _equal(scale: Scale, difference: MeanInterval, size: str) -> str:
+    """One finding in words where all seeds give the same difference."""
+    if difference.mean == 0:
+        return f"{scale.label}: no difference in any of the {difference.n} seeds."
+    return (
+        f"{scale.label}: {size} in each of the {difference.n} seeds; equal differences leave no "
+        "interval to judge them by."
+    )
 
 
 def _caveats(comparison: Comparison) -> tuple[str, ...]:
