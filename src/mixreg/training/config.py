@@ -14,7 +14,15 @@ from mixreg.models import MODELS
 from mixreg.names import unknown_name
 
 PAIRED_METHODS = ("approximate", "inputs-only", "labels-only", "independent", "gaussian")
-METHODS = ("erm", "mixup", "modified", "label-smoothing", "dropout", *PAIRED_METHODS)
+METHODS = (
+    "erm",
+    "mixup",
+    "modified",
+    "label-smoothing",
+    "dropout",
+    "spectral",
+    *PAIRED_METHODS,
+)
 
 _OPERATIONAL = frozenset(
     {"data_root", "download", "output", "loggers", "progress", "accelerator", "workers"}
@@ -129,8 +137,9 @@ class TrainConfig(Recipe):
 
     Args:
         method: how to train: "erm", "mixup", "modified" (equation 20), "label-smoothing",
-            "dropout", "approximate" (equation 12); or with a part of mixup's perturbations (6):
-            "inputs-only", "labels-only", "independent", "gaussian".
+            "dropout", "spectral" (weights of spectral norm 1), "approximate" (equation 12); or
+            with a part of mixup's perturbations (6): "inputs-only", "labels-only",
+            "independent", "gaussian".
         seed: seed of everything random: split, initial weights, order, augmentation, mixing.
         output: the run's directory; by default one named after the settings under ./mixreg-runs.
 

@@ -18,6 +18,8 @@ from mixreg import data as datasets
 from mixreg import models
 from mixreg.errors import ConfigurationError
 from mixreg.files import write_bytes
+from mixreg.randomness import derive_seed
+from mixreg.spectral import apply_spectral_norm
 from mixreg.training.checkpoints import AtomicCheckpointIO
 from mixreg.training.config import PAIRED_METHODS, TrainConfig
 from mixreg.training.module import TrainingModule
@@ -105,6 +107,10 @@ def build_model(config: TrainConfig, data: datasets.Dataset) -> nn.Module:
         dropout=config.dropout if config.method == "dropout" else 0.0,
         seed=config.seed,
     )
+    if config.method == "spectral":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed("spectral norm", config.seed))
+            net = apply_spectral_norm(net)
     is_image = len(data.input_shape) == 3
     return net.to(memory_format=torch.channels_last) if is_image else net
 
