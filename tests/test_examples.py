@@ -85,8 +85,8 @@ def test_code_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path, monk
 def test_no_code_hides_in_a_block_that_is_not_run(page):
     fences = re.findall(r"^ *(?:```|~~~).*$", (ROOT / page).read_text(), re.MULTILINE)
     assert len(fences) == 2 * len(_blocks(page))
-    known = {"python", "output", "bash", "yaml", "bibtex", "text"}
-    assert {block.language for block in _blocks(page)} <= known | {""}
+    known = {"python", "output", "bash", "bibtex"}
+    assert {block.language for block in _blocks(page)} <= known
 
 
 @pytest.mark.parametrize("command", sorted({c for page in PAGES for c in _commands(page)}))
