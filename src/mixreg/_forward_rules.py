@@ -25,6 +25,8 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.utils._python_dispatch import BaseTorchDispatchMode
 
+from mixreg._batch_norm_tangent import BatchNormTangent
+
 Function = Callable[..., Any]
 
 make_dual: Callable[[Tensor, Tensor], Tensor] = forward_ad.make_dual
@@ -77,7 +79,7 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalization by the batch: its Jacobian is symmetric, so its backward kernel applies it."""
+    """Normalization by the batch, its tangent by `BatchNormTangent`."""
     primal, tangent = unpack_dual(values)
     if tangent is None or not training or _is_dual(weight) or _is_dual(bias):
         return _elementary_batch_norm(
@@ -86,10 +88,7 @@ def _batch_norm(
     output, mean, scale = torch.native_batch_norm(
         primal, weight, bias, running_mean, running_var, True, momentum, eps
     )
-    passed, _, _ = torch.ops.aten.native_batch_norm_backward(
-        tangent, primal, weight, None, None, mean, scale, True, eps, [True, False, False]
-    )
-    return make_dual(output, passed)
+    return make_dual(output, BatchNormTangent.apply(tangent, primal, weight, mean, scale))
 
 
 def _elementary_batch_norm(
@@ -138,7 +137,7 @@ def _layer_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalization of each example: as for the batch, before the weights."""
+    """Normalization of each example; its Jacobian is symmetric, the backward kernel applies it."""
     primal, tangent = unpack_dual(values)
     mixed = weight is not None and weight.dtype != primal.dtype
     if tangent is None or mixed or _is_dual(weight) or _is_dual(bias):
