@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mixreg.errors import ConfigurationError
-from mixreg.experiments.evaluation import evaluate_trained
+from mixreg.experiments.evaluation import evaluate_trained, run_result
 from mixreg.experiments.sweep import sweep
 from mixreg.report import RunResult, print_table, summarize, write_report
 from mixreg.training import Recipe, RunDirectory, TrainConfig
@@ -93,15 +93,7 @@ def compare(config: CompareConfig) -> tuple[str, Path]:
 
 def _result(config: TrainConfig) -> RunResult:
     run = RunDirectory(config.directory)
-    return RunResult(
-        method=config.method,
-        seed=config.seed,
-        alpha=config.alpha,
-        evaluation=run.read_evaluation(),
-        history=tuple(run.read_result()["history"]),
-        config=config.identity(),
-        environment=run.read_environment(),
-    )
+    return run_result(config, run, run.read_evaluation())
 
 
 def _evaluate(run: RunDirectory, config: TrainConfig) -> None:

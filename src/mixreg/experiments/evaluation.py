@@ -10,9 +10,10 @@ import torch
 from mixreg.data import Split
 from mixreg.errors import CheckpointError, ConfigurationError
 from mixreg.evaluation import Evaluation, Predictions, evaluate, predict
+from mixreg.experiments.methods import mixes
 from mixreg.files import write_json
 from mixreg.report import RunResult, print_table, summarize, write_report
-from mixreg.training import TrainConfig
+from mixreg.training import RunDirectory, TrainConfig
 from mixreg.training.run_directory import environment
 from mixreg.training.trained import Trained, load_bare, load_run
 
@@ -94,27 +95,27 @@ def evaluate_checkpoint(options: EvaluateOptions) -> tuple[str, Path]:
     output = options.output or base / "evaluation"
     is_plain_run = trained.run is not None and set(options.given()) <= {"data_root"}
     evaluation = evaluate_trained(trained, base if is_plain_run else output)
-    result = run_result(trained, evaluation)
+    result = run_result(trained.config, trained.run, evaluation)
     title = f"{trained.config.data}, {trained.config.model}, {options.checkpoint.name}"
     paths = write_report([result], output, title=title, baseline=result.method)
     return print_table(summarize([result], result.method)), paths.page
 
 
-def run_result(trained: Trained, evaluation: Evaluation) -> RunResult:
+def run_result(config: TrainConfig, run: RunDirectory | None, evaluation: Evaluation) -> RunResult:
     """An evaluated classifier as the report takes it.
 
     Args:
-        trained: the classifier.
+        config: how it was trained.
+        run: its directory, None for a bare checkpoint.
         evaluation: its evaluation.
 
     Returns:
         The result, with configuration, environment and history.
     """
-    config, run = trained.config, trained.run
     return RunResult(
         method=config.method,
         seed=config.seed,
-        alpha=config.alpha,
+        alpha=config.alpha if mixes(config.method) else None,
         evaluation=evaluation,
         history=() if run is None else tuple(run.read_result()["history"]),
         config=config.identity(),
