@@ -90,7 +90,7 @@ def test_no_code_hides_in_a_block_that_is_not_run(page):
 
 
 @pytest.mark.parametrize("command", sorted({c for page in PAGES for c in _commands(page)}))
-def test_commands_are_understood(command, monkeypatch, capsys):
+def test_commands_are_understood(command, monkeypatch):
     """Options and their values are checked by the command line itself; nothing is run."""
     program, *arguments = shlex.split(command)
     if program != "mixreg":
@@ -100,11 +100,11 @@ def test_commands_are_understood(command, monkeypatch, capsys):
     understood = []
     stubs = [dataclasses.replace(c, run=understood.append) for c in mixreg.cli._COMMANDS]
     monkeypatch.setattr(mixreg.cli, "_COMMANDS", tuple(stubs))
-    try:
-        mixreg.cli.main(arguments)
-    except SystemExit as end:
-        assert not end.code, capsys.readouterr().err
+    if {"--help", "--print_config"} & {*arguments}:
+        with pytest.raises(SystemExit, match=r"^0$"):
+            mixreg.cli.main(arguments)
     else:
+        mixreg.cli.main(arguments)
         assert len(understood) == 1
 
 
