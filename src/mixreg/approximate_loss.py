@@ -64,6 +64,10 @@ class ApproximateMixupLoss:
     mixup (`per="sample"`); independent signs for each example remove the products of different
     examples' perturbations. Running statistics are those of the modified inputs, updated once.
 
+    The expansion is not bounded below: where predictions saturate ℓ_uu vanishes and the product of
+    input and label perturbations remains (R3 of Corollary 1 contains the inverse of ℓ_uu). Steps
+    that mixup survives can be too large here; `terms.r13` far below −1 is the sign.
+
     A network inside `DistributedDataParallel` works as it is. With `find_unused_parameters` or
     `static_graph` its wrapper is not differentiable; then let a module that calls this loss be
     wrapped instead, as Lightning does.
