@@ -321,7 +321,7 @@ def equation_19_as_printed(
     best_bias = y.mean(0) - weight @ x.mean(0)
     losses = (y - x @ weight.T - best_bias).square().sum(1) / 2
     factor = 2 * law.theta_variance + 2 * law.theta_mean**2 + (1 - law.theta_mean) ** 2
-    return float(factor * losses.mean() / 2 + (bias - best_bias).square().sum())
+    return (factor * losses.mean() / 2 + (bias - best_bias).square().sum()).item()
 
 
 def _regression_jacobian(at: Derivatives, sigma: Moments, cutoff: float) -> Tensor:

@@ -40,7 +40,7 @@ def linear_mixup_risk(weight: Tensor, bias: Tensor, x: Tensor, y: Tensor, law: M
         0.3333333333333333
     """
     _check_shapes(weight, bias, x, y)
-    W, b, x, y = weight.double(), bias.double(), x.double(), y.double()
+    W, b, x, y = (v.detach().double() for v in (weight, bias, x, y))
     best_bias = y.mean(0) - W @ x.mean(0)
     residuals = y - x @ W.T - best_bias
     sigma_squared, theta_bar = law.theta_variance, law.theta_mean

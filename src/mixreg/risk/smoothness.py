@@ -102,8 +102,8 @@ def _jacobians(slopes: Tensor, wrt: tuple[Tensor, ...]) -> list[Tensor]:
 def _check_no_jump(loss: LossFunction, targets: Tensor, outputs: Tensor) -> None:
     """Refuse a loss whose slope changes along a line while its curvature is zero all along.
 
-    The interval in which the slope changes is halved again and again: a smooth loss shows some
-    curvature there.
+    The interval in which the slope goes through half of its change is halved again and again: a
+    smooth loss shows some curvature there.
 
     Raises:
         ValueError: the slope jumps.
@@ -113,18 +113,18 @@ def _check_no_jump(loss: LossFunction, targets: Tensor, outputs: Tensor) -> None
     direction = (alternating * torch.linspace(1, 2, width)).to(outputs).reshape(outputs.shape[1:])
     start = _slopes(loss, targets, outputs)
     for probe in _PROBES:
-        changed = _slopes(loss, targets, outputs + probe * direction).ne(start).any(1)
-        if changed.any():
-            row = int(changed.nonzero()[0])
-            y, u, slope = targets[row : row + 1], outputs[row : row + 1], start[row : row + 1]
+        changes = (_slopes(loss, targets, outputs + probe * direction) - start).abs().amax(1)
+        if changes.any():
+            row = int(changes.argmax())
+            y, u, slope = targets[row : row + 1], outputs[row : row + 1], start[row]
             low, high = 0.0, probe
             for _ in range(_BISECTIONS):
                 middle = (low + high) / 2
                 at = u + middle * direction
                 if _is_curved(loss, y, at):
                     return
-                same = torch.equal(_slopes(loss, y, at), slope)
-                low, high = (middle, high) if same else (low, middle)
+                change = (_slopes(loss, y, at)[0] - slope).abs().max()
+                low, high = (middle, high) if change < changes[row] / 2 else (low, middle)
             raise ValueError(
                 "the loss is piecewise linear in the outputs, its slope jumps while its curvature "
                 f"is zero; {_REMEDY}"
