@@ -1,0 +1,141 @@
+"""Two-moon repetitions: all as one batch against a loop over seeds with the ordinary parts.
+
+The loop trains one network at a time with what the library offers for any network: the data set's
+own batches, `RandomFourierFeatures`, `Mixup`, `ApproximateMixupLoss` and PyTorch's SGD. Both sides
+start from data and features that are in memory; what the batch sets up once for a whole training
+(Gram matrices) is timed apart.
+
+    python benchmarks/two_moons.py --output results/benchmarks/two-moons.json
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+import _harness
+from mixreg import Mixup, TrainingStatistics
+from mixreg.approximate_loss import ApproximateMixupLoss
+from mixreg.data import load
+from mixreg.data.in_memory import InMemoryDataset
+from mixreg.experiments.two_moons import PAPER, TwoMoonsSettings
+from mixreg.experiments.two_moons.features import draw_features
+from mixreg.experiments.two_moons.methods import METHODS, Method, make_trainable
+from mixreg.experiments.two_moons.problem import make_problem
+from mixreg.experiments.two_moons.training import train
+from mixreg.losses import logistic
+from mixreg.models import build
+from mixreg.perturbation import modified
+from mixreg.randomness import generator
+
+EPOCHS = 5
+REPEATS = 3
+
+
+def main() -> None:
+    """Time both ways for each method, and all methods together."""
+    parser = _harness.arguments("Two-moon repetitions: one batch against a loop over seeds")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    settings = dataclasses.replace(PAPER, epochs=EPOCHS)
+    batch, setup = batched(settings)
+    tables = {}
+    for name, methods in [*((m, [m]) for m in METHODS), ("all four", list(METHODS))]:
+        seconds = _harness.interleaved(
+            {
+                "loop": lambda methods=methods: [loop(settings, method) for method in methods],
+                "batch": lambda methods=methods: batch(methods),
+            },
+            options.repeats or REPEATS,
+        )
+        tables[name] = _harness.summary(seconds, baseline="batch")
+        _harness.report(f"{name}: {settings.repetitions} seeds, {EPOCHS} epochs", tables[name])
+    print(f"\nset up once for the batch: {setup:.2f} s")
+    _harness.write(
+        options.output,
+        {
+            "environment": _harness.environment("mixreg"),
+            "settings": settings.to_dict(),
+            "setup_seconds": setup,
+            "methods": tables,
+        },
+    )
+
+
+def batched(settings: TwoMoonsSettings) -> tuple[Callable[[list[Method]], object], float]:
+    """Training of all repetitions at once, and the seconds that its setup took."""
+    seeds, law = settings.seeds, settings.law
+    problem = make_problem(seeds, label_noise=settings.label_noise, dtype=settings.dtype)
+    features = draw_features(
+        seeds,
+        num_features=settings.num_features,
+        scale=settings.feature_scale,
+        dtype=settings.dtype,
+    )
+    begin = time.perf_counter()
+    trainables = {method: make_trainable(method, problem, features, law) for method in METHODS}
+    setup = time.perf_counter() - begin
+
+    def run(methods: list[Method]) -> object:
+        return train(
+            {method: trainables[method] for method in methods},
+            problem,
+            law,
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+        )
+
+    return run, setup
+
+
+DATA: list[InMemoryDataset] = [
+    load("two-moons", seed=seed, validation_fraction=0) for seed in PAPER.seeds
+]
+
+
+def loop(settings: TwoMoonsSettings, method: Method) -> None:
+    """One seed after the other, each with its own network."""
+    for seed, data in zip(settings.seeds, DATA, strict=True):
+        net = build("random-fourier-features", input_shape=(2,), num_outputs=1, seed=seed)
+        ((x, y),) = data.batches("train", data.size("train"))
+        objective = loop_objective(method, net, x, y.float().unsqueeze(1), settings, seed)
+        optimizer = torch.optim.SGD(net.parameters(), lr=settings.learning_rate)
+        for epoch in range(settings.epochs):
+            for inputs, labels in data.train_batches(settings.batch_size, seed=seed, epoch=epoch):
+                optimizer.zero_grad()
+                objective(inputs, labels.float().unsqueeze(1)).backward()
+                optimizer.step()
+
+
+def loop_objective(
+    method: Method, net: nn.Module, x: Tensor, y: Tensor, settings: TwoMoonsSettings, seed: int
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """The objective of one batch of one network."""
+    law, source = settings.law, generator(seed, "mixing")
+    stats = TrainingStatistics.from_tensors(x, y)
+    if method == "approximate":
+        loss = ApproximateMixupLoss(stats, law, "logistic", generator=source)
+        return lambda inputs, targets: loss(net, inputs, targets)
+    if method == "mixup":
+        mixup = Mixup(law, generator=source)
+
+        def mixed(inputs: Tensor, targets: Tensor) -> Tensor:
+            batch = mixup(inputs, targets)
+            return logistic(batch.targets, net(batch.inputs)).mean()
+
+        return mixed
+    if method == "modified":
+
+        def shrunk(inputs: Tensor, targets: Tensor) -> Tensor:
+            points = modified(inputs, targets, stats.x_mean, stats.y_mean, law)
+            return logistic(points.targets, net(points.inputs)).mean()
+
+        return shrunk
+    return lambda inputs, targets: logistic(targets, net(inputs)).mean()
+
+
+if __name__ == "__main__":
+    main()
