@@ -156,6 +156,15 @@ def test_unbiased_in_ten_thousand_draws(generator):
     assert z.abs().max() < bound, z
 
 
+def test_signs_of_all_examples_and_parts_are_independent(generator):
+    draws = 3000
+    signs = torch.stack([approximate_loss._draw(3, 9, generator)[1] for _ in range(draws)])
+    assert signs.abs().unique().tolist() == [1]
+    signs = signs.flatten(1).double()
+    products = signs.T @ signs / draws - torch.eye(6)
+    assert max(signs.mean(0).abs().max(), products.abs().max()) < 5 / draws**0.5
+
+
 def test_two_directions_have_less_noise(generator):
     net, x, y, stats = problem(8)
     spread = {}
