@@ -60,7 +60,7 @@ class Sums:
         """Add one batch of inputs and labels."""
         x, y = x.detach(), y.detach()
         _check_inputs(x, y)
-        for inputs, labels in zip(x.split(_ROWS), y.split(_ROWS), strict=True):
+        for inputs, labels in zip(torch.split(x, _ROWS), torch.split(y, _ROWS), strict=True):
             if len(inputs) > 0:
                 self._add_rows(inputs, labels.cpu())
 

@@ -1,4 +1,4 @@
-"""Second derivatives of ℓ(y, f(x)) along one direction, by forward mode (DESIGN 2.3, Annex A.3).
+"""Second derivatives of ℓ(y, f(x)) along one direction, by forward mode (Annex A.3).
 
 For G(x, y) = ℓ(y, f(x)), a direction (d, e), u = f(x), u̇ = ∇f·d and f̈ = d²/dt² f(x + t d):
 

@@ -10,11 +10,21 @@ import time
 import pytest
 from safetensors.torch import load_file
 
-SETTINGS = "--data digits --epochs 5 --batch_size 256 --progress false --seed 3 --model mlp".split()
+SETTINGS = ("--data=digits", "--model=mlp", "--epochs=5", "--batch_size=256", "--seed=3")
 
 
 def _command(output, *more):
-    words = [sys.executable, "-m", "mixreg", "train", *SETTINGS, *more, "--output", str(output)]
+    words = [
+        sys.executable,
+        "-m",
+        "mixreg",
+        "train",
+        *SETTINGS,
+        "--progress=false",
+        *more,
+        "--output",
+        str(output),
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
     return {
         "args": words,

@@ -167,9 +167,9 @@ class TestObjectives:
             draws = torch.stack([objective(net, x, y).value for _ in range(4000)])
             rule = config.law.quadrature(40)
             exact = sum(
-                w * self._cross_entropy(l * y[i] + (1 - l) * y, net(l * x[i] + (1 - l) * x))
+                w * self._cross_entropy(t * y[i] + (1 - t) * y, net(t * x[i] + (1 - t) * x))
                 for i in range(len(x))
-                for l, w in zip(rule.nodes, rule.weights, strict=True)
+                for t, w in zip(rule.nodes, rule.weights, strict=True)
             ) / len(x)
         error = draws.std() / len(draws) ** 0.5
         assert abs(draws.mean() - exact) < 4 * error
