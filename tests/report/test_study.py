@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 
 import pytest
@@ -70,4 +71,9 @@ def test_the_terminal_gets_tables_findings_and_caveats(study):
     text = study.text()
     assert text.startswith("A <study>: two seeds\n")
     assert TABLE.text() in text
-    assert text.endswith("It is better.\nNothing is shown.\nNot more than that.\n")
+    assert text.endswith("- It is better.\n- Nothing is shown.\n- Not more than that.\n")
+
+
+def test_long_sentences_are_broken_for_the_terminal(study):
+    long = dataclasses.replace(study, caveats=["word " * 60])
+    assert max(map(len, long.text().splitlines())) <= 100

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from mixreg.diagnostics import Diagnosis, diagnose
 from mixreg.errors import ConfigurationError
 from mixreg.experiments.evaluation import EvaluateOptions, load_checkpoint
+from mixreg.experiments.methods import mixes
 from mixreg.randomness import generator
 from mixreg.report.diagnosis import Subject, diagnosis_numbers, diagnosis_study
 from mixreg.report.study import write_study
@@ -24,7 +25,6 @@ from mixreg.training.trained import Trained
 
 _FORMAT = "mixreg.Diagnosis/1"
 _QUADRATURE_ORDER = 16
-_UNMIXED = frozenset({"erm", "label-smoothing", "dropout", "spectral"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ def diagnose_checkpoint(options: DiagnoseOptions) -> tuple[str, Path]:
         name=options.checkpoint.resolve().name,
         data=trained.config.data,
         method=trained.config.method if trained.run is not None else "unknown",
-        assumed_law=trained.run is not None and trained.config.method in _UNMIXED,
+        assumed_law=trained.run is not None and not mixes(trained.config.method),
         reference=None if options.reference is None else options.reference.resolve().name,
     )
     asked = {name: _plain(value) for name, value in dataclasses.asdict(options).items()}

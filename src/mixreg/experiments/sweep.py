@@ -69,8 +69,8 @@ def _outcomes(
 
 
 def _run(config: TrainConfig, finish: Finish, name: str, threads: int) -> _Outcome:
+    begin, threads_before = time.monotonic(), torch.get_num_threads()
     torch.set_num_threads(threads)
-    begin = time.monotonic()
     failure = None
     try:
         finish(train(config), config)
@@ -78,4 +78,6 @@ def _run(config: TrainConfig, finish: Finish, name: str, threads: int) -> _Outco
         failure = str(error)
     except Exception:
         failure = traceback.format_exc()
+    finally:
+        torch.set_num_threads(threads_before)
     return _Outcome(name, failure, time.monotonic() - begin)

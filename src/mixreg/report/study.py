@@ -2,6 +2,7 @@
 
 import csv
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from mixreg.files import write_bytes, write_json
 from mixreg.report.settings import settings
 from mixreg.report.style import DARK, Picture, variable
 from mixreg.report.wording import Judgement
+
+_WIDTH = 100
 
 
 class Entry(NamedTuple):
@@ -102,7 +105,10 @@ class Study:
             The text, ending in a line break.
         """
         tables = [f"{table.text()}\n" for table in self.tables]
-        sentences = [*(finding.text for finding in self.findings), *self.caveats]
+        sentences = [
+            textwrap.fill(sentence, _WIDTH, initial_indent="- ", subsequent_indent="  ")
+            for sentence in (*(finding.text for finding in self.findings), *self.caveats)
+        ]
         return "\n".join([f"{self.title}: {self.subtitle}\n", *tables, *sentences]) + "\n"
 
 
