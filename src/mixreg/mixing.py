@@ -184,8 +184,12 @@ class Mixup:
     def _draw(self, x: Tensor) -> tuple[int, Tensor]:
         n, generator = len(x), self._stream.generator()
         shift = int(torch.randint(n, (), generator=generator))
-        draws = self.law.sample(n if self.per == "sample" else 1, generator=generator)
-        weight = draws.to(x.dtype).expand(n)
+        if self.per == "batch":
+            weight = self.law.sample(1, generator=generator).to(x.dtype).expand(n)
+        else:
+            weight = self.law.sample(n, generator=generator).to(x.dtype)
+        if x.device.type == "cpu":
+            return shift, weight
         if x.device.type == "cuda":
             weight = weight.contiguous().pin_memory()
         return shift, weight.to(x.device, non_blocking=True)
@@ -238,7 +242,8 @@ def _mix_shifted(values: Tensor, weight: Tensor, shift: int, out: Tensor | None)
 
 
 def _rows(weight: Tensor, values: Tensor) -> Tensor:
-    return weight.to(values.dtype).reshape(-1, *[1] * (values.ndim - 1))
+    rows = weight.view(-1, *(1,) * (values.ndim - 1))
+    return rows if rows.dtype == values.dtype else rows.to(values.dtype)
 
 
 def _check_inputs(x: Tensor, y: Tensor) -> None:
