@@ -127,7 +127,7 @@ class ApproximateMixupLoss:
         self.directions, self.second_order = directions, second_order
         self.perturbation, self.check = perturbation, check
         self._kept = moments_kept(perturbation)
-        variances = torch.tensor([law.theta_variance, law.theta_variance], dtype=torch.float64)
+        variances = torch.tensor([law.theta_variance, law.gamma_squared], dtype=torch.float64)
         self._scales = variances.sqrt().unsqueeze(1)
         self._stream = Stream(generator)
         self._terms: ApproximateTerms | None = None
