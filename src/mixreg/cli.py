@@ -1,4 +1,4 @@
-"""The command line: `mixreg train | evaluate | compare | diagnose`."""
+"""The command line: `mixreg train | evaluate | compare | diagnose | reproduce`."""
 
 import dataclasses
 import re
@@ -17,9 +17,11 @@ from mixreg.experiments import (
     CompareConfig,
     DiagnoseOptions,
     EvaluateOptions,
+    ReproduceOptions,
     compare,
     diagnose_checkpoint,
     evaluate_checkpoint,
+    reproduce,
 )
 from mixreg.training import TrainConfig, is_first_process, train
 
@@ -80,6 +82,11 @@ def _diagnose(options: DiagnoseOptions) -> None:
     print(f"{table}\nreport: {report}")
 
 
+def _reproduce(options: ReproduceOptions) -> None:
+    text, shown = reproduce(options)
+    print(f"{text}\nresults: {shown}")
+
+
 _COMMANDS = (
     _Command("train", "train one model, or resume its training", TrainConfig, _train),
     _Command(
@@ -90,6 +97,13 @@ _COMMANDS = (
         positional=("checkpoint",),
     ),
     _Command("compare", "train and compare methods over several seeds", CompareConfig, _compare),
+    _Command(
+        "reproduce",
+        "make a figure or table of the paper: fig1, fig8, fig9, table1",
+        ReproduceOptions,
+        _reproduce,
+        positional=("name",),
+    ),
     _Command(
         "diagnose",
         "measure the Mixup risk and its regularizers on a trained model",
@@ -113,7 +127,7 @@ def _parser() -> ArgumentParser:
             "--config", action="config", help="a YAML file, or the name of a shipped recipe"
         )
         for name in command.positional:
-            sub.add_argument(name, type=Path)
+            sub.add_argument(name, type=typing.get_type_hints(command.settings)[name])
         sub.add_class_arguments(command.settings, skip=set(command.positional))
         subcommands.add_subcommand(command.name, sub, help=command.summary)
     return parser

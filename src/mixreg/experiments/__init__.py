@@ -1,4 +1,4 @@
-"""Whole experiments: evaluate or diagnose a trained classifier, compare training methods."""
+"""Whole experiments: evaluate, diagnose, compare, and reproduce the paper."""
 
 from mixreg.experiments.compare import CompareConfig, compare
 from mixreg.experiments.diagnosis import DiagnoseOptions, diagnose_checkpoint
@@ -7,13 +7,16 @@ from mixreg.experiments.evaluation import (
     evaluate_checkpoint,
     evaluate_trained,
 )
+from mixreg.experiments.reproduce import ReproduceOptions, reproduce
 
 __all__ = [
     "CompareConfig",
     "DiagnoseOptions",
     "EvaluateOptions",
+    "ReproduceOptions",
     "compare",
     "diagnose_checkpoint",
     "evaluate_checkpoint",
     "evaluate_trained",
+    "reproduce",
 ]

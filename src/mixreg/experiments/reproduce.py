@@ -1,0 +1,84 @@
+"""`mixreg reproduce`: a figure or table of the paper by its name, at a stated scale."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from mixreg.errors import ConfigurationError
+from mixreg.experiments import two_moons
+from mixreg.experiments.table1 import Table1Config, table1
+from mixreg.names import unknown_name
+
+Scale = Literal["paper", "cpu", "smoke"]
+
+_TWO_MOONS = ("fig1", "fig8", "fig9")
+NAMES = (*_TWO_MOONS, "table1")
+
+_TABLE1: dict[str, dict[str, Any]] = {
+    "paper": {
+        "data": "cifar10",
+        "model": "lenet",
+        "augment": False,
+        "epochs": 200,
+        "batch_size": 128,
+        "learning_rate": 0.01,
+        "milestones": [100],
+    },
+    "cpu": {},
+    "smoke": {"epochs": 2, "seeds": 2, "noise_levels": [0.0, 0.4], "jacobian_samples": 50},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceOptions:
+    """Which part of the paper, and how large.
+
+    Args:
+        name: fig1, fig8 or fig9 (one experiment on two moons makes all three), or table1.
+        scale: "paper" for its settings, "cpu" for a few minutes on two cores, "smoke" for seconds.
+            For two moons the paper's own scale takes no longer; for Table 1, which in the paper is
+            a summary without an experiment, "paper" is LeNet on CIFAR-10 and "cpu" digits.
+        data_root: folder of the data sets; by default $MIXREG_DATA, else ./data.
+        output: directory of the results; by default one named after the experiment and the scale
+            under ./mixreg-runs/reproduce.
+
+    Raises:
+        ConfigurationError: nothing has that name.
+    """
+
+    name: str
+    scale: Scale = "cpu"
+    data_root: Path | None = None
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in NAMES:
+            raise ConfigurationError(str(unknown_name("figure or table", self.name, NAMES)))
+        if self.scale not in get_args(Scale):
+            raise ConfigurationError(str(unknown_name("scale", self.scale, get_args(Scale))))
+
+    @property
+    def directory(self) -> Path:
+        """Where the results go."""
+        experiment = "two-moons" if self.name in _TWO_MOONS else self.name
+        default = Path("mixreg-runs") / "reproduce" / f"{experiment}-{self.scale}"
+        return self.output or default
+
+
+def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
+    """Run one experiment of the paper and write its numbers and pictures.
+
+    Args:
+        options: which, and how large.
+
+    Returns:
+        Tables and findings for the terminal, and the file to look at.
+    """
+    if options.name == "table1":
+        config = Table1Config(
+            **_TABLE1[options.scale], data_root=options.data_root, output=options.directory
+        )
+        return table1(config)
+    result = two_moons.run(two_moons.SCALES[options.scale], progress=True)
+    two_moons.write(result, options.directory)
+    return two_moons.findings(result), options.directory / f"{options.name}.svg"
