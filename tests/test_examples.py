@@ -55,7 +55,8 @@ def _python(page):
 def _commands(page):
     shell = "".join(block.text for block in _blocks(page) if block.language == "bash")
     lines = re.split(r"\n|&&", shell.replace("\\\n", " "))
-    return [line.split(" #")[0].strip() for line in lines if line.strip()]
+    inline = re.findall(r"`(mixreg \w+ [^`\n]+)`", (ROOT / page).read_text())
+    return inline + [line.split(" #")[0].strip() for line in lines if line.strip()]
 
 
 def _your_own():
