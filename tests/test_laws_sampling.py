@@ -25,13 +25,17 @@ EVERY = [law for law, _ in CONTINUOUS] + [
 ]
 
 
-@pytest.mark.parametrize(("law", "expected"), CONTINUOUS, ids=str)
+def _name(value: object) -> str:
+    return str(value) if isinstance(value, MixingLaw) else "distribution"
+
+
+@pytest.mark.parametrize(("law", "expected"), CONTINUOUS, ids=_name)
 def test_distribution_of_weights(law: MixingLaw, expected, generator):
     draws = law.sample(N, generator=generator).numpy()
     assert stats.kstest(draws, expected.cdf).pvalue > 1e-3
 
 
-@pytest.mark.parametrize(("law", "expected"), CONTINUOUS[:3], ids=str)
+@pytest.mark.parametrize(("law", "expected"), CONTINUOUS[:3], ids=_name)
 def test_distribution_of_folded_weights(law: MixingLaw, expected, generator):
     draws = law.sample_theta(N, generator=generator).numpy()
     assert stats.kstest(draws, lambda t: expected.cdf(t) - expected.cdf(1 - t)).pvalue > 1e-3
