@@ -3,6 +3,7 @@
 import ast
 import importlib
 import importlib.util
+import json
 import pkgutil
 import re
 from importlib import resources
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 
 import mixreg
+import mixreg.cli
 from mixreg.data import DATASETS
 from mixreg.evaluation import CORRECTIONS, METRICS
+from mixreg.experiments.reproduce import NAMES
 from mixreg.models import MODELS
 from mixreg.training import METHODS
 
@@ -92,12 +95,18 @@ def test_every_row_has_functions_and_tests_that_exist():
     ("page", "words"),
     [
         ("training.md", (*DATASETS, *MODELS, *METHODS)),
-        ("evaluation.md", (*CORRECTIONS, *METRICS)),
+        ("evaluation.md", (*CORRECTIONS, *METRICS, *NAMES)),
     ],
 )
 def test_settings_are_explained(page, words):
     text = (DOCS / page).read_text()
     assert [word for word in words if f"`{word}`" not in text] == []
+
+
+def test_every_command_has_an_example():
+    told = "".join(path.read_text() for path in DOCS.glob("**/*.md"))
+    for command in mixreg.cli._COMMANDS:
+        assert f"\nmixreg {command.name}" in told
 
 
 def test_recipes_are_explained():
@@ -116,3 +125,28 @@ def test_links_to_files_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)", (ROOT / page).read_text()):
         if not target.startswith("https://"):
             assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+def _measured(row):
+    """A row of a table of results, as the pages write it."""
+    accuracy, nll, ece = (row["means"][name] for name in ("accuracy", "nll", "ece"))
+    cells = [row["method"], row["correction"]]
+    cells += [f"{100 * v['mean']:.2f} ± {100 * v['half_width']:.2f}" for v in (accuracy, ece)]
+    cells.insert(3, f"{nll['mean']:.4f} ± {nll['half_width']:.4f}")
+    difference = row["to_raw"] and row["to_raw"]["nll"]
+    shown = difference and f"{difference['mean']:+.4f} ± {difference['half_width']:.4f}"
+    return f"| {' | '.join(cells)} | {(shown or '–').replace('-', '−')} |"
+
+
+@pytest.mark.parametrize(
+    ("page", "folder", "corrections"),
+    [
+        ("how-to-choose.md", "compare-cifar10-lenet", CORRECTIONS),
+        ("theory/regularizers.md", "approximate-cifar10-lenet", ("raw", "rescaled")),
+    ],
+)
+def test_measured_tables_are_the_stored_results(page, folder, corrections):
+    stored = json.loads((ROOT / "results" / folder / "metrics.json").read_text())
+    rows = [row for row in stored["comparison"]["rows"] if row["correction"] in corrections]
+    shown = re.findall(r"^\| \w+ \| \S+ \| .* ± .* \|$", (DOCS / page).read_text(), re.MULTILINE)
+    assert shown == [_measured(row) for row in rows]
