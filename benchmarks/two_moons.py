@@ -56,7 +56,7 @@ def main() -> None:
     _harness.write(
         options.output,
         {
-            "environment": _harness.environment("mixreg"),
+            "environment": _harness.environment(),
             "settings": settings.to_dict(),
             "setup_seconds": setup,
             "methods": tables,

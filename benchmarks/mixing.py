@@ -1,0 +1,80 @@
+"""Mixing a batch: `mixreg.Mixup` for each sample against timm, torchvision and one streaming pass.
+
+    python benchmarks/mixing.py --threads 1 --output results/mixing.json
+
+The streaming pass is `torch.add(a, b, out=c)` on tensors of the batch's size: two reads and one
+write, the least that mixing can do. "out=" reuses one output buffer; without it every batch is
+written to fresh memory, as the peers' are. Every candidate draws λ ~ Beta(α, α), mixes inputs and
+class indices, and returns mixed targets.
+
+Each peer gets what it needs: timm mixes in place, so it works on a tensor of its own, which is not
+restored between rounds (its entries drift towards a common value; no time depends on that) and is
+spared a copy that most training loops need; it also wants an even batch. timm's label smoothing is
+off. timm's default and torchvision draw one λ for the whole batch, which is less work.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import timm.data
+import torch
+from torchvision.transforms import v2
+
+import _harness
+from mixreg import Beta, Mixup
+
+
+class Case(NamedTuple):
+    """A batch to mix, and how often."""
+
+    shape: tuple[int, ...]
+    num_classes: int
+    repeats: int
+
+
+CASES = {
+    "cifar": Case((128, 3, 32, 32), 10, 100),
+    "imagenet": Case((64, 3, 224, 224), 1000, 40),
+}
+
+
+def candidates(case: Case, alpha: float) -> dict[str, Callable[[], Any]]:
+    """What is timed on one batch."""
+    generator = torch.Generator().manual_seed(0)
+    x, other, own = (torch.randn(case.shape, generator=generator) for _ in range(3))
+    y = torch.randint(case.num_classes, case.shape[:1], generator=generator)
+    out = torch.empty_like(x)
+    mixup = Mixup(Beta(alpha), case.num_classes, generator=generator)
+    settings = {"mixup_alpha": alpha, "label_smoothing": 0.0, "num_classes": case.num_classes}
+    timm_sample = timm.data.Mixup(mode="elem", **settings)
+    timm_batch = timm.data.Mixup(mode="batch", **settings)
+    torchvision = v2.MixUp(alpha=alpha, num_classes=case.num_classes)
+    return {
+        "streaming pass": lambda: torch.add(x, other, out=out),
+        "mixreg, out=": lambda: mixup(x, y, out=out),
+        "mixreg": lambda: mixup(x, y),
+        "timm, per sample": lambda: timm_sample(own, y),
+        "timm, per batch": lambda: timm_batch(own, y),
+        "torchvision, per batch": lambda: torchvision(x, y),
+    }
+
+
+def main() -> None:
+    """Measure, print and store."""
+    parser = _harness.arguments(__doc__.splitlines()[0])
+    parser.add_argument("--alpha", type=float, default=1.0)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    results: dict[str, Any] = {"alpha": options.alpha, "cases": {}}
+    for name, case in CASES.items():
+        repeats = options.repeats or case.repeats
+        seconds = _harness.interleaved(candidates(case, options.alpha), repeats, at_least=5e-3)
+        table = _harness.summary(seconds, baseline="streaming pass")
+        _harness.report(f"{name}: float32 {case.shape}, {options.threads} threads", table)
+        results["cases"][name] = {"shape": case.shape, "repeats": repeats, "times": table}
+    results["environment"] = _harness.environment("timm", "torchvision")
+    _harness.write(options.output, results)
+
+
+if __name__ == "__main__":
+    main()
