@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mixreg import Beta, Constant, TrainingStatistics
-from mixreg.ablation import Perturbation, moments_kept, perturbed_batch
+from mixreg.ablation import PerturbationSampler, moments_kept, perturbed_batch
 
 COUNT, WIDTH = 5, 2
 LAW = Beta(1.0)
@@ -106,11 +106,11 @@ def test_inputs_are_not_changed_and_keep_their_form(kind, generator):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_draws_continue_from_a_saved_state(kind, generator):
-    perturb = Perturbation(STATS, LAW, kind, generator=generator)
+    perturb = PerturbationSampler(STATS, LAW, kind, generator=generator)
     perturb(X, Y)
     state = perturb.state_dict()
     expected = perturb(X, Y)
-    again = Perturbation(STATS, LAW, kind)
+    again = PerturbationSampler(STATS, LAW, kind)
     again.load_state_dict(state)
     for ours, theirs in zip(again(X, Y), expected, strict=True):
         assert torch.equal(ours, theirs)
@@ -126,7 +126,7 @@ def test_regression_targets(generator):
 
 def test_unknown_laws_are_refused(generator):
     with pytest.raises(ValueError, match="did you mean 'gaussian'"):
-        Perturbation(STATS, LAW, "gausian")
+        PerturbationSampler(STATS, LAW, "gausian")
     with pytest.raises(ValueError, match="unknown perturbation"):
         perturbed_batch(X, Y, STATS, LAW, "", generator=generator)
 

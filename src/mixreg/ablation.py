@@ -144,7 +144,7 @@ def perturbed_batch(
     )
 
 
-class Perturbation:
+class PerturbationSampler:
     """A law of perturbation with its own state, for training loops.
 
     Args:
@@ -162,7 +162,7 @@ class Perturbation:
         >>> from mixreg import Beta
         >>> x, y = torch.randn(8, 3), torch.arange(8) % 2
         >>> stats = TrainingStatistics.from_tensors(x, y, num_classes=2)
-        >>> perturb = Perturbation(stats, Beta(1.0), "gaussian")
+        >>> perturb = PerturbationSampler(stats, Beta(1.0), "gaussian")
         >>> inputs, targets = perturb(x, y)
         >>> inputs.shape, targets.shape
         (torch.Size([8, 3]), torch.Size([8, 2]))
