@@ -11,7 +11,12 @@ from mixreg.training import TrainConfig, train
 from mixreg.training.train import load_data
 from mixreg.training.trained import load_run
 
-TINY = {"samples": 30, "draws": 400, "progress": False}
+TINY = {"samples": 30, "draws": 400, "pairs": 50, "progress": False}
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    monkeypatch.setattr("mixreg.report.diagnosis.diagnosis_pictures", lambda _: ())
 
 
 def trained(path, **settings):
@@ -52,7 +57,9 @@ def test_the_report_and_its_numbers_are_written(runs, tmp_path):
         assert name in page.read_text()
 
 
-def test_the_numbers_are_those_of_the_theory_on_unaugmented_training_samples(runs, tmp_path):
+def test_the_numbers_are_those_of_the_theory_on_unaugmented_training_samples(
+    undrawn, runs, tmp_path
+):
     options = DiagnoseOptions(checkpoint=runs["mixup"], output=tmp_path, exact=True, **TINY)
     diagnose_checkpoint(options)
     found = diagnosed(tmp_path)["diagnosis"]
@@ -71,7 +78,7 @@ def test_the_numbers_are_those_of_the_theory_on_unaugmented_training_samples(run
     assert found["ci95_half_width"] == 0
 
 
-def test_training_images_are_not_augmented(runs, tmp_path, monkeypatch):
+def test_training_images_are_not_augmented(undrawn, runs, tmp_path, monkeypatch):
     asked = []
 
     def load(config):
@@ -84,7 +91,7 @@ def test_training_images_are_not_augmented(runs, tmp_path, monkeypatch):
     assert load_run(runs["mixup"], {}).config.augment
 
 
-def test_the_same_options_give_the_same_numbers(runs, tmp_path):
+def test_the_same_options_give_the_same_numbers(undrawn, runs, tmp_path):
     options = DiagnoseOptions(checkpoint=runs["mixup"], output=tmp_path / "a", **TINY)
     diagnose_checkpoint(options)
     diagnose_checkpoint(dataclasses.replace(options, output=tmp_path / "b"))
@@ -95,7 +102,7 @@ def test_the_same_options_give_the_same_numbers(runs, tmp_path):
     assert first["modified"] != other["modified"]
 
 
-def test_a_reference_enters_the_bound_and_erm_is_told_to_mix_nothing(runs, tmp_path):
+def test_a_reference_enters_the_bound_and_erm_is_told_to_mix_nothing(undrawn, runs, tmp_path):
     options = DiagnoseOptions(checkpoint=runs["erm"], output=tmp_path, alpha=0.3, **TINY)
     text, _ = diagnose_checkpoint(dataclasses.replace(options, reference=runs["erm"]))
     entropy = diagnosed(tmp_path)["diagnosis"]["entropy"]
@@ -106,7 +113,7 @@ def test_a_reference_enters_the_bound_and_erm_is_told_to_mix_nothing(runs, tmp_p
     assert "Beta(alpha=0.3)" in text
 
 
-def test_everything_there_is_when_fewer_than_the_default(tmp_path):
+def test_everything_there_is_when_fewer_than_the_default(undrawn, tmp_path):
     run = trained(tmp_path / "run", data="two-moons", loss="logistic", method="mixup")
     text, page = diagnose_checkpoint(DiagnoseOptions(checkpoint=run, draws=100, progress=False))
     assert page.parent == run / "diagnosis"
@@ -115,7 +122,7 @@ def test_everything_there_is_when_fewer_than_the_default(tmp_path):
     assert "Mean entropies" in text
 
 
-def test_a_file_of_weights_and_no_second_order(runs, tmp_path):
+def test_a_file_of_weights_and_no_second_order(undrawn, runs, tmp_path):
     options = DiagnoseOptions(
         checkpoint=runs["mixup"] / "model.safetensors",
         data="digits",
@@ -135,6 +142,7 @@ def test_a_file_of_weights_and_no_second_order(runs, tmp_path):
     [
         ({"samples": 1}, "samples must be at least 2, got 1"),
         ({"draws": 1}, "draws must be at least 2, got 1"),
+        ({"pairs": 1}, "pairs must be at least 2, got 1"),
         ({"seed": -1}, "seed must be at least 0"),
     ],
 )

@@ -15,6 +15,7 @@ SMALL = {
     "noise_levels": [0.0, 0.3],
     "input_scales": [0.5, 1.5],
     "jacobian_samples": 20,
+    "pairs": 30,
     "jobs": 1,
 }
 
@@ -70,7 +71,7 @@ def test_the_numbers_are_those_of_the_runs(measured):
 def test_temperature_scaling_changes_no_scale_free_number(measured):
     config, _, _ = measured
     row = next(row for row in stored(config)["rows"] if row["row"] == "temperature scaling")
-    for name in ("accuracy", "relative_jacobian", "noise_drop", "scale_drop"):
+    for name in ("accuracy", "roughness", "noise_drop", "scale_drop"):
         assert row["effects"][name]["difference_to_erm"]["mean"] == 0
     assert row["effects"]["jacobian"]["difference_to_erm"]["mean"] != 0
     assert row["verdicts"]["jacobian"] == "not shown"
@@ -127,6 +128,7 @@ def test_every_run_has_its_own_directory_and_noise():
         ({"input_scales": [1.0]}, "other than 1"),
         ({"input_scales": [-0.5]}, "positive"),
         ({"jacobian_samples": 1}, "at least 2"),
+        ({"pairs": 1}, "at least 2"),
         ({"jobs": 0}, "at least 1"),
         ({"devices": 2, "batch_size": 64}, "side by side"),
         ({"label_noise": 0.1}, "noise_levels sets it"),

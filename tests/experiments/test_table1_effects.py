@@ -10,7 +10,7 @@ PLAIN = Measurement(
     accuracy=0.9,
     nll=0.4,
     ece=0.05,
-    relative_jacobian=1.0,
+    roughness=1.0,
     jacobian=8.0,
     probability_jacobian=0.1,
     scaled_accuracy=(0.8, 0.7),
@@ -32,7 +32,7 @@ def table(clean, noisy=None, seeds=5, spread=1e-4):
 
 
 def moved(measurement, jitter):
-    names = ("accuracy", "nll", "ece", "relative_jacobian", "jacobian", "probability_jacobian")
+    names = ("accuracy", "nll", "ece", "roughness", "jacobian", "probability_jacobian")
     values = {name: getattr(measurement, name) + jitter for name in names}
     scaled = tuple(value + 2 * jitter for value in measurement.scaled_accuracy)
     return dataclasses.replace(measurement, **values, scaled_accuracy=scaled)
@@ -52,9 +52,9 @@ def verdicts(*changes, **settings):
         ("calibration", {"ece": 0.07}, {}, "opposite"),
         ("calibration", {"ece": 0.07, "nll": 0.3}, {}, "mixed"),
         ("calibration", {"nll": 0.3}, {}, "not shown"),
-        ("jacobian", {"relative_jacobian": 0.8}, {}, "shown"),
+        ("jacobian", {"roughness": 0.8}, {}, "shown"),
         ("jacobian", {"jacobian": 4.0}, {}, "not shown"),
-        ("jacobian", {"relative_jacobian": 1.2, "jacobian": 4.0}, {}, "mixed"),
+        ("jacobian", {"roughness": 1.2, "jacobian": 4.0}, {}, "mixed"),
         ("label-noise", {}, {"accuracy": 0.8}, "shown"),
         ("label-noise", {}, {"accuracy": 0.6}, "opposite"),
         ("label-noise", {"accuracy": 0.7}, {"accuracy": 0.6}, "mixed"),
@@ -68,7 +68,7 @@ def test_a_verdict_needs_its_claim_and_no_guard_against_it(column, clean, noisy,
 
 
 def test_nothing_is_shown_by_one_seed_or_by_differences_within_the_spread():
-    changes = {"ece": 0.03, "relative_jacobian": 0.5}
+    changes = {"ece": 0.03, "roughness": 0.5}
     assert verdicts(changes, seeds=1)["calibration"] == "not shown"
     assert verdicts(changes, seeds=2, spread=0.1)["calibration"] == "not shown"
     assert verdicts(changes)["calibration"] == "shown"
@@ -76,17 +76,15 @@ def test_nothing_is_shown_by_one_seed_or_by_differences_within_the_spread():
 
 
 def test_what_was_not_measured_is_not_judged():
-    measured = {
-        key: value for key, value in table({"relative_jacobian": 0.5}).items() if key.noise == 0
-    }
+    measured = {key: value for key, value in table({"roughness": 0.5}).items() if key.noise == 0}
     for key in measured:
         if key == RunKey("mixup", 0.0, 3):
-            raw = dataclasses.replace(measured[key]["raw"], relative_jacobian=None)
+            raw = dataclasses.replace(measured[key]["raw"], roughness=None)
             measured[key] = {"raw": raw}
     row = next(row for row in table_rows(measured) if row.key.method == "mixup")
     assert row.verdicts["label-noise"] == "not measured"
     assert row.verdicts["jacobian"] == "not measured"
-    assert "relative_jacobian" not in row.effects
+    assert "roughness" not in row.effects
 
 
 def test_differences_are_paired_by_seed():
@@ -119,7 +117,7 @@ def page(measured, scales=(0.5, 1.5)):
 
 
 def test_the_page_says_what_is_shown_and_what_the_paper_has(undrawn):
-    measured = table({"ece": 0.03, "relative_jacobian": 1.2, "jacobian": 9.0})
+    measured = table({"ece": 0.03, "roughness": 1.2, "jacobian": 9.0})
     told = [finding.text for finding in page(measured).findings]
     assert told[0].startswith("mixup, calibration: shown, ✓ in the paper (ECE −2.00 points, 95%")
     assert told[1].startswith("mixup, jacobian reg.: the opposite is shown, ✓ in the paper")
@@ -138,7 +136,7 @@ def test_the_page_says_what_is_shown_and_what_the_paper_has(undrawn):
 def test_what_the_paper_does_not_know_is_told_only_when_shown(undrawn):
     measured = {
         key._replace(method=key.method.replace("mixup", "label-smoothing")): value
-        for key, value in table({"relative_jacobian": 0.8}).items()
+        for key, value in table({"roughness": 0.8}).items()
     }
     told = [finding.text for finding in page(measured).findings]
     assert len(told) == 2

@@ -3,7 +3,7 @@ import torch
 
 from mixreg import CheckpointError, RescaledModel
 from mixreg.calibration import fit_temperature
-from mixreg.diagnostics import jacobian_norms
+from mixreg.diagnostics import jacobian_norms, roughness
 from mixreg.evaluation import metrics
 from mixreg.experiments.table1.measurement import (
     MeasurementSettings,
@@ -11,10 +11,11 @@ from mixreg.experiments.table1.measurement import (
     measure_run,
     read_measurements,
 )
+from mixreg.randomness import generator
 from mixreg.training import TrainConfig, train
 from mixreg.training.trained import load_run
 
-SETTINGS = MeasurementSettings((0.5, 1.5), 40)
+SETTINGS = MeasurementSettings((0.5, 1.5), 40, 50)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,8 @@ def test_the_rescaled_prediction_has_the_slopes_of_equation_22(runs):
     shrunk = trained.stats.x_mean.float() + 0.75 * (x - trained.stats.x_mean.float())
     norms = jacobian_norms(trained.net, shrunk)
     assert found.jacobian == pytest.approx(float(norms.outputs.mean()), rel=1e-4)
-    assert found.relative_jacobian == pytest.approx(norms.relative, rel=1e-4)
+    rough = roughness(trained.net, shrunk, generator=generator("table 1", "pairs"), pairs=50)
+    assert found.roughness == pytest.approx(rough.value, rel=1e-4)
 
 
 def test_temperature_scaling_is_measured_for_erm_alone(runs):
@@ -71,7 +73,7 @@ def test_temperature_scaling_is_measured_for_erm_alone(runs):
         temperature = fit_temperature(runs["erm"].net(held_out[0]), held_out[1])
     assert cooled.temperature == pytest.approx(temperature, rel=1e-5)
     assert cooled.jacobian == pytest.approx(raw.jacobian / temperature, rel=1e-5)
-    assert cooled.relative_jacobian == raw.relative_jacobian
+    assert cooled.roughness == raw.roughness
     assert cooled.accuracy == raw.accuracy
     assert cooled.scaled_accuracy == raw.scaled_accuracy
     assert cooled.nll != raw.nll

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mixreg.diagnostics.entropies import EntropyReport, entropy_report
 from mixreg.diagnostics.jacobians import JacobianNorms, jacobian_norms
+from mixreg.diagnostics.roughness import Roughness, roughness
 from mixreg.laws import MixingLaw
 from mixreg.losses import Loss, LossFunction, cross_entropy, logistic, two_class_logits
 from mixreg.prediction import Link
@@ -33,6 +34,7 @@ class Diagnosis:
         approximate: the approximate Mixup risk (12) and its terms.
         mixup: the Mixup risk (4); its standard error is 0 where all pairs were computed.
         jacobian: norms of the Jacobian at the samples.
+        roughness: slope of the network between samples, over that of straight lines.
         entropy: entropies against Proposition 1; None where outputs are not class logits.
     """
 
@@ -42,6 +44,7 @@ class Diagnosis:
     approximate: ApproximateMixupRisk
     mixup: RiskEstimate
     jacobian: JacobianNorms
+    roughness: Roughness
     entropy: EntropyReport | None
 
     @property
@@ -70,8 +73,9 @@ def diagnose(
     loss: Loss,
     law: MixingLaw,
     *,
+    generator: torch.Generator,
     draws: int | None = None,
-    generator: torch.Generator | None = None,
+    pairs: int = 4000,
     second_order: bool = True,
     reference: Network | None = None,
     chunk_size: int | None = None,
@@ -84,8 +88,9 @@ def diagnose(
         y: class indices (n,), or targets of the shape of the outputs.
         loss: "cross_entropy", "logistic", "squared_error", or a callable (y, u) → (n,).
         law: law of λ.
+        generator: source of the draws.
         draws: Monte-Carlo draws of the Mixup risk; None for all n² pairs by quadrature.
-        generator: source of the draws; needed with `draws`.
+        pairs: pairs of samples that the roughness is estimated from.
         second_order: whether to compute R2; see `approximate_mixup_risk` for its cost.
         reference: a network fitted to the labels without smoothing, whose entropy Proposition 1
             compares with.
@@ -96,8 +101,8 @@ def diagnose(
         The diagnosis.
 
     Raises:
-        ValueError: draws without a generator, fewer than two samples or draws, or data that do not
-            fit the loss or the network.
+        ValueError: fewer than two samples, draws or pairs, or data that do not fit the loss or the
+            network.
 
     Source: Carratino et al., Theorem 2, Proposition 1 and section 5.
 
@@ -105,12 +110,11 @@ def diagnose(
         >>> from mixreg.laws import Beta
         >>> x, y = torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 1])
         >>> net = lambda x: x * torch.tensor([-1.0, 1.0])
-        >>> found = diagnose(net, x, y, "cross_entropy", Beta(1.0))
+        >>> g = torch.Generator().manual_seed(0)
+        >>> found = diagnose(net, x, y, "cross_entropy", Beta(1.0), generator=g)
         >>> round(found.empirical, 3), round(found.mixup.value, 3), round(found.gap, 4)
         (0.127, 0.32, 0.0038)
     """
-    if draws is not None and generator is None:
-        raise ValueError("Monte-Carlo draws need a generator: mixreg.randomness.generator(seed)")
     problem = prepare(net, x, y, loss, pairs=True)
     rows = _fitting(x[0].numel(), most=1024)
     chunk_size = chunk_size or _fitting(x[0].numel() * problem.y[0].numel(), most=64)
@@ -133,6 +137,14 @@ def diagnose(
         jacobian=jacobian_norms(
             net, x, link=_link(problem.loss), whitening=whitening, chunk_size=chunk_size
         ),
+        roughness=roughness(
+            net,
+            x,
+            generator=generator,
+            link=_link(problem.loss),
+            pairs=pairs,
+            chunk_size=min(rows, 256),
+        ),
         entropy=_entropy(problem, law, reference, rows),
     )
 
@@ -144,11 +156,11 @@ def _mixup(
     loss: Loss,
     law: MixingLaw,
     draws: int | None,
-    generator: torch.Generator | None,
+    generator: torch.Generator,
     rows: int,
 ) -> RiskEstimate:
     """The Mixup risk, by draws or over all pairs."""
-    if draws is None or generator is None:
+    if draws is None:
         value = mixup_risk(net, x, y, loss, law, chunk_size=rows)
         return RiskEstimate(value, 0.0, len(x) ** 2)
     return mixup_risk_estimate(

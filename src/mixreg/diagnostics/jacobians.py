@@ -13,22 +13,17 @@ from mixreg.whitening import Whitening
 
 
 class JacobianNorms(NamedTuple):
-    """Norms of the Jacobians ∇f(x_i) of n samples; float64.
+    """Norms of the Jacobians ∇f(x_i) of n samples, each float64 of shape (n,).
 
-    outputs: ‖∇f(x_i)‖_F, shape (n,).
+    outputs: ‖∇f(x_i)‖_F.
     data_metric: (Tr ∇f(x_i) Σ_xx ∇f(x_i)ᵀ)^½, typical first-order change of the outputs when the
-        input moves by the deviation d_j of a random sample, shape (n,).
-    probabilities: ‖∇p(x_i)‖_F of the predicted probabilities p, shape (n,); None for regression.
-    relative: root mean square of the change `data_metric` over the standard deviation of the
-        outputs, for class logits less their mean over the classes. It knows neither the scale of
-        the outputs nor that of the inputs: an affine network has 1, whatever its weights, one that
-        is flat around the samples less, a wiggling one more. None where the outputs do not vary.
+        input moves by the deviation d_j of a random sample.
+    probabilities: ‖∇p(x_i)‖_F of the predicted probabilities p; None for regression.
     """
 
     outputs: Tensor
     data_metric: Tensor
     probabilities: Tensor | None
-    relative: float | None
 
 
 def jacobian_norms(
@@ -42,7 +37,7 @@ def jacobian_norms(
     """Norms of the Jacobian of a network at each of n samples.
 
     ‖∇f‖_F shrinks when all logits do, as with a temperature, and ‖∇p‖_F vanishes where predictions
-    are sure, right or wrong; `relative` does neither.
+    are sure, right or wrong; `roughness` does neither.
 
     Args:
         net: f, (n, ...) → (n, c) or (n,), taken as it stands: its mode is not changed. Memory holds
@@ -54,7 +49,7 @@ def jacobian_norms(
         chunk_size: samples treated at once.
 
     Returns:
-        Norms sample by sample, and the relative size of the Jacobian.
+        Norms sample by sample.
 
     Raises:
         TypeError: integer inputs.
@@ -66,9 +61,8 @@ def jacobian_norms(
 
     Example:
         >>> x = torch.tensor([[-1.0], [1.0]])
-        >>> norms = jacobian_norms(lambda x: 3 * x, x, link="identity")
-        >>> norms.outputs, norms.relative
-        (tensor([3., 3.], dtype=torch.float64), 1.0)
+        >>> jacobian_norms(lambda x: 3 * x, x, link="identity").outputs
+        tensor([3., 3.], dtype=torch.float64)
     """
     if not x.is_floating_point():
         raise TypeError(
@@ -81,33 +75,18 @@ def jacobian_norms(
         _chunk_norms(linearize(net, x[rows], sample_name(rows.start)), metric, link)
         for rows in chunks(len(x), chunk_size)
     ]
-    outputs, data_metric, probabilities, change, values = map(torch.cat, zip(*parts, strict=True))
-    deviation = (values - values.mean(0)).square().sum(1).mean().sqrt()
-    relative = float(change.mean().sqrt() / deviation) if deviation > 0 else None
-    return JacobianNorms(
-        outputs, data_metric, None if link == "identity" else probabilities, relative
-    )
+    outputs, data_metric, probabilities = map(torch.cat, zip(*parts, strict=True))
+    return JacobianNorms(outputs, data_metric, None if link == "identity" else probabilities)
 
 
-def _chunk_norms(
-    at: Linearization, metric: Whitening, link: Link
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """‖∇f‖_F, its norm in the metric, ‖∇p‖_F, then squared change and values without the gauge."""
+def _chunk_norms(at: Linearization, metric: Whitening, link: Link) -> tuple[Tensor, Tensor, Tensor]:
+    """‖∇f‖_F, its norm in the metric, and ‖∇p‖_F."""
     u, jacobian = at.outputs.reshape(len(at.outputs), -1), at.jacobian
-    moved = metric.coordinates(jacobian)
-    gauged = _without_gauge(moved, link), _without_gauge(u, link)
     return (
         torch.linalg.matrix_norm(jacobian),
-        torch.linalg.matrix_norm(moved),
+        torch.linalg.matrix_norm(metric.coordinates(jacobian)),
         torch.linalg.matrix_norm(_probability_jacobian(u, jacobian, link)),
-        gauged[0].square().sum((1, 2)),
-        gauged[1],
     )
-
-
-def _without_gauge(values: Tensor, link: Link) -> Tensor:
-    """Class logits less their mean over the classes, which the softmax does not see."""
-    return values - values.mean(1, keepdim=True) if link == "softmax" else values
 
 
 def _probability_jacobian(u: Tensor, jacobian: Tensor, link: Link) -> Tensor:

@@ -44,6 +44,7 @@ class DiagnoseOptions:
         samples: number of training samples; by default 500, or all if there are fewer.
         exact: compute the Mixup risk over all pairs of samples instead of by draws.
         draws: Monte-Carlo draws of the Mixup risk.
+        pairs: pairs of samples that the roughness between samples is estimated from.
         second_order: compute R2; for networks that are not piecewise linear it takes as many
             Hessian products a sample as there are samples or input entries.
         reference: a run with the method erm on the same data, for Proposition 1.
@@ -64,6 +65,7 @@ class DiagnoseOptions:
     samples: int | None = None
     exact: bool = False
     draws: int = 100_000
+    pairs: int = 4000
     second_order: bool = True
     reference: Path | None = None
     seed: int = 0
@@ -71,7 +73,7 @@ class DiagnoseOptions:
     output: Path | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("samples", 2), ("draws", 2), ("seed", 0)):
+        for name, least in (("samples", 2), ("draws", 2), ("pairs", 2), ("seed", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigurationError(f"{name} must be at least {least}, got {value}")
@@ -171,17 +173,18 @@ def _diagnose(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     nodes = len(folded_rule(trained.law, _QUADRATURE_ORDER).nodes)
     mixtures = nodes * len(x) ** 2 if options.exact else options.draws
-    # Empirical, approximate with its second order, Jacobians, and entropies at two inputs.
-    passes = 5 + options.second_order
-    with _progress(trained.net, passes * len(x) + mixtures, options.progress):
+    # Empirical, approximate with its second order, Jacobians, roughness, entropies at two inputs.
+    seen = (6 + options.second_order) * len(x) + options.pairs + mixtures
+    with _progress(trained.net, seen, options.progress):
         return diagnose(
             trained.net.to(device),
             x.to(device),
             y.to(device),
             trained.config.loss,
             trained.law,
-            draws=None if options.exact else options.draws,
             generator=generator(options.seed, "diagnosis"),
+            draws=None if options.exact else options.draws,
+            pairs=options.pairs,
             second_order=options.second_order,
             reference=None if reference is None else reference.net.to(device),
         )

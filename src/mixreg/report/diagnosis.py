@@ -96,8 +96,8 @@ def diagnosis_numbers(found: Diagnosis) -> dict[str, Any]:
         "mixup_evaluations": found.mixup.samples,
         "gap": found.gap,
         "ci95_half_width": found.half_width,
-        "jacobian": {name: _spread(norms) for name, _, norms in _norms(found)}
-        | {"relative": found.jacobian.relative},
+        "jacobian": {name: _spread(norms) for name, _, norms in _norms(found)},
+        "roughness": found.roughness._asdict(),
         "entropy": None if found.entropy is None else found.entropy._asdict(),
     }
 
@@ -182,12 +182,13 @@ def _jacobian_table(found: Diagnosis) -> StudyTable:
         for _, label, norms in _norms(found)
     ]
     blank = [Entry("")] * len(_QUANTILES)
-    rows.append(("relative size of ∇f", [Entry(_number(found.jacobian.relative)), *blank]))
+    rows.append(("roughness between samples", [Entry(_number(found.roughness.value)), *blank]))
     return StudyTable(
         "jacobians",
         "Norms of the Jacobian at the samples",
-        "Relative size: root mean square change of the outputs under a deviation d_j of the "
-        "inputs, over the standard deviation of the outputs. An affine network has 1.",
+        "In the metric Σ_xx: change of the outputs under a typical deviation of the inputs. "
+        "Roughness: root mean square slope between samples over that of straight lines, at least "
+        "1, whatever the scale of the outputs.",
         ["", "mean", *(f"{q:.0%}" for q in _QUANTILES)],
         rows,
     )
@@ -216,13 +217,12 @@ def _findings(found: Diagnosis, subject: Subject) -> Iterator[str]:
     )
     if found.entropy is not None:
         yield from _entropy_sentences(found.entropy, subject)
-    relative = found.jacobian.relative
-    if relative is not None:
+    value, error, pairs = found.roughness
+    if value is not None and error is not None:
         yield (
-            "A deviation as large as that between samples changes the outputs, by their slope at "
-            f"the samples, {_number(relative)} times as much as they vary over the samples: "
-            + ("more" if relative > 1 else "no more")
-            + " than an affine network, for which it is 1."
+            f"Between samples the outputs have {_number(value)} times the slope that straight "
+            f"lines would need (standard error {_number(error)}, {pairs} pairs): no network has "
+            "less than 1, and those that are affine between samples have 1."
         )
 
 

@@ -29,6 +29,7 @@ class Table1Config(Recipe):
         input_scales: factors s of the test inputs x̄ + s(x − x̄) that the sensitivity to the scale
             of the inputs is measured at.
         jacobian_samples: test samples that Jacobians are computed at, or all if there are fewer.
+        pairs: pairs of these samples that the roughness between samples is estimated from.
         jobs: runs at a time; by default one for each core.
         output: directory of the runs and the report.
 
@@ -43,6 +44,7 @@ class Table1Config(Recipe):
     noise_levels: list[float] = dataclasses.field(default_factory=lambda: [0.0, 0.2, 0.4])
     input_scales: list[float] = dataclasses.field(default_factory=lambda: [0.5, 0.75, 1.25, 1.5])
     jacobian_samples: int = 1000
+    pairs: int = 4000
     jobs: int | None = None
     output: Path = Path("mixreg-runs/table1")
 
@@ -60,6 +62,7 @@ class Table1Config(Recipe):
             ("input_scales", _distinct(scales) and 1 not in scales, "distinct and other than 1"),
             ("input_scales", all(0 < s < math.inf for s in scales), "positive and finite"),
             ("jacobian_samples", self.jacobian_samples >= 2, "at least 2"),
+            ("pairs", self.pairs >= 2, "at least 2"),
             ("jobs", self.jobs is None or self.jobs >= 1, "at least 1"),
             ("devices", self.devices == 1, "1: the runs go side by side on one device each"),
             ("label_noise", self.label_noise is None, "left out: noise_levels sets it"),
@@ -70,7 +73,7 @@ class Table1Config(Recipe):
     @property
     def measurement(self) -> MeasurementSettings:
         """What is measured of each run."""
-        return MeasurementSettings(tuple(self.input_scales), self.jacobian_samples)
+        return MeasurementSettings(tuple(self.input_scales), self.jacobian_samples, self.pairs)
 
     def identity(self) -> dict[str, Any]:
         """The settings of the experiment, JSON-safe.
@@ -81,7 +84,7 @@ class Table1Config(Recipe):
         of_runs = self.runs()[0].identity()
         values = dataclasses.asdict(self)
         shared = {name: value for name, value in values.items() if name in of_runs}
-        own = ("methods", "seeds", "noise_levels", "input_scales", "jacobian_samples")
+        own = ("methods", "seeds", "noise_levels", "input_scales", "jacobian_samples", "pairs")
         return shared | {name: values[name] for name in own}
 
     def runs(self) -> list[TrainConfig]:

@@ -5,10 +5,11 @@ not speak against it, since each claim alone can be had for nothing:
 
 - Calibration. Claim: a lower ECE. A constant prediction of the class frequencies has an ECE of
   zero; guard: the NLL, a proper score.
-- Jacobian regularization. Claim: a smaller relative Jacobian, the change of the outputs under a
-  typical change of the inputs in units of the spread of the outputs. ‖∇f‖_F alone shrinks with the
-  scale of the logits, as under any temperature above one, where nothing about the classifier
-  changes; it is the guard. ‖∇p‖_F, which vanishes where predictions are sure, is shown besides.
+- Jacobian regularization. Claim: a smaller roughness, the slope between test samples over that
+  of straight lines (`mixreg.diagnostics.roughness`), which is at least 1 for any network and knows
+  no scale. ‖∇f‖_F at the samples alone shrinks with the logits, as under any temperature above
+  one, which changes nothing about the classifier; it is the guard. ‖∇p‖_F, which vanishes where
+  predictions are sure, is shown besides.
 - Robustness to label noise. Claim: a smaller loss of test accuracy when training labels are
   replaced. A classifier that is bad without noise has little to lose; guard: the accuracy with it.
 - Input normalization. Mixup trains on inputs shrunk towards x̄ (5), by all θ in [½, 1]. What of it
@@ -131,11 +132,11 @@ MEASURES: tuple[Measure, ...] = (
         lambda t: t.clean.nll,
     ),
     Measure(
-        "relative_jacobian",
+        "roughness",
         "jacobian",
         "claim",
-        Scale("Relative ∇f", -1, 1, 3, "", ""),
-        lambda t: t.clean.relative_jacobian,
+        Scale("Roughness", -1, 1, 4, "", ""),
+        lambda t: t.clean.roughness,
     ),
     Measure(
         "jacobian",

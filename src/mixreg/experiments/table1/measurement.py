@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mixreg.calibration import describe_limit, search_temperature
-from mixreg.diagnostics import JacobianNorms, jacobian_norms
+from mixreg.diagnostics import JacobianNorms, jacobian_norms, roughness
 from mixreg.errors import CheckpointError
 from mixreg.evaluation import metrics
 from mixreg.experiments.methods import mixes
@@ -29,10 +29,11 @@ Predictor = Callable[[Tensor], Tensor]
 
 
 class MeasurementSettings(NamedTuple):
-    """Factors of the scaled test inputs, and the number of samples Jacobians are computed at."""
+    """Factors of the scaled test inputs, and numbers of samples and pairs for Jacobians."""
 
     input_scales: tuple[float, ...]
     jacobian_samples: int
+    pairs: int
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Measurement:
         accuracy: share of right predictions.
         nll: negative log-likelihood, nats.
         ece: expected calibration error in 15 bins.
-        relative_jacobian: size of ∇f free of all scales (`JacobianNorms.relative`), or None.
+        roughness: slope of the logits between test samples over that of straight lines, or None.
         jacobian: mean ‖∇f(x)‖_F of the logits.
         probability_jacobian: mean ‖∇p(x)‖_F of the predicted probabilities.
         scaled_accuracy: accuracy at x̄ + s(x − x̄), for each of the scales s.
@@ -55,7 +56,7 @@ class Measurement:
     accuracy: float
     nll: float
     ece: float
-    relative_jacobian: float | None
+    roughness: float | None
     jacobian: float
     probability_jacobian: float
     scaled_accuracy: tuple[float, ...]
@@ -136,15 +137,15 @@ def measure(trained: Trained, settings: MeasurementSettings) -> dict[Prediction,
     logits, labels = _test_logits(raw, trained, settings.input_scales)
     x = _jacobian_inputs(trained, settings.jacobian_samples).to(device)
     norms = jacobian_norms(raw, x)
-    found: dict[Prediction, Measurement] = {"raw": _measurement(logits, labels, norms)}
+    rough = _roughness(raw, x, settings)
+    found: dict[Prediction, Measurement] = {"raw": _measurement(logits, labels, norms, rough)}
     if trained.config.method == "erm" and trained.data.size("validation") > 0:
         fit = search_temperature(*_logits(raw, trained.data.batches("validation", _BATCH)))
         cooled = jacobian_norms(lambda x: raw(x) / fit.temperature, x)
-        # The same by definition; computed anew it would differ by rounding, with a steady sign.
-        cooled = cooled._replace(relative=norms.relative)
         cooled_logits = [u / fit.temperature for u in logits]
         found["temperature"] = dataclasses.replace(
-            _measurement(cooled_logits, labels, cooled),
+            # The same roughness by definition; computed anew it would differ by rounding.
+            _measurement(cooled_logits, labels, cooled, rough),
             temperature=fit.temperature,
             remark=None if fit.limit is None else describe_limit(fit.limit),
         )
@@ -156,11 +157,20 @@ def measure(trained: Trained, settings: MeasurementSettings) -> dict[Prediction,
             return two_class_logits(model(x.to(device)))
 
         logits, labels = _test_logits(rescaled, trained, settings.input_scales)
-        found["rescaled"] = _measurement(logits, labels, jacobian_norms(rescaled, x))
+        rough = _roughness(rescaled, x, settings)
+        found["rescaled"] = _measurement(logits, labels, jacobian_norms(rescaled, x), rough)
     return found
 
 
-def _measurement(logits: list[Tensor], labels: Tensor, norms: JacobianNorms) -> Measurement:
+def _roughness(predictor: Predictor, x: Tensor, settings: MeasurementSettings) -> float | None:
+    """Between the same pairs for all runs."""
+    source = generator("table 1", "pairs")
+    return roughness(predictor, x, generator=source, pairs=settings.pairs).value
+
+
+def _measurement(
+    logits: list[Tensor], labels: Tensor, norms: JacobianNorms, rough: float | None
+) -> Measurement:
     """From the logits at the test inputs, then at the scaled ones."""
     assert norms.probabilities is not None
     at_inputs, *at_scaled = (metrics(u, labels) for u in logits)
@@ -168,7 +178,7 @@ def _measurement(logits: list[Tensor], labels: Tensor, norms: JacobianNorms) -> 
         accuracy=at_inputs.accuracy,
         nll=at_inputs.nll,
         ece=at_inputs.ece,
-        relative_jacobian=norms.relative,
+        roughness=rough,
         jacobian=float(norms.outputs.mean()),
         probability_jacobian=float(norms.probabilities.mean()),
         scaled_accuracy=tuple(found.accuracy for found in at_scaled),

@@ -104,7 +104,7 @@ def _verdict_table(rows: Sequence[Row], seeds: int) -> StudyTable:
         "Before the bar: ✓ shown, ✗ the opposite shown, ± claim and guard contradict each other, "
         f"· no effect that these {seeds} seeds can show, – not measured. Behind it: the checkmark "
         "of the paper, a blank where it says that none is known, – for rows it lacks. A verdict "
-        "takes the 95% intervals of paired differences to ERM: of ECE, relative Jacobian, accuracy "
+        "takes the 95% intervals of paired differences to ERM: of ECE, roughness, accuracy "
         "lost by label noise and by the scale of the inputs; each counts only where its guard, the "
         "NLL, ‖∇f‖_F, and the accuracy with that noise and at those inputs, is not shown to be "
         "worse.",
