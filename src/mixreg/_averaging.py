@@ -60,7 +60,8 @@ class Sums:
         """Add one batch of inputs and labels."""
         x, y = x.detach(), y.detach()
         _check_inputs(x, y)
-        for inputs, labels in zip(torch.split(x, _ROWS), torch.split(y, _ROWS), strict=True):
+        rows = _ROWS if x.device.type == "cpu" else max(len(x), 1)
+        for inputs, labels in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
             if len(inputs) > 0:
                 self._add_rows(inputs, labels.cpu())
 
