@@ -5,7 +5,7 @@ own batches, `RandomFourierFeatures`, `Mixup`, `ApproximateMixupLoss` and PyTorc
 start from data and features that are in memory; what the batch sets up once for a whole training
 (Gram matrices) is timed apart.
 
-    python benchmarks/two_moons.py --output results/benchmarks/two-moons.json
+    python benchmarks/two_moons.py --output results/two-moons/benchmark.json
 """
 
 import dataclasses
@@ -30,8 +30,8 @@ from mixreg.models import build
 from mixreg.perturbation import modified
 from mixreg.randomness import generator
 
-EPOCHS = 5
-REPEATS = 3
+EPOCHS = 10
+REPEATS = 5
 
 
 def main() -> None:

@@ -2,10 +2,10 @@
 
 from mixreg.experiments.two_moons.boundaries import draw_fig1
 from mixreg.experiments.two_moons.claims import Claim, Finding
+from mixreg.experiments.two_moons.experiment import run
 from mixreg.experiments.two_moons.figures import draw_fig8, draw_fig9
 from mixreg.experiments.two_moons.picture import Picture
 from mixreg.experiments.two_moons.result import Curve, Outcome, TwoMoonsResult
-from mixreg.experiments.two_moons.run import run
 from mixreg.experiments.two_moons.settings import CPU, PAPER, SCALES, SMOKE, TwoMoonsSettings
 from mixreg.experiments.two_moons.writing import findings, write
 

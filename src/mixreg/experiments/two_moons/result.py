@@ -67,8 +67,9 @@ class TwoMoonsResult:
     Args:
         settings: how it was made.
         environment: versions and hardware.
-        training_seconds: wall-clock time of the training of all repetitions and methods, and of
-            the measurements on the way.
+        seconds: wall-clock time of setting up, training and measuring on the way, of all
+            repetitions and methods.
+        processor_seconds: processor time of the same, which other programs do not prolong.
         epochs: numbers of finished epochs at the points of the curves.
         curves: every metric over the epochs.
         outcomes: every metric at the end, and the confidence on test points.
@@ -77,7 +78,8 @@ class TwoMoonsResult:
 
     settings: TwoMoonsSettings
     environment: Mapping[str, Any]
-    training_seconds: float
+    seconds: float
+    processor_seconds: float
     epochs: tuple[int, ...]
     curves: tuple[Curve, ...]
     outcomes: tuple[Outcome, ...]
@@ -135,7 +137,8 @@ class TwoMoonsResult:
             "settings": self.settings.to_dict(),
             "seeds": list(self.settings.seeds),
             "environment": dict(self.environment),
-            "training_seconds": self.training_seconds,
+            "seconds": self.seconds,
+            "processor_seconds": self.processor_seconds,
             "epochs": list(self.epochs),
             "findings": [finding.to_dict() for finding in self.findings],
             "outcomes": [_outcome_dict(outcome) for outcome in self.outcomes],
@@ -167,7 +170,8 @@ class TwoMoonsResult:
             return cls(
                 settings=TwoMoonsSettings.from_dict(values["settings"]),
                 environment=values["environment"],
-                training_seconds=values["training_seconds"],
+                seconds=values["seconds"],
+                processor_seconds=values["processor_seconds"],
                 epochs=tuple(values["epochs"]),
                 curves=tuple(
                     Curve(_arm(c["arm"]), c["metric"], _intervals(c)) for c in values["curves"]

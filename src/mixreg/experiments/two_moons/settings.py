@@ -19,9 +19,9 @@ class TwoMoonsSettings:
     """One set of repetitions of the two-moon problem, all trained at once.
 
     The defaults are the paper's, from appendix B.3, but for the number of epochs, which it does
-    not give. After 1000 the Mixup risk of the model trained with mixup falls by less than one per
-    cent when training goes on for as long again, while that of ERM has long begun to rise: longer
-    training changes the size of the differences, not their signs.
+    not give. What mixup and its approximation minimise has settled after 1000: in ten repetitions
+    of 8000 epochs their own risks fall by less than half a per cent from there on. ERM never
+    settles; its test loss is lowest after about 100 epochs and keeps rising.
 
     Args:
         repetitions: instances of the data; repetition k has the seed k.

@@ -51,8 +51,9 @@ def _setting(result: TwoMoonsResult) -> str:
         f"{s.repetitions} repetitions, {s.epochs} epochs, batches of {s.batch_size}, step size "
         f"{s.learning_rate:g}, α = {s.alpha:g}, M = {s.num_features}, σ = {s.feature_scale:g}, "
         f"{s.label_noise:.0%} of the training labels flipped. Means over repetitions ± half "
-        f"their 95% confidence interval. Trained and measured in {result.training_seconds:.0f} s "
-        f"with {machine['threads']} thread(s) on {machine['processor']}."
+        f"their 95% confidence interval. Trained and measured in {result.seconds:.0f} s, of which "
+        f"{result.processor_seconds:.0f} s of processor time, with {machine['threads']} thread(s) "
+        f"on {machine['processor']}."
     )
 
 

@@ -38,7 +38,7 @@ def run(settings: TwoMoonsSettings, *, progress: bool = False) -> TwoMoonsResult
 
     Source: Carratino et al., appendix B.3 and Figure 1.
     """
-    begin = time.monotonic()
+    begin, work = time.monotonic(), time.process_time()
     law, seeds = settings.law, settings.seeds
     problem = make_problem(seeds, label_noise=settings.label_noise, dtype=settings.dtype)
     features = draw_features(
@@ -63,11 +63,12 @@ def run(settings: TwoMoonsSettings, *, progress: bool = False) -> TwoMoonsResult
         recorded_epochs=settings.recorded_epochs,
         progress=progress,
     )
-    seconds = time.monotonic() - begin
+    seconds, work = time.monotonic() - begin, time.process_time() - work
     return TwoMoonsResult(
         settings=settings,
         environment=environment(),
-        training_seconds=seconds,
+        seconds=seconds,
+        processor_seconds=work,
         epochs=settings.recorded_epochs,
         curves=_curves(history),
         outcomes=_outcomes(measures, weights),
