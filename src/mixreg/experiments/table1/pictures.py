@@ -1,6 +1,6 @@
 """The pictures of Table 1: paired differences, and accuracy against label noise and input scale."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mixreg.evaluation import mean_interval
-from mixreg.experiments.table1.effects import BASELINE, MEASURES, Measure, Measured, Row
+from mixreg.experiments.table1.effects import BASELINE, MEASURES, Measure, Measured, Row, RunKey
 from mixreg.report.style import (
     FAINT,
     GROUP_COLOURS,
@@ -21,6 +21,7 @@ from mixreg.report.style import (
 )
 
 _COLUMNS = 5
+_BARS = "Bars are 95% confidence intervals over seeds."
 
 
 def table1_pictures(
@@ -36,20 +37,21 @@ def table1_pictures(
     Yields:
         Pictures.
     """
-    if len(rows) > 1:
-        yield Picture(
-            "effects",
-            "Differences to ERM",
-            "Paired by seed. Bars are 95% confidence intervals over seeds; filled marks are "
-            "differences whose interval excludes 0.",
-            "The same numbers stand in the tables.",
-            draw(partial(_effects, rows)),
-        )
+    if len(rows) == 1:
+        return
+    yield Picture(
+        "effects",
+        "Differences to ERM",
+        "Paired by seed. Bars are 95% confidence intervals over seeds; filled marks are "
+        "differences whose interval excludes 0.",
+        "The same numbers stand in the tables.",
+        draw(partial(_effects, rows)),
+    )
     yield Picture(
         "input-scale",
         "Accuracy against the scale of the test inputs",
-        "Test accuracy at inputs x̄ + s(x − x̄), models trained without label noise. Bands are 95% "
-        "confidence intervals over seeds.",
+        "Test accuracy at inputs x̄ + s(x − x̄) less that of ERM there, paired by seed, models "
+        f"trained without label noise. {_BARS}",
         "Averages over the scales stand in the table of input normalization.",
         draw(partial(_input_scale, rows, measured, scales)),
     )
@@ -57,8 +59,8 @@ def table1_pictures(
         yield Picture(
             "label-noise",
             "Accuracy against label noise",
-            "Test accuracy of models trained with a share of the labels replaced by other "
-            "classes. Bands are 95% confidence intervals over seeds.",
+            "Test accuracy of models trained with a share of the labels replaced by other classes "
+            f"less that of ERM trained so, paired by seed. {_BARS}",
             "Averages over the levels stand in the table of robustness to label noise.",
             draw(partial(_label_noise, rows, measured)),
         )
@@ -105,49 +107,61 @@ def _effect_panel(axes: Axes, rows: Sequence[Row], measure: Measure) -> None:
 
 
 def _input_scale(rows: Sequence[Row], measured: Measured, scales: Sequence[float]) -> Figure:
-    figure, (axes,) = panels(1, size=(6.4, 3.6))
-    places = [*scales, 1.0]
-    order = np.argsort(places)
-    for k, row in enumerate(rows):
-        runs = [
-            found[row.key.prediction]
-            for key, found in measured.items()
-            if key.method == row.key.method and key.noise == 0
-        ]
-        accuracies = np.array([[*run.scaled_accuracy, run.accuracy] for run in runs])
-        _curve(axes, np.array(places)[order], accuracies[:, order], row.key.label, k)
-    axes.set_xlabel("scale s of the test inputs")
-    return _finished(figure, axes)
+    places = sorted((scale, k) for k, scale in enumerate((*scales, 1.0)))
+
+    def accuracies(row: Row, seed: int) -> list[float]:
+        found = measured[RunKey(row.key.method, 0.0, seed)][row.key.prediction]
+        values = (*found.scaled_accuracy, found.accuracy)
+        return [values[k] for _, k in places]
+
+    figure = _curves(rows, measured, [scale for scale, _ in places], accuracies)
+    figure.axes[0].set_xlabel("scale s of the test inputs")
+    return figure
 
 
 def _label_noise(rows: Sequence[Row], measured: Measured) -> Figure:
-    figure, (axes,) = panels(1, size=(6.4, 3.6))
     noises = sorted({key.noise for key in measured})
+
+    def accuracies(row: Row, seed: int) -> list[float]:
+        found = [measured[RunKey(row.key.method, noise, seed)] for noise in noises]
+        return [predictions[row.key.prediction].accuracy for predictions in found]
+
+    figure = _curves(rows, measured, [100 * noise for noise in noises], accuracies)
+    figure.axes[0].set_xlabel("training labels replaced (%)")
+    return figure
+
+
+def _curves(
+    rows: Sequence[Row],
+    measured: Measured,
+    places: Sequence[float],
+    accuracies: Callable[[Row, int], list[float]],
+) -> Figure:
+    """Mean paired differences of accuracies to the baseline, rows a little apart at each place."""
+    figure, (axes,) = panels(1, size=(7.6, 3.4))
     seeds = sorted({key.seed for key in measured})
-    for k, row in enumerate(rows):
-        found = {
-            (key.seed, key.noise): predictions[row.key.prediction].accuracy
-            for key, predictions in measured.items()
-            if key.method == row.key.method
-        }
-        accuracies = np.array([[found[seed, noise] for noise in noises] for seed in seeds])
-        _curve(axes, 100 * np.array(noises), accuracies, row.key.label, k)
-    axes.set_xlabel("training labels replaced (%)")
-    return _finished(figure, axes)
-
-
-def _curve(axes: Axes, places: np.ndarray, values: np.ndarray, label: str, k: int) -> None:
-    """Mean over the seeds, which are the rows of the values, and its interval as a band."""
-    intervals = [mean_interval(column.tolist()) for column in 100 * values.T]
-    mean = np.array([interval.mean for interval in intervals])
-    half = np.array([interval.half_width or 0.0 for interval in intervals])
-    colour = GROUP_COLOURS[k % len(GROUP_COLOURS)]
-    line = GROUP_LINES[(k + k // len(GROUP_COLOURS)) % len(GROUP_LINES)]
-    axes.plot(places, mean, color=colour, linestyle=line, marker="o", markersize=4, label=label)
-    axes.fill_between(places, mean - half, mean + half, color=colour, alpha=0.15, linewidth=0)
-
-
-def _finished(figure: Figure, axes: Axes) -> Figure:
-    axes.set_ylabel("test accuracy (%)")
+    reference = np.array([accuracies(rows[0], seed) for seed in seeds])
+    # A temperature changes no decision.
+    shown = [row for row in rows[1:] if row.key.prediction != "temperature"]
+    step = 0.4 * min(np.diff(places), default=1.0) / max(len(shown), 1)
+    for k, row in enumerate(shown):
+        differences = 100 * (np.array([accuracies(row, seed) for seed in seeds]) - reference)
+        intervals = [mean_interval(column.tolist()) for column in differences.T]
+        axes.errorbar(
+            np.array(places) + step * (k - (len(shown) - 1) / 2),
+            [interval.mean for interval in intervals],
+            yerr=[interval.half_width or 0.0 for interval in intervals],
+            color=GROUP_COLOURS[1:][k % 6],
+            linestyle=GROUP_LINES[(k % 6 + k // 6) % len(GROUP_LINES)],
+            linewidth=1.3,
+            marker="o",
+            markersize=4,
+            capsize=2,
+            label=row.key.label,
+        )
+    axes.axhline(0, color=FAINT, linewidth=1)
+    axes.set_xticks(places)
+    axes.set_ylabel("test accuracy to ERM (points)")
+    axes.grid(visible=False, axis="x")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
     return figure
