@@ -131,14 +131,12 @@ class Mixup:
         _check_buffer(out, x)
         n = len(x)
         shift, weight = self._draw(x)
+        partner = torch.arange(shift, shift + n, device=x.device).remainder_(n)
         at_least_float = torch.promote_types(x.dtype, torch.float32)
-        targets = dense_targets(y, self.num_classes, dtype=at_least_float)
-        return MixedBatch(
-            _mix_shifted(x, weight, shift, out),
-            _mix_shifted(targets, weight, shift, None),
-            weight,
-            torch.arange(shift, shift + n, device=x.device).remainder_(n),
-        )
+        dense = dense_targets(y, self.num_classes, dtype=at_least_float)
+        targets = _mix_shifted(dense, weight, shift, None)
+        inputs = _mix_shifted(x, weight, shift, out)  # last, since it empties the caches
+        return MixedBatch(inputs, targets, weight, partner)
 
     def transform(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Mix one batch and return the pair (inputs, targets), as torchvision's transforms do.
