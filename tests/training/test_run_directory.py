@@ -1,5 +1,6 @@
 import json
-import multiprocessing
+import subprocess
+import sys
 
 import pytest
 
@@ -57,28 +58,26 @@ def test_a_missing_run_is_named(tmp_path):
         RunDirectory(tmp_path / "nowhere").read_config()
 
 
-def _hold(path, ready, release):
-    with RunDirectory(path).lock():
-        ready.set()
-        release.wait(30)
+HOLDER = """
+import sys
+from pathlib import Path
+from mixreg.training import RunDirectory
+with RunDirectory(Path(sys.argv[1])).lock():
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
 
 
-def test_one_process_at_a_time(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    ready, release = context.Event(), context.Event()
-    holder = context.Process(target=_hold, args=(tmp_path, ready, release))
-    holder.start()
-    try:
-        assert ready.wait(60)
+def test_one_process_at_a_time_also_after_a_kill(tmp_path):
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"locked\n"
         with pytest.raises(MixregError, match="another process is working"):
             RunDirectory(tmp_path).lock()
         holder.kill()
-        holder.join()
-        with RunDirectory(tmp_path).lock():
-            pass
-    finally:
-        release.set()
-        holder.join()
+        holder.wait()
+    with RunDirectory(tmp_path).lock():
+        pass
 
 
 def test_the_environment_names_versions_and_hardware():
