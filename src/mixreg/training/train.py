@@ -1,6 +1,8 @@
 """Train one run, from the start or from where it stopped."""
 
 import logging
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,17 +133,30 @@ def _fit(
     run: RunDirectory, config: TrainConfig, data: datasets.Dataset, net: nn.Module
 ) -> RunDirectory:
     module = TrainingModule(net, config, data, run.statistics)
-    with _quiet():
+    with _quiet(), _interruptible():
         trainer = _trainer(run, config)
         trainer.fit(module, ckpt_path=run.checkpoint if run.checkpoint.is_file() else None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     if trainer.is_global_zero:
         tensors = {name: value.contiguous() for name, value in net.state_dict().items()}
         write_bytes(run.weights, save(tensors))
         run.write_result(module.history)
     trainer.strategy.barrier()
     return run
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C as a `KeyboardInterrupt`, where Lightning shuts down and ends the process itself."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as ended:
+        if isinstance(ended.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from ended
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
 
 
 @contextmanager
