@@ -104,7 +104,7 @@ def environment(*packages: str) -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("torch", *packages)},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
