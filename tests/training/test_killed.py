@@ -34,6 +34,11 @@ def _command(output, *more):
     }
 
 
+def _hear_ctrl_c():
+    """Also where this process was started with the signal ignored, as in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _finish(output, *more):
     done = subprocess.run(**_command(output, *more), text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout
@@ -43,7 +48,7 @@ def _finish(output, *more):
 def _stop_after_first_checkpoint(output, how, *more):
     """Start a run, send it a signal once it has a checkpoint, and return its exit status."""
     checkpoint = output / "checkpoint" / "last.ckpt"
-    process = subprocess.Popen(**_command(output, *more))
+    process = subprocess.Popen(**_command(output, *more), preexec_fn=_hear_ctrl_c)
     limit = time.monotonic() + 120
     while not checkpoint.exists():
         assert time.monotonic() < limit
