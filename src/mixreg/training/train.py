@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import lightning
 import torch
@@ -190,7 +191,7 @@ def _trainer(run: RunDirectory, config: TrainConfig) -> lightning.Trainer:
         accelerator=config.accelerator,
         devices=config.devices,
         strategy="ddp" if config.devices > 1 else "auto",
-        precision=config.precision,  # type: ignore[arg-type]
+        precision=cast(Any, config.precision),
         max_epochs=config.epochs,
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO()],
