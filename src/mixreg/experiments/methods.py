@@ -1,6 +1,6 @@
 """What the training methods have in common, for experiments that compare them."""
 
-_UNMIXED = frozenset({"erm", "label-smoothing", "dropout", "spectral"})
+_UNMIXED = frozenset({"erm", "label-smoothing", "dropout", "spectral", "mit-l"})
 
 
 def mixes(method: str) -> bool:
@@ -10,7 +10,7 @@ def mixes(method: str) -> bool:
         method: its name.
 
     Returns:
-        False for plain training and its classical regularizers.
+        False for plain training, its classical regularizers, and for mixes that are taken apart.
 
     Example:
         >>> mixes("mixup"), mixes("dropout")

@@ -1,12 +1,17 @@
-"""Lightning checkpoints that are never half-written and never run code when read."""
+"""Checkpoints and weights that are never half-written and never run code when read."""
 
 import io
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Callback
+from safetensors.torch import save
+from torch import nn
 
 from mixreg.errors import CheckpointError
 from mixreg.files import write_bytes
@@ -56,3 +61,42 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 "again from the start"
             ) from error
         return stored
+
+
+class Snapshots(Callback):
+    """Keep the weights of the module's `net` after some epochs.
+
+    Args:
+        files: where to, by the number of finished epochs.
+    """
+
+    def __init__(self, files: Mapping[int, Path]) -> None:
+        self.files = files
+
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Write the weights if this is one of the epochs.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the module.
+        """
+        file = self.files.get(trainer.current_epoch + 1)
+        if file is not None and trainer.is_global_zero:
+            net = pl_module.net
+            assert isinstance(net, nn.Module)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(file, weights_bytes(net))
+
+
+def weights_bytes(net: nn.Module) -> bytes:
+    """The state of a network in the safetensors format.
+
+    Args:
+        net: the network.
+
+    Returns:
+        The bytes of the file.
+    """
+    return save({name: value.contiguous() for name, value in net.state_dict().items()})

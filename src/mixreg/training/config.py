@@ -21,11 +21,21 @@ METHODS = (
     "label-smoothing",
     "dropout",
     "spectral",
+    "mit-l",
     *PAIRED_METHODS,
 )
 
 _OPERATIONAL = frozenset(
-    {"data_root", "download", "output", "loggers", "progress", "accelerator", "workers"}
+    {
+        "data_root",
+        "download",
+        "output",
+        "snapshots",
+        "loggers",
+        "progress",
+        "accelerator",
+        "workers",
+    }
 )
 
 
@@ -137,10 +147,11 @@ class TrainConfig(Recipe):
 
     Args:
         method: how to train: "erm", "mixup", "modified" (equation 20), "label-smoothing",
-            "dropout", "spectral" (weights of spectral norm 1), "approximate" (equation 12); or
-            with a part of mixup's perturbations (6): "inputs-only", "labels-only",
-            "independent", "gaussian".
+            "dropout", "spectral" (weights of spectral norm 1), "mit-l" (outputs of two mixes taken
+            apart: Wang et al., CVPR 2023), "approximate" (equation 12); or with a part of mixup's
+            perturbations (6): "inputs-only", "labels-only", "independent", "gaussian".
         seed: seed of everything random: split, initial weights, order, augmentation, mixing.
+        snapshots: epochs after which the weights are kept, beside those at the end.
         output: the run's directory; by default one named after the settings under ./mixreg-runs.
 
     Raises:
@@ -149,11 +160,16 @@ class TrainConfig(Recipe):
 
     method: str = "mixup"
     seed: int = 0
+    snapshots: list[int] = dataclasses.field(default_factory=list)
     output: Path | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_method(self.method)
+        if not all(1 <= epoch <= self.epochs for epoch in self.snapshots):
+            raise ConfigurationError(
+                f"snapshots must be epochs from 1 to {self.epochs}, got {self.snapshots}"
+            )
         if self.seed < 0:
             raise ConfigurationError(f"seed must be at least 0, got {self.seed}")
 

@@ -11,10 +11,11 @@ from mixreg.approximate_loss import ApproximateMixupLoss
 from mixreg.labels import dense_targets
 from mixreg.laws import MixingLaw
 from mixreg.losses import LossFunction, resolve_loss
-from mixreg.mixing import Mixup
+from mixreg.mixing import Mixup, Per
 from mixreg.prediction import shrink
 from mixreg.statistics import TrainingStatistics
 from mixreg.training.config import TrainConfig
+from mixreg.training.decoupling import decoupled_loss
 
 
 class Step(NamedTuple):
@@ -48,6 +49,8 @@ def make_objective(
     match config.method:
         case "mixup":
             return _Mixup(loss, Mixup(law, per=config.per, generator=generator))
+        case "mit-l":
+            return _Decoupled(loss, law, config.per, generator)
         case "modified":
             return _Modified(loss, stats, law)
         case "label-smoothing":
@@ -105,6 +108,21 @@ class _Mixup:
     def __call__(self, net: nn.Module, x: Tensor, y: Tensor) -> Step:
         batch = self.mixup(x, y)
         return Step(self.loss(batch.targets, net(batch.inputs)).mean(), {})
+
+
+class _Decoupled:
+    """MIT-L: outputs of two mixes taken apart, against the unmixed targets."""
+
+    def __init__(
+        self, loss: LossFunction, law: MixingLaw, per: Per, generator: torch.Generator
+    ) -> None:
+        self.loss, self.law, self.per, self.generator = loss, law, per, generator
+
+    def __call__(self, net: nn.Module, x: Tensor, y: Tensor) -> Step:
+        value = decoupled_loss(
+            net, x, y, self.loss, self.law, per=self.per, generator=self.generator
+        )
+        return Step(value, {})
 
 
 class _Modified:

@@ -40,6 +40,17 @@ class RunDirectory:
         """Whether the training has ended and its result is stored."""
         return (self.path / "result.json").is_file()
 
+    def snapshot(self, epoch: int) -> Path:
+        """Where the weights after an epoch are kept.
+
+        Args:
+            epoch: number of finished epochs.
+
+        Returns:
+            The file, which is there if the run was asked to keep it.
+        """
+        return self.path / "snapshots" / f"epoch{epoch}.safetensors"
+
     def prepare(self, config: TrainConfig) -> None:
         """Create the directory for a run, or find it already begun with the same settings.
 

@@ -14,7 +14,6 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from safetensors.torch import save
 from torch import nn
 
 from mixreg import data as datasets
@@ -23,7 +22,7 @@ from mixreg.errors import ConfigurationError
 from mixreg.files import write_bytes
 from mixreg.randomness import derive_seed
 from mixreg.spectral import apply_spectral_norm
-from mixreg.training.checkpoints import AtomicCheckpointIO
+from mixreg.training.checkpoints import AtomicCheckpointIO, Snapshots, weights_bytes
 from mixreg.training.config import PAIRED_METHODS, TrainConfig
 from mixreg.training.module import TrainingModule
 from mixreg.training.run_directory import RunDirectory
@@ -52,7 +51,10 @@ def train(config: TrainConfig) -> RunDirectory:
         return _fit(run, config, data, net)
     with run.lock():
         run.prepare(config)
-        return run if run.finished else _fit(run, config, data, net)
+        if not run.finished:
+            return _fit(run, config, data, net)
+        _check_snapshots(run, config)
+        return run
 
 
 def is_first_process() -> bool:
@@ -130,6 +132,16 @@ def _check_batches(config: TrainConfig, data: datasets.Dataset) -> None:
         )
 
 
+def _check_snapshots(run: RunDirectory, config: TrainConfig) -> None:
+    """Refuse a finished run that did not keep the weights now asked for."""
+    missing = [epoch for epoch in config.snapshots if not run.snapshot(epoch).is_file()]
+    if missing:
+        raise ConfigurationError(
+            f"{run.path} is finished but did not keep its weights after the epochs {missing}; "
+            "choose another --output, or delete that directory to train again"
+        )
+
+
 def _fit(
     run: RunDirectory, config: TrainConfig, data: datasets.Dataset, net: nn.Module
 ) -> RunDirectory:
@@ -138,8 +150,7 @@ def _fit(
         trainer = _trainer(run, config)
         trainer.fit(module, ckpt_path=run.checkpoint if run.checkpoint.is_file() else None)
     if trainer.is_global_zero:
-        tensors = {name: value.contiguous() for name, value in net.state_dict().items()}
-        write_bytes(run.weights, save(tensors))
+        write_bytes(run.weights, weights_bytes(net))
         run.write_result(module.history)
     trainer.strategy.barrier()
     return run
@@ -178,6 +189,7 @@ def _quiet() -> Iterator[None]:
 
 def _trainer(run: RunDirectory, config: TrainConfig) -> lightning.Trainer:
     callbacks: list[Callback] = [
+        Snapshots({epoch: run.snapshot(epoch) for epoch in config.snapshots}),
         ModelCheckpoint(
             run.checkpoint.parent,
             run.checkpoint.stem,
