@@ -62,7 +62,9 @@ def test_everything_is_written_and_escaped(study, tmp_path):
         assert text in html
     assert 'class="better"' in html
     assert 'aria-label="One. In words."' in html
-    assert json.loads((tmp_path / "new" / "found.json").read_text()) == {"x": 1}
+    stored = json.loads((tmp_path / "new" / "found.json").read_text())
+    assert stored["x"] == 1
+    assert Study.from_dict(stored["study"]) == study
     assert (tmp_path / "new" / "numbers.csv").read_text() == TABLE.csv()
     assert (tmp_path / "new" / "figures" / "one.svg").is_file()
 

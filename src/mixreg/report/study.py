@@ -2,20 +2,26 @@
 
 import csv
 import io
+import re
 import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mixreg.errors import CheckpointError
 from mixreg.files import write_bytes, write_json
+from mixreg.report.claims import Claim
+from mixreg.report.sequence import PictureSequence
 from mixreg.report.settings import settings
 from mixreg.report.style import DARK, Picture, variable
-from mixreg.report.wording import Judgement
+from mixreg.report.wording import Judgement, claim_text
 
+STUDY_FORMAT = "mixreg.Study/1"
 _WIDTH = 100
+_FILE_NAME = re.compile(r"\w[\w.+-]*")
 
 
 class Entry(NamedTuple):
@@ -73,6 +79,19 @@ class StudyTable:
         writer.writerows([name, *(cell.text for cell in cells)] for name, cells in self.rows)
         return file.getvalue()
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Read back the table from the values that a study stores.
+
+        Args:
+            values: values by name.
+
+        Returns:
+            The table.
+        """
+        rows = [(name, [Entry(*cell) for cell in cells]) for name, cells in values["rows"]]
+        return cls(**(values | {"rows": rows}))
+
 
 @dataclass(frozen=True)
 class Study:
@@ -87,6 +106,12 @@ class Study:
         pictures: the pictures.
         settings: configuration, one JSON-safe mapping for each run.
         environment: versions and hardware, one mapping for each run.
+        frames: pictures at several values of a parameter, each shown as a slider.
+        claims: sentences of the paper that were tested.
+        missing: what should be here and is not, and why: runs left out, data not at hand.
+
+    Raises:
+        ValueError: two pictures, sequences or tables have one name, or a name is none for a file.
     """
 
     title: str
@@ -97,6 +122,26 @@ class Study:
     pictures: Sequence[Picture] = ()
     settings: Sequence[Mapping[str, Any]] = ()
     environment: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    frames: Sequence[PictureSequence] = ()
+    claims: Sequence[Claim] = ()
+    missing: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        pictures = [picture.name for picture in self.all_pictures]
+        sequences = [sequence.name for sequence in self.frames]
+        for names in ([*pictures, *sequences], [table.name for table in self.tables]):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            odd = [name for name in names if not _FILE_NAME.fullmatch(name)]
+            if twice:
+                raise ValueError(f"names must be unique on a page, got several of {twice}")
+            if odd:
+                raise ValueError(f"names are also those of files, got {odd}")
+
+    @property
+    def all_pictures(self) -> tuple[Picture, ...]:
+        """The pictures, those of the sequences included."""
+        framed = (frame.picture for sequence in self.frames for frame in sequence.frames)
+        return (*self.pictures, *framed)
 
     def text(self) -> str:
         """Tables, findings and caveats for the terminal.
@@ -107,13 +152,80 @@ class Study:
         tables = [f"{table.text()}\n" for table in self.tables]
         sentences = [
             textwrap.fill(sentence, _WIDTH, initial_indent="- ", subsequent_indent="  ")
-            for sentence in (*(finding.text for finding in self.findings), *self.caveats)
+            for sentence in self._sentences()
         ]
         return "\n".join([f"{self.title}: {self.subtitle}\n", *tables, *sentences]) + "\n"
+
+    def _sentences(self) -> Iterator[str]:
+        yield from (finding.text for finding in self.findings)
+        yield from map(claim_text, self.claims)
+        yield from self.caveats
+        yield from (f"missing: {hole}" for hole in self.missing)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The study as JSON-safe values, from which its page can be made again.
+
+        Returns:
+            Values by name, with the format under "format".
+        """
+        return {
+            "format": STUDY_FORMAT,
+            **vars(self),
+            "findings": [list(finding) for finding in self.findings],
+            "caveats": list(self.caveats),
+            "tables": [asdict(table) for table in self.tables],
+            "pictures": [asdict(picture) for picture in self.pictures],
+            "settings": [dict(values) for values in self.settings],
+            "environment": [dict(values) for values in self.environment],
+            "frames": [sequence.to_dict() for sequence in self.frames],
+            "claims": [claim.to_dict() for claim in self.claims],
+            "missing": list(self.missing),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read back what `to_dict` wrote.
+
+        Args:
+            values: values by name.
+
+        Returns:
+            The study.
+
+        Raises:
+            CheckpointError: they were written by another version, or are damaged.
+        """
+        if values.get("format") != STUDY_FORMAT:
+            raise CheckpointError(
+                f"the study has the format {values.get('format')!r} and this version of mixreg "
+                f"reads {STUDY_FORMAT!r}; read it with the version that wrote it, or make the "
+                "result again with this one"
+            )
+        stored = {name: value for name, value in values.items() if name != "format"}
+        try:
+            return cls(
+                **(
+                    stored
+                    | {
+                        "findings": [Entry(*finding) for finding in values["findings"]],
+                        "tables": [StudyTable.from_dict(table) for table in values["tables"]],
+                        "pictures": [Picture(**picture) for picture in values["pictures"]],
+                        "frames": [PictureSequence.from_dict(s) for s in values["frames"]],
+                        "claims": [Claim.from_dict(claim) for claim in values["claims"]],
+                    }
+                )
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(
+                f"the study is damaged ({error!r}); make the result again"
+            ) from error
 
 
 def write_study(study: Study, folder: Path, numbers: Mapping[str, Any], *, name: str) -> Path:
     """Write the page, the numbers, the tables and the pictures, each whole or not at all.
+
+    The numbers also hold the study itself, under "study", so that `mixreg report` can make the
+    page again from that file alone.
 
     Args:
         study: what was found.
@@ -123,14 +235,19 @@ def write_study(study: Study, folder: Path, numbers: Mapping[str, Any], *, name:
 
     Returns:
         The page's path.
+
+    Raises:
+        ValueError: the numbers have an entry "study" of their own.
     """
+    if "study" in numbers:
+        raise ValueError('the numbers have an entry "study", which is kept for the study itself')
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
-    for picture in study.pictures:
+    for picture in study.all_pictures:
         write_bytes(figures / f"{picture.name}.svg", picture.svg.encode())
     for table in study.tables:
         write_bytes(folder / f"{table.name}.csv", table.csv().encode())
-    write_json(folder / f"{name}.json", numbers)
+    write_json(folder / f"{name}.json", {**numbers, "study": study.to_dict()})
     page = folder / f"{name}.html"
     write_bytes(page, _page(study).encode())
     return page

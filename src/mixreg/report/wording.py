@@ -1,8 +1,10 @@
 """How numbers are written and judged, the same in every table, picture and sentence."""
 
+import math
 from typing import Literal, NamedTuple
 
 from mixreg.evaluation import MeanInterval, MetricName
+from mixreg.report.claims import Claim
 
 Judgement = Literal["better", "worse", "undecided"]
 
@@ -119,4 +121,48 @@ def range_text(interval: MeanInterval, scale: Scale) -> str:
         return "no interval"
     return (
         f"{number(interval.low, scale, signed=True)} to {number(interval.high, scale, signed=True)}"
+    )
+
+
+def effect_texts(effect: MeanInterval) -> tuple[str, str]:
+    """An effect of any size in the digits that its interval warrants.
+
+    Args:
+        effect: mean difference over seeds.
+
+    Returns:
+        The mean, and the ends of the interval or "no interval" for one seed.
+
+    Example:
+        >>> effect_texts(MeanInterval(-0.02268, 0.01059, 30))
+        ('−0.023', '−0.033 to −0.012')
+        >>> effect_texts(MeanInterval(0.0625, None, 1))
+        ('+0.0625', 'no interval')
+    """
+    size, shown = (effect.half_width, 2) if effect.half_width else (abs(effect.mean), 3)
+    digits = max(shown - 1 - math.floor(math.log10(size)), 0) if size else 0
+    scale = Scale("", 0, 1, digits, "", "")
+    return number(effect.mean, scale, signed=True), range_text(effect, scale)
+
+
+def claim_text(claim: Claim) -> str:
+    """A claim with its measured effect and verdict in one sentence.
+
+    Args:
+        claim: the tested sentence.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> effect = MeanInterval(0.4, 0.1, 5)
+        >>> claim_text(Claim("Rescaling helps.", "section 4", "digits", "accuracy", effect,
+        ...                  "positive"))
+        'Rescaling helps (section 4; digits): holds; accuracy +0.40, 95% CI +0.30 to +0.50, n = 5.'
+    """
+    mean, interval = effect_texts(claim.effect)
+    found = interval if claim.effect.half_width is None else f"95% CI {interval}"
+    return (
+        f"{claim.statement.rstrip('.')} ({claim.place}; {claim.setting}): {claim.verdict}; "
+        f"{claim.measured} {mean}, {found}, n = {claim.effect.n}."
     )
