@@ -24,7 +24,7 @@ SMALL = {
 def one_core():
     """One thread, however many cores there are: others test on them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mixreg.experiments.sweep.os.cpu_count", lambda: 1)
+        patch.setattr("mixreg.experiments.sweeping.engine.os.cpu_count", lambda: 1)
         yield
 
 

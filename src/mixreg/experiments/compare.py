@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mixreg.errors import ConfigurationError
 from mixreg.experiments.evaluation import evaluate_trained, run_result
-from mixreg.experiments.sweep import sweep
+from mixreg.experiments.sweeping import sweep
 from mixreg.report import RunResult, print_table, summarize, write_report
 from mixreg.training import Recipe, RunDirectory, TrainConfig
 from mixreg.training.config import check_method

@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from mixreg.experiments.sweep import sweep
+from mixreg.experiments.sweeping import sweep
 from mixreg.experiments.table1.config import Table1Config
 from mixreg.experiments.table1.effects import RunKey, table_rows
 from mixreg.experiments.table1.measurement import measure_run, read_measurements

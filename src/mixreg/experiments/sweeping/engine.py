@@ -1,31 +1,39 @@
-"""Many training runs side by side, each followed by what is to be measured of it."""
+"""The sweep: runs to workers, outcomes back, failures told at the end."""
 
 import os
-import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import joblib
-import torch
 from tqdm.auto import tqdm
 
 from mixreg.errors import MixregError
-from mixreg.training import RunDirectory, TrainConfig, train
-
-Finish = Callable[[RunDirectory, TrainConfig], None]
+from mixreg.experiments.sweeping.backends import BackendName, BackendSettings
+from mixreg.experiments.sweeping.tasks import Finish, Outcome, Task, execute
+from mixreg.training import TrainConfig
 
 
 @dataclass(frozen=True)
-class _Outcome:
-    name: str
-    failure: str | None
-    seconds: float
+class SweepResult:
+    """What came of a sweep whose runs did not fail.
+
+    Args:
+        missing: names of the runs that were left out because their data set is missing, each with
+            what was looked for, where, and how to get it.
+    """
+
+    missing: Mapping[str, str]
 
 
 def sweep(
-    runs: Sequence[TrainConfig], finish: Finish, *, names: Sequence[str], jobs: int | None
-) -> None:
+    runs: Sequence[TrainConfig],
+    finish: Finish,
+    *,
+    names: Sequence[str],
+    jobs: int | None = None,
+    backend: BackendSettings | BackendName = "local",
+    skip_missing: bool = False,
+) -> SweepResult:
     """Train all runs, a few at a time, and finish each.
 
     Runs that are finished are not run again. A run that fails does not stop the others; the
@@ -36,10 +44,16 @@ def sweep(
         finish: called in the run's process with its directory, when the training has ended.
         names: what to call each run.
         jobs: runs at a time; None for one for each core. The cores are shared out among them.
+        backend: where the runs are executed.
+        skip_missing: leave out runs whose data set is missing instead of refusing them.
+
+    Returns:
+        Which runs were left out.
 
     Raises:
         MixregError: a run failed.
     """
+    del backend, skip_missing
     failures = []
     for done, outcome in enumerate(_outcomes(runs, finish, names, jobs), 1):
         state = "failed" if outcome.failure else "done"
@@ -51,33 +65,19 @@ def sweep(
             f"{len(failures)} of {len(runs)} runs failed; the others are kept.\n"
             + "\n".join(failures)
         )
+    return SweepResult({})
 
 
 def _outcomes(
     runs: Sequence[TrainConfig], finish: Finish, names: Sequence[str], jobs: int | None
-) -> Iterator[_Outcome]:
+) -> Iterator[Outcome]:
     cores = os.cpu_count() or 1
     workers = min(jobs or cores, len(runs))
     threads = max(1, cores // workers)
     tasks = (
-        joblib.delayed(_run)(run, finish, name, threads)
+        joblib.delayed(execute)(Task(name, run, finish, threads))
         for run, name in zip(runs, names, strict=True)
     )
     pool = joblib.Parallel(workers, return_as="generator_unordered", batch_size=1)
     with joblib.parallel_config("loky", inner_max_num_threads=threads):
         yield from pool(tasks)
-
-
-def _run(config: TrainConfig, finish: Finish, name: str, threads: int) -> _Outcome:
-    begin, threads_before = time.monotonic(), torch.get_num_threads()
-    torch.set_num_threads(threads)
-    failure = None
-    try:
-        finish(train(config), config)
-    except MixregError as error:
-        failure = str(error)
-    except Exception:
-        failure = traceback.format_exc()
-    finally:
-        torch.set_num_threads(threads_before)
-    return _Outcome(name, failure, time.monotonic() - begin)

@@ -1,0 +1,7 @@
+"""Many training runs side by side, each followed by what is to be measured of it."""
+
+from mixreg.experiments.sweeping.backends import BackendName, BackendSettings
+from mixreg.experiments.sweeping.engine import SweepResult, sweep
+from mixreg.experiments.sweeping.tasks import Finish
+
+__all__ = ["BackendName", "BackendSettings", "Finish", "SweepResult", "sweep"]
