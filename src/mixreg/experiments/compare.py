@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mixreg.errors import ConfigurationError
 from mixreg.experiments.evaluation import evaluate_trained, run_result
-from mixreg.experiments.sweeping import sweep
+from mixreg.experiments.sweeping import SweepSettings, sweep
 from mixreg.report import RunResult, print_table, summarize, write_report
 from mixreg.training import Recipe, RunDirectory, TrainConfig
 from mixreg.training.config import check_method
@@ -14,14 +14,14 @@ from mixreg.training.trained import load_run
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareConfig(Recipe):
+class CompareConfig(Recipe, SweepSettings):
     """A comparison of training methods.
 
     Args:
         methods: the methods; the first one, uncorrected, is the baseline of all differences.
         seeds: number of repetitions; repetition k has the seed k for every method.
-        jobs: runs at a time; by default one for each core.
         output: directory of the runs and the report.
+        dry_run: only list the runs with their state and estimated cost.
 
     Raises:
         ConfigurationError: a value is out of range, or a method is unknown or named twice.
@@ -29,19 +29,18 @@ class CompareConfig(Recipe):
 
     methods: list[str] = dataclasses.field(default_factory=lambda: ["erm", "mixup"])
     seeds: int = 5
-    jobs: int | None = None
     output: Path = Path("mixreg-runs/compare")
+    dry_run: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        SweepSettings.__post_init__(self)
         for method in self.methods:
             check_method(method)
         if not self.methods or len(set(self.methods)) < len(self.methods):
             raise ConfigurationError(f"methods must be named once each, got {self.methods}")
         if self.seeds < 1:
             raise ConfigurationError(f"seeds must be at least 1, got {self.seeds}")
-        if self.jobs is not None and self.jobs < 1:
-            raise ConfigurationError(f"jobs must be at least 1, got {self.jobs}")
         if self.devices > 1:
             raise ConfigurationError(
                 "compare runs side by side on one device each; use --devices 1 and --jobs, "
@@ -83,7 +82,14 @@ def compare(config: CompareConfig) -> tuple[str, Path]:
     """
     runs = config.runs()
     names = [f"{run.method} seed {run.seed}" for run in runs]
-    sweep(runs, _evaluate, names=names, jobs=config.jobs)
+    sweep(
+        runs,
+        _evaluate,
+        names=names,
+        jobs=config.jobs,
+        backend=config.place,
+        skip_missing=config.skip_missing,
+    )
     results = [_result(run) for run in runs]
     title = f"{config.data}, {config.model}, α = {config.alpha:g}"
     baseline = config.methods[0]

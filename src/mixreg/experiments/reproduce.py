@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 from mixreg.errors import ConfigurationError
 from mixreg.experiments import two_moons
+from mixreg.experiments.sweeping import SweepSettings
 from mixreg.experiments.table1 import Table1Config, table1
 from mixreg.names import unknown_name
 
@@ -30,7 +31,7 @@ _TABLE1: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReproduceOptions:
+class ReproduceOptions(SweepSettings):
     """Which part of the paper, and how large.
 
     Args:
@@ -41,6 +42,7 @@ class ReproduceOptions:
         data_root: folder of the data sets; by default $MIXREG_DATA, else ./data.
         output: directory of the results; by default one named after the experiment and the scale
             under ./mixreg-runs/reproduce.
+        dry_run: only list the runs with their state and estimated cost.
 
     Raises:
         ConfigurationError: nothing has that name.
@@ -50,8 +52,10 @@ class ReproduceOptions:
     scale: Scale = "cpu"
     data_root: Path | None = None
     output: Path | None = None
+    dry_run: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.name not in NAMES:
             raise ConfigurationError(str(unknown_name("figure or table", self.name, NAMES)))
         if self.scale not in get_args(Scale):
@@ -76,7 +80,13 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
     """
     if options.name == "table1":
         config = Table1Config(
-            **_TABLE1[options.scale], data_root=options.data_root, output=options.directory
+            **_TABLE1[options.scale],
+            data_root=options.data_root,
+            output=options.directory,
+            jobs=options.jobs,
+            backend=options.backend,
+            address=options.address,
+            skip_missing=options.skip_missing,
         )
         return table1(config)
     result = two_moons.run(two_moons.SCALES[options.scale], progress=True)

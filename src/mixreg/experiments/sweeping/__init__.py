@@ -2,6 +2,7 @@
 
 from mixreg.experiments.sweeping.backends import BackendName, BackendSettings
 from mixreg.experiments.sweeping.engine import SweepResult, sweep
+from mixreg.experiments.sweeping.settings import SweepSettings
 from mixreg.experiments.sweeping.tasks import Finish
 
-__all__ = ["BackendName", "BackendSettings", "Finish", "SweepResult", "sweep"]
+__all__ = ["BackendName", "BackendSettings", "Finish", "SweepResult", "SweepSettings", "sweep"]

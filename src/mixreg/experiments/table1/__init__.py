@@ -32,7 +32,14 @@ def table1(config: Table1Config) -> tuple[str, Path]:
     """
     runs = config.runs()
     names = [f"{run.method} noise {run.label_noise:g} seed {run.seed}" for run in runs]
-    sweep(runs, partial(measure_run, config.measurement), names=names, jobs=config.jobs)
+    sweep(
+        runs,
+        partial(measure_run, config.measurement),
+        names=names,
+        jobs=config.jobs,
+        backend=config.place,
+        skip_missing=config.skip_missing,
+    )
     measured = {_key(run): read_measurements(RunDirectory(run.directory)) for run in runs}
     rows = table_rows(measured)
     study = table1_study(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mixreg.errors import ConfigurationError
+from mixreg.experiments.sweeping import SweepSettings
 from mixreg.experiments.table1.measurement import MeasurementSettings
 from mixreg.training import METHODS, Recipe, TrainConfig
 from mixreg.training.config import check_method
@@ -16,7 +17,7 @@ _REGULARIZERS = ("label-smoothing", "spectral", "dropout", "mixup", "approximate
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table1Config(Recipe):
+class Table1Config(Recipe, SweepSettings):
     """Table 1 by measurement: methods × label noise × seeds.
 
     Temperature scaling and the rescaled prediction are further rows from the same runs.
@@ -30,7 +31,6 @@ class Table1Config(Recipe):
             of the inputs is measured at.
         jacobian_samples: test samples that Jacobians are computed at, or all if there are fewer.
         pairs: pairs of these samples that the roughness between samples is estimated from.
-        jobs: runs at a time; by default one for each core.
         output: directory of the runs and the report.
 
     Raises:
@@ -45,11 +45,11 @@ class Table1Config(Recipe):
     input_scales: list[float] = dataclasses.field(default_factory=lambda: [0.5, 0.75, 1.25, 1.5])
     jacobian_samples: int = 1000
     pairs: int = 4000
-    jobs: int | None = None
     output: Path = Path("mixreg-runs/table1")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        SweepSettings.__post_init__(self)
         for method in self.methods:
             check_method(method)
         noise, scales = self.noise_levels, self.input_scales
@@ -63,7 +63,6 @@ class Table1Config(Recipe):
             ("input_scales", all(0 < s < math.inf for s in scales), "positive and finite"),
             ("jacobian_samples", self.jacobian_samples >= 2, "at least 2"),
             ("pairs", self.pairs >= 2, "at least 2"),
-            ("jobs", self.jobs is None or self.jobs >= 1, "at least 1"),
             ("devices", self.devices == 1, "1: the runs go side by side on one device each"),
             ("label_noise", self.label_noise is None, "left out: noise_levels sets it"),
         ):
