@@ -64,7 +64,7 @@ def test_everything_is_written_and_escaped(study, tmp_path):
     assert 'aria-label="One. In words."' in html
     stored = json.loads((tmp_path / "new" / "found.json").read_text())
     assert stored["x"] == 1
-    assert Study.from_dict(stored["study"]) == study
+    assert Study.from_dict(stored["study"]).to_dict() == study.to_dict()
     assert (tmp_path / "new" / "numbers.csv").read_text() == TABLE.csv()
     assert (tmp_path / "new" / "figures" / "one.svg").is_file()
 

@@ -26,14 +26,14 @@ _BARS = (
 )
 
 
-def effect_pictures(comparison: Comparison) -> Iterator[Picture]:
-    """Forest plots of paired differences: all groups to the baseline, then within each group.
+def difference_pictures(comparison: Comparison) -> Iterator[Picture]:
+    """A forest plot of the paired differences to the baseline.
 
     Args:
         comparison: the summed up runs.
 
     Yields:
-        Pictures; none where there is nothing to compare.
+        At most one picture; none where there is nothing to compare.
     """
     figure = partial(effects_figure, comparison.rows, "baseline")
     if any(row.to_baseline for row in comparison.rows):
@@ -45,10 +45,22 @@ def effect_pictures(comparison: Comparison) -> Iterator[Picture]:
             "The same numbers stand in the table of differences to the baseline.",
             draw(figure),
         )
+
+
+def effect_pictures(comparison: Comparison) -> dict[Group, Picture]:
+    """Forest plots of what each correction does to the models of each group.
+
+    Args:
+        comparison: the summed up runs.
+
+    Returns:
+        Pictures of the groups that have corrections to compare.
+    """
+    pictures = {}
     for group, name in _names(comparison.groups).items():
         rows = [row for row in comparison.rows if row.group == group]
         if any(row.to_raw for row in rows):
-            yield Picture(
+            pictures[group] = Picture(
                 f"effects-{name}",
                 f"What each correction does to {group.label}",
                 "Paired by seed: each correction less the raw prediction of the same models. "
@@ -56,24 +68,26 @@ def effect_pictures(comparison: Comparison) -> Iterator[Picture]:
                 "The same numbers stand in the table of effects of each correction.",
                 draw(partial(effects_figure, rows, "raw")),
             )
+    return pictures
 
 
 def reliability_pictures(
     comparison: Comparison, groups: Mapping[Group, Sequence[RunResult]]
-) -> Iterator[Picture]:
+) -> dict[Group, Picture]:
     """One reliability diagram for each group.
 
     Args:
         comparison: the summed up runs.
         groups: runs by group.
 
-    Yields:
+    Returns:
         Pictures.
     """
+    pictures = {}
     for group, name in _names(comparison.groups).items():
         rows = [row for row in comparison.rows if row.group == group and row.correction in SHOWN]
         errors = [f"{row.correction} {mean_text(row.means['ece'], SCALES['ece'])}" for row in rows]
-        yield Picture(
+        pictures[group] = Picture(
             f"reliability-{name}",
             f"Reliability of {group.label}",
             "Accuracy of the test examples by the confidence of their prediction, and the share of "
@@ -84,6 +98,7 @@ def reliability_pictures(
             f"Expected calibration error in percent: {', '.join(errors)}.",
             draw(partial(reliability_figure, groups[group])),
         )
+    return pictures
 
 
 def distribution_pictures(

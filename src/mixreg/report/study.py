@@ -9,14 +9,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from mixreg.errors import CheckpointError
 from mixreg.files import write_bytes, write_json
 from mixreg.report.claims import Claim
+from mixreg.report.page import Article, render_page
 from mixreg.report.sequence import PictureSequence
 from mixreg.report.settings import settings
-from mixreg.report.style import DARK, Picture, variable
+from mixreg.report.style import Picture
 from mixreg.report.wording import Judgement, claim_text
 
 STUDY_FORMAT = "mixreg.Study/1"
@@ -249,21 +248,37 @@ def write_study(study: Study, folder: Path, numbers: Mapping[str, Any], *, name:
         write_bytes(folder / f"{table.name}.csv", table.csv().encode())
     write_json(folder / f"{name}.json", {**numbers, "study": study.to_dict()})
     page = folder / f"{name}.html"
-    write_bytes(page, _page(study).encode())
+    write_bytes(page, render_page([study_article(study, source=f"{name}.json")]).encode())
     return page
 
 
-def _page(study: Study) -> str:
-    environment = Environment(
-        loader=PackageLoader("mixreg.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("study.html.j2").render(
-        study=study,
-        settings=settings(study.settings) if study.settings else None,
-        environment=settings(study.environment) if study.environment else None,
-        colours=[(variable(light), light, dark) for light, dark in DARK.items()],
+def study_article(study: Study, *, source: str | None = None) -> Article:
+    """A study as a part of a page.
+
+    Args:
+        study: what was found.
+        source: where its numbers are, as a link from the page.
+
+    Returns:
+        The article.
+    """
+    sections = {
+        "findings": ("Findings", study.findings or study.caveats),
+        "pictures": ("Pictures", study.all_pictures),
+        "tables": ("Tables", study.tables),
+        "settings": ("Settings", study.settings or study.environment),
+    }
+    return Article(
+        title=study.title,
+        subtitle=study.subtitle,
+        template="study.html.j2",
+        values={
+            "study": study,
+            "settings": settings(study.settings) if study.settings else None,
+            "environment": settings(study.environment) if study.environment else None,
+        },
+        sections=[(name, text) for name, (text, content) in sections.items() if content],
+        claims=study.claims,
+        missing=study.missing,
+        source=source,
     )

@@ -112,13 +112,19 @@ class Picture:
     description: str
     svg: str
 
-    @property
-    def inline(self) -> str:
-        """The SVG as an element of a page: own ids, and colours that follow the page's theme."""
+    def inline(self, prefix: str = "") -> str:
+        """The SVG as an element of a page: own ids, and colours that follow the page's theme.
+
+        Args:
+            prefix: what its ids begin with, for pages with several pictures of one name.
+
+        Returns:
+            The element.
+        """
         body = self.svg[self.svg.index("<svg") :]
         body = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", body)
         body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)
-        body = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{self.name}-", body)
+        body = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}{self.name}-", body)
         for colour in DARK:
             body = re.sub(colour, f"var({variable(colour)})", body, flags=re.IGNORECASE)
         label = quoteattr(f"{self.title}. {self.description}")
