@@ -16,10 +16,10 @@ from mixreg.experiments.two_moons.claims import CLAIMS, MIXUP, Claim, Finding, j
 from mixreg.experiments.two_moons.picture import Picture
 
 TINY = dataclasses.replace(SMOKE, epochs=4, num_features=30, picture_steps=3)
-DRAWINGS = {
-    "fig1": two_moons.draw_fig1,
-    "fig8": two_moons.draw_fig8,
-    "fig9": two_moons.draw_fig9,
+WORDS = {
+    "fig1": ["original data", "Mixup", "modified data", "between the moons"],
+    "fig8": ["ERM", "Mixup (rescaled)", "approximate Mixup (rescaled)", "test accuracy (%)"],
+    "fig9": ["ERM", "Mixup", "approximate Mixup", "ERM on modified data", "confidence"],
 }
 
 
@@ -80,7 +80,8 @@ def test_a_saved_result_is_read_back(result, tmp_path):
 def test_all_files_are_written(result, tmp_path):
     two_moons.write(result, tmp_path / "new" / "folder")
     files = sorted(path.name for path in (tmp_path / "new" / "folder").iterdir())
-    assert files == ["fig1.svg", "fig8.svg", "fig9.svg", "findings.md", "result.json"]
+    figures = ["fig1.svg", "fig8.svg", "fig9.svg"]
+    assert files == [*figures, "findings.md", "result.json", "two-moons.html"]
     text = (tmp_path / "new" / "folder" / "findings.md").read_text()
     mean = result.outcome(("mixup", "rescaled")).mean("test_accuracy")
     assert f"{mean.mean:.4f} ± {mean.half_width:.4f}" in text
@@ -109,27 +110,33 @@ def test_what_was_not_measured_is_not_found(result):
         result.outcome(("dropout", "raw"))
 
 
-@pytest.mark.parametrize("name", DRAWINGS)
-def test_figures_are_svg_and_the_same_every_time(result, name, tmp_path):
-    for file in ("first.svg", "second.svg"):
-        DRAWINGS[name](result, tmp_path / file)
-    text = (tmp_path / "first.svg").read_text()
-    assert text == (tmp_path / "second.svg").read_text()
-    assert text.startswith("<?xml")
-    assert text.rstrip().endswith("</svg>")
-    words = {
-        "fig1": ["original data", "Mixup", "modified data", "between the moons"],
-        "fig8": ["ERM", "Mixup (rescaled)", "approximate Mixup (rescaled)", "test accuracy (%)"],
-        "fig9": ["ERM", "Mixup", "approximate Mixup", "ERM on modified data", "confidence"],
-    }
-    assert all(word in text for word in words[name])
+def test_figures_are_svg_and_the_same_every_time(result):
+    study, again = two_moons.two_moons_study(result), two_moons.two_moons_study(result)
+    assert study == again
+    assert [picture.name for picture in study.pictures] == list(WORDS)
+    for picture in study.pictures:
+        assert picture.svg.startswith("<?xml")
+        assert picture.svg.rstrip().endswith("</svg>")
+        assert all(word in picture.svg for word in WORDS[picture.name])
 
 
-def test_one_repetition_has_no_intervals_but_figures(tmp_path):
+def test_one_repetition_has_no_intervals_but_figures():
     alone = two_moons.run(dataclasses.replace(TINY, repetitions=1))
     assert all(finding.verdict == "undecided" for finding in alone.findings)
-    for draw in DRAWINGS.values():
-        draw(alone, tmp_path / "figure.svg")
+    study = two_moons.two_moons_study(alone)
+    assert all(claim.verdict == "undecided" for claim in study.claims)
+    assert "one repetition" in study.caveats[0]
+
+
+def test_the_study_tests_the_same_claims_with_the_same_verdicts(result):
+    study = two_moons.two_moons_study(result)
+    assert [claim.verdict for claim in study.claims] == [f.verdict for f in result.findings]
+    assert [claim.effect for claim in study.claims] == [f.difference for f in result.findings]
+    assert all(claim.place.startswith("section 5, figure") for claim in study.claims)
+    nll = study.claims[1]
+    assert nll.statement == "Rescaling improves a model trained with mixup."
+    assert nll.measured == "test_nll: mixup, rescaled − mixup, paired by repetition"
+    assert nll.setting == "two moons, random features, σ = 10, α = 1"
 
 
 def test_claims_are_judged_by_paired_differences():
@@ -138,12 +145,12 @@ def test_claims_are_judged_by_paired_differences():
         ("mixup", "rescaled"): {"m": [2.0, 3.1, 3.9]},
         ("erm", "raw"): {"m": [3.0, 0.0, 3.5]},
     }
-    claim = Claim("", "m", ("mixup", "rescaled"), MIXUP, 1)
+    claim = Claim("", "", "m", ("mixup", "rescaled"), MIXUP, 1)
     finding = judge(claim, outcomes)
     assert finding.difference.mean == pytest.approx(1.0)
     assert finding.difference.half_width == pytest.approx(0.1 * 4.302652729749 / 3**0.5)
     assert finding.verdict == "holds"
-    nearer = Claim("", "m", ("mixup", "rescaled"), ("erm", "raw"), -1, MIXUP)
+    nearer = Claim("", "", "m", ("mixup", "rescaled"), ("erm", "raw"), -1, MIXUP)
     assert judge(nearer, outcomes).difference.mean == pytest.approx(1.0 - 1.5)
 
 

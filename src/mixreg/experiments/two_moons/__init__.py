@@ -1,9 +1,8 @@
 """The two-moon experiments of the paper (appendix B.3, Figures 1, 8 and 9) as one batch."""
 
-from mixreg.experiments.two_moons.boundaries import draw_fig1
 from mixreg.experiments.two_moons.claims import Claim, Finding
 from mixreg.experiments.two_moons.experiment import run
-from mixreg.experiments.two_moons.figures import draw_fig8, draw_fig9
+from mixreg.experiments.two_moons.page import two_moons_study
 from mixreg.experiments.two_moons.picture import Picture
 from mixreg.experiments.two_moons.result import Curve, Outcome, TwoMoonsResult
 from mixreg.experiments.two_moons.settings import CPU, PAPER, SCALES, SMOKE, TwoMoonsSettings
@@ -21,10 +20,8 @@ __all__ = [
     "Picture",
     "TwoMoonsResult",
     "TwoMoonsSettings",
-    "draw_fig1",
-    "draw_fig8",
-    "draw_fig9",
     "findings",
     "run",
+    "two_moons_study",
     "write",
 ]

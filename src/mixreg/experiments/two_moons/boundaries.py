@@ -1,7 +1,5 @@
 """Figure 1: what shrinking the data and what regularization do to the decision boundary."""
 
-from pathlib import Path
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
@@ -12,7 +10,6 @@ from matplotlib.patches import Rectangle
 from mixreg.experiments.two_moons.methods import Method
 from mixreg.experiments.two_moons.picture import METHODS, ZOOM, Picture
 from mixreg.experiments.two_moons.result import TwoMoonsResult
-from mixreg.files import write_bytes
 from mixreg.report.style import BLUE, FAINT, INK, ORANGE, PAPER, RED, SKY, draw, panels
 
 _TITLES: dict[Method, str] = {
@@ -26,7 +23,7 @@ _GROUND = LinearSegmentedColormap.from_list("ground", ["#f6dfb2", PAPER, "#cde8f
 _LEVELS = (0, 0.1, 0.3, 0.5, 0.7, 0.9, 1)
 
 
-def draw_fig1(result: TwoMoonsResult, path: Path) -> None:
+def fig1_svg(result: TwoMoonsResult) -> str:
     """Functions learnt from the original data, with Mixup and from modified data (Figure 1).
 
     Colours are the predicted probability of the classes, dots the data that the method is shown,
@@ -35,9 +32,11 @@ def draw_fig1(result: TwoMoonsResult, path: Path) -> None:
 
     Args:
         result: the finished experiment.
-        path: SVG file to write; its folder exists.
+
+    Returns:
+        The SVG document.
     """
-    write_bytes(path, draw(lambda: _figure(result.picture)).encode())
+    return draw(lambda: _figure(result.picture))
 
 
 def _figure(picture: Picture) -> Figure:

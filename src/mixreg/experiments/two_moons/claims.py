@@ -14,11 +14,13 @@ Values = Mapping[str, Sequence[float]]
 class Claim(NamedTuple):
     """A sentence that says which of two models has more of something.
 
+    place: where in the paper it stands.
     sign: the sign that `first` − `second` should have; 0 where they should be equal.
     towards: where given, what is compared is how far each of the two is from this third one.
     """
 
     statement: str
+    place: str
     metric: str
     first: Arm
     second: Arm
@@ -69,30 +71,33 @@ APPROXIMATE_RESCALED: Arm = ("approximate", "rescaled")
 MODIFIED: Arm = ("modified", "raw")
 
 _BETTER = {"test_accuracy": 1, "test_nll": -1, "test_ece": -1, "test_brier": -1}
+_RESCALING, _COURSES = "section 5, figure 4", "section 5, figures 2 and 8"
+_CONFIDENCE, _TERMS = "section 5, figures 7 and 9", "section 5, figure 3"
 _COURSE = ("train_nll", "train_accuracy", "test_nll", "test_accuracy")
 
 
 def _claims() -> Iterator[Claim]:
     for metric, sign in _BETTER.items():
         said = "rescaling improves a model trained with mixup"
-        yield Claim(said, metric, MIXUP_RESCALED, MIXUP, sign)
+        yield Claim(said, _RESCALING, metric, MIXUP_RESCALED, MIXUP, sign)
     for metric, sign in _BETTER.items():
-        yield Claim("rescaling makes ERM worse", metric, ERM_RESCALED, ERM, -sign)
+        yield Claim("rescaling makes ERM worse", _RESCALING, metric, ERM_RESCALED, ERM, -sign)
     for metric in _COURSE:
         said = "approximate Mixup ends where Mixup ends"
-        yield Claim(said, metric, APPROXIMATE, MIXUP, 0)
-        yield Claim(f"{said}, both rescaled", metric, APPROXIMATE_RESCALED, MIXUP_RESCALED, 0)
+        yield Claim(said, _COURSES, metric, APPROXIMATE, MIXUP, 0)
+        both = f"{said}, both rescaled"
+        yield Claim(both, _COURSES, metric, APPROXIMATE_RESCALED, MIXUP_RESCALED, 0)
     for metric in _COURSE:
         said = "approximate Mixup ends nearer to Mixup than ERM does"
-        yield Claim(said, metric, APPROXIMATE, ERM, -1, MIXUP)
-    yield Claim("Mixup is less confident than ERM", "test_confidence", MIXUP, ERM, -1)
-    said = "approximate Mixup is less confident than ERM"
-    yield Claim(said, "test_confidence", APPROXIMATE, ERM, -1)
+        yield Claim(said, _COURSES, metric, APPROXIMATE, ERM, -1, MIXUP)
+    said = "is less confident than ERM"
+    yield Claim(f"Mixup {said}", _CONFIDENCE, "test_confidence", MIXUP, ERM, -1)
+    yield Claim(f"approximate Mixup {said}", _CONFIDENCE, "test_confidence", APPROXIMATE, ERM, -1)
     for other in (ERM, MODIFIED):
         said = f"Mixup has smaller regularization terms than {_name(other)}"
-        yield Claim(said, "regularizers", MIXUP, other, -1)
+        yield Claim(said, _TERMS, "regularizers", MIXUP, other, -1)
     said = f"Mixup has a larger loss on modified data than {_name(MODIFIED)}"
-    yield Claim(said, "modified_risk", MIXUP, MODIFIED, 1)
+    yield Claim(said, _TERMS, "modified_risk", MIXUP, MODIFIED, 1)
 
 
 def _name(arm: Arm) -> str:

@@ -1,7 +1,6 @@
 """Figures 8 and 9: the course of training, and the confidence of predictions."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +10,6 @@ from mixreg.experiments.two_moons.claims import ERM_RESCALED
 from mixreg.experiments.two_moons.measures import PREDICTIONS, Prediction
 from mixreg.experiments.two_moons.methods import METHODS, Method
 from mixreg.experiments.two_moons.result import Outcome, TwoMoonsResult
-from mixreg.files import write_bytes
 from mixreg.report.style import BLUE, GREEN, GREY, INK, RED, draw, panels
 
 _METHODS: dict[Method, tuple[str, str]] = {
@@ -31,7 +29,7 @@ _PANELS = {
 }
 
 
-def draw_fig8(result: TwoMoonsResult, path: Path) -> None:
+def fig8_svg(result: TwoMoonsResult) -> str:
     """Train loss, test loss, train and test accuracy during training (Figure 8).
 
     Lines are means over repetitions, bands their 95% confidence intervals. Losses are those of
@@ -40,12 +38,14 @@ def draw_fig8(result: TwoMoonsResult, path: Path) -> None:
 
     Args:
         result: the finished experiment.
-        path: SVG file to write; its folder exists.
+
+    Returns:
+        The SVG document.
     """
-    write_bytes(path, draw(lambda: _course(result)).encode())
+    return draw(lambda: _course(result))
 
 
-def draw_fig9(result: TwoMoonsResult, path: Path) -> None:
+def fig9_svg(result: TwoMoonsResult) -> str:
     """Histograms of the confidence of predictions on test points (Figure 9).
 
     Bars are mean shares over repetitions with their 95% confidence intervals; the dotted line is
@@ -53,9 +53,11 @@ def draw_fig9(result: TwoMoonsResult, path: Path) -> None:
 
     Args:
         result: the finished experiment.
-        path: SVG file to write; its folder exists.
+
+    Returns:
+        The SVG document.
     """
-    write_bytes(path, draw(lambda: _confidence(result)).encode())
+    return draw(lambda: _confidence(result))
 
 
 def _course(result: TwoMoonsResult) -> Figure:

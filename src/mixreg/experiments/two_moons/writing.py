@@ -3,20 +3,17 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from mixreg.evaluation import MeanInterval
-from mixreg.experiments.two_moons.boundaries import draw_fig1
-from mixreg.experiments.two_moons.claims import Claim
-from mixreg.experiments.two_moons.figures import draw_fig8, draw_fig9
-from mixreg.experiments.two_moons.measures import Arm
+from mixreg.experiments.two_moons.page import about, arm_name, mean_cell, two_moons_study
 from mixreg.experiments.two_moons.result import TwoMoonsResult
 from mixreg.files import write_bytes
+from mixreg.report.page import render_page
+from mixreg.report.study import study_article
 
-_DRAWINGS = {"fig1.svg": draw_fig1, "fig8.svg": draw_fig8, "fig9.svg": draw_fig9}
 _TABLE = ("train_nll", "train_accuracy", "test_nll", "test_accuracy", "test_ece", "test_brier")
 
 
 def write(result: TwoMoonsResult, directory: Path) -> None:
-    """Write `result.json`, the three figures and `findings.md` with its tables.
+    """Write `result.json`, the three figures, `findings.md` with its tables, and the page.
 
     Args:
         result: the finished experiment.
@@ -24,9 +21,12 @@ def write(result: TwoMoonsResult, directory: Path) -> None:
     """
     directory.mkdir(parents=True, exist_ok=True)
     result.save(directory / "result.json")
-    for name, draw in _DRAWINGS.items():
-        draw(result, directory / name)
+    study = two_moons_study(result)
+    for picture in study.pictures:
+        write_bytes(directory / f"{picture.name}.svg", picture.svg.encode())
     write_bytes(directory / "findings.md", findings(result).encode())
+    page = render_page([study_article(study, source="result.json")])
+    write_bytes(directory / "two-moons.html", page.encode())
 
 
 def findings(result: TwoMoonsResult) -> str:
@@ -61,35 +61,15 @@ def _outcomes(result: TwoMoonsResult) -> Iterator[str]:
     yield _row("model", *_TABLE)
     yield _row(*["---"] * (1 + len(_TABLE)))
     for outcome in result.outcomes:
-        yield _row(_name(outcome.arm), *(_number(outcome.mean(name)) for name in _TABLE))
+        yield _row(arm_name(outcome.arm), *(mean_cell(outcome.mean(name)) for name in _TABLE))
 
 
 def _claims(result: TwoMoonsResult) -> Iterator[str]:
     yield _row("claim", "measured", "difference", "verdict")
     yield _row(*["---"] * 4)
     for finding in result.findings:
-        about, difference = _about(finding.claim), _number(finding.difference)
-        yield _row(finding.claim.statement, about, difference, finding.verdict)
-
-
-def _about(claim: Claim) -> str:
-    """What was subtracted from what."""
-    first, second = _name(claim.first), _name(claim.second)
-    if claim.towards is None:
-        return f"{claim.metric}: {first} − {second}"
-    third = _name(claim.towards)
-    return f"{claim.metric}: distance to {third}, {first} − {second}"
-
-
-def _name(arm: Arm) -> str:
-    method, prediction = arm
-    return method if prediction == "raw" else f"{method}, {prediction}"
-
-
-def _number(interval: MeanInterval) -> str:
-    if interval.half_width is None:
-        return f"{interval.mean:.4f}"
-    return f"{interval.mean:.4f} ± {interval.half_width:.4f}"
+        told, difference = about(finding.claim), mean_cell(finding.difference)
+        yield _row(finding.claim.statement, told, difference, finding.verdict)
 
 
 def _row(*cells: str) -> str:
