@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mixreg.errors import ConfigurationError
-from mixreg.experiments import two_moons
+from mixreg.experiments import images, two_moons
+from mixreg.experiments.images import IMAGE_FIGURES
+from mixreg.experiments.least_squares import LeastSquaresSettings, least_squares
 from mixreg.experiments.sweeping import SweepSettings
 from mixreg.experiments.table1 import Table1Config, table1
 from mixreg.names import unknown_name
@@ -13,8 +15,13 @@ from mixreg.names import unknown_name
 Scale = Literal["paper", "cpu", "smoke"]
 
 _TWO_MOONS = ("fig1", "fig8", "fig9")
-NAMES = (*_TWO_MOONS, "table1")
+NAMES = (*_TWO_MOONS, *IMAGE_FIGURES, "table1", "corollary3")
 
+_LEAST_SQUARES = {
+    "paper": LeastSquaresSettings(),
+    "cpu": LeastSquaresSettings(),
+    "smoke": LeastSquaresSettings(samples=20, repetitions=2),
+}
 _TABLE1: dict[str, dict[str, Any]] = {
     "paper": {
         "data": "cifar10",
@@ -35,10 +42,11 @@ class ReproduceOptions(SweepSettings):
     """Which part of the paper, and how large.
 
     Args:
-        name: fig1, fig8 or fig9 (one experiment on two moons makes all three), or table1.
-        scale: "paper" for its settings, "cpu" for a few minutes on two cores, "smoke" for seconds.
-            For two moons the paper's own scale takes no longer; for Table 1, which in the paper is
-            a summary without an experiment, "paper" is LeNet on CIFAR-10 and "cpu" digits.
+        name: fig1, fig8 or fig9 (one experiment on two moons makes all three); fig2, fig3, fig4,
+            fig7 or ablation (which share their trainings); table1; corollary3.
+        scale: "paper" for its settings, "cpu" for minutes to hours on two cores, "smoke" for
+            seconds. For two moons the paper's own scale takes no longer; for Table 1, which in the
+            paper is a summary without an experiment, "paper" is LeNet on CIFAR-10 and "cpu" digits.
         data_root: folder of the data sets; by default $MIXREG_DATA, else ./data.
         output: directory of the results; by default one named after the experiment and the scale
             under ./mixreg-runs/reproduce.
@@ -64,7 +72,11 @@ class ReproduceOptions(SweepSettings):
     @property
     def directory(self) -> Path:
         """Where the results go."""
-        experiment = "two-moons" if self.name in _TWO_MOONS else self.name
+        experiment = self.name
+        if self.name in _TWO_MOONS:
+            experiment = "two-moons"
+        elif self.name in IMAGE_FIGURES:
+            experiment = "images"
         default = Path("mixreg-runs") / "reproduce" / f"{experiment}-{self.scale}"
         return self.output or default
 
@@ -89,6 +101,14 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
             skip_missing=options.skip_missing,
         )
         return table1(config)
+    if options.name == "corollary3":
+        return least_squares(_LEAST_SQUARES[options.scale], options.directory)
+    for figure in IMAGE_FIGURES:
+        if figure == options.name:
+            scale = images.SCALES[options.scale]
+            return images.image_figure(
+                figure, scale, options.directory, data_root=options.data_root, sweeping=options
+            )
     result = two_moons.run(two_moons.SCALES[options.scale], progress=True)
     two_moons.write(result, options.directory)
     return two_moons.findings(result), options.directory / f"{options.name}.svg"
