@@ -20,14 +20,6 @@ SMALL = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_core():
-    """One thread, however many cores there are: others test on them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mixreg.experiments.sweeping.engine.os.cpu_count", lambda: 1)
-        yield
-
-
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     output = tmp_path_factory.mktemp("table1")

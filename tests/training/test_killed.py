@@ -74,8 +74,10 @@ def test_the_same_command_resumes_to_the_same_bits(tmp_path, how, status, more):
     assert not (broken / "result.json").exists()
     resumed_result, resumed_weights = _finish(broken, *more)
 
-    assert resumed_result == result
+    assert resumed_result["history"] == result["history"]
     assert len(result["history"]) == 40
+    assert result["seconds"] > 0
+    assert resumed_result["seconds"] > 0
     assert weights.keys() == resumed_weights.keys()
     for name, value in weights.items():
         assert value.equal(resumed_weights[name]), name

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from mixreg import CheckpointError, ConfigurationError, MixregError
+from mixreg import CheckpointError, ConfigurationError
 from mixreg.training import RunDirectory, TrainConfig
-from mixreg.training.run_directory import environment
+from mixreg.training.run_directory import BusyError, environment
 
 
 def test_prepare_is_repeatable_for_the_same_settings(tmp_path):
@@ -72,11 +72,11 @@ def test_one_process_at_a_time_also_after_a_kill(tmp_path):
     command = [sys.executable, "-c", HOLDER, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"locked\n"
-        with pytest.raises(MixregError, match="another process is working"):
+        with pytest.raises(BusyError, match="another process is working"):
             RunDirectory(tmp_path).lock()
         holder.kill()
         holder.wait()
-    with RunDirectory(tmp_path).lock():
+    with RunDirectory(tmp_path).lock(), RunDirectory(tmp_path).lock():
         pass
 
 

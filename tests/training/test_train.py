@@ -35,18 +35,18 @@ def test_the_stored_classifier_is_the_trained_one(tmp_path):
 
 
 def test_the_seed_decides_everything(tmp_path):
-    first = train(_config(tmp_path / "a", seed=1)).read_result()
-    again = train(_config(tmp_path / "b", seed=1)).read_result()
-    other = train(_config(tmp_path / "c", seed=2)).read_result()
+    first = train(_config(tmp_path / "a", seed=1)).read_result()["history"]
+    again = train(_config(tmp_path / "b", seed=1)).read_result()["history"]
+    other = train(_config(tmp_path / "c", seed=2)).read_result()["history"]
     assert first == again
     assert first != other
 
 
 def test_the_global_seed_decides_nothing(tmp_path):
     torch.manual_seed(1)
-    first = train(_config(tmp_path / "a", method="dropout")).read_result()
+    first = train(_config(tmp_path / "a", method="dropout")).read_result()["history"]
     torch.manual_seed(2)
-    assert train(_config(tmp_path / "b", method="dropout")).read_result() == first
+    assert train(_config(tmp_path / "b", method="dropout")).read_result()["history"] == first
 
 
 def test_statistics_are_of_unmixed_training_inputs(tmp_path):

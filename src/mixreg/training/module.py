@@ -1,6 +1,7 @@
 """The Lightning module: one epoch of any method, with everything random derived from the seed."""
 
 import math
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ class TrainingModule(lightning.LightningModule):
         self.data = data
         self.statistics = statistics
         self.history: list[dict[str, float]] = []
+        self._seconds_before = 0.0
+        self._begin = time.monotonic()
         self.objective: Objective | None = None
         self.means = nn.ModuleDict()
         self.nll = nn.ModuleDict({split: MeanMetric(nan_strategy="disable") for split in SPLITS})
@@ -58,6 +61,11 @@ class TrainingModule(lightning.LightningModule):
             }
         )
         self.objective_mean = MeanMetric(nan_strategy="disable")
+
+    @property
+    def seconds(self) -> float:
+        """How long the training has taken, with what it took before it was interrupted."""
+        return self._seconds_before + time.monotonic() - self._begin
 
     def setup(self, stage: str) -> None:
         """Measure x̄ and ȳ over one augmented pass without mixing, each process its part of it.
@@ -172,20 +180,23 @@ class TrainingModule(lightning.LightningModule):
         self.log_dict({k: v for k, v in entry.items() if k != "epoch"}, rank_zero_only=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store the history with the weights.
+        """Store the history and the time it took with the weights.
 
         Args:
             checkpoint: Lightning's checkpoint.
         """
         checkpoint["history"] = self.history
+        checkpoint["seconds"] = self.seconds
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue the stored history.
+        """Continue the stored history, and count the time from there.
 
         Args:
             checkpoint: Lightning's checkpoint.
         """
         self.history = list(checkpoint["history"])
+        self._seconds_before = float(checkpoint.get("seconds", 0.0))
+        self._begin = time.monotonic()
 
     def _measure(self) -> TrainingStatistics:
         batches, num_classes = self._epoch(0, batch_size=500), self.data.num_classes

@@ -18,6 +18,10 @@ from mixreg.training.config import TrainConfig
 _FORMAT = 1
 
 
+class BusyError(MixregError):
+    """Another process is working in a run directory."""
+
+
 class RunDirectory:
     """Paths and state of one run.
 
@@ -51,6 +55,28 @@ class RunDirectory:
         """
         return self.path / "snapshots" / f"epoch{epoch}.safetensors"
 
+    def begun(self, config: TrainConfig) -> bool:
+        """Whether the directory holds this run, as far as it may have come.
+
+        Args:
+            config: the run.
+
+        Returns:
+            False if there is nothing yet.
+
+        Raises:
+            ConfigurationError: the directory belongs to a run with other settings, or holds
+                files that are no run.
+        """
+        if (self.path / "config.json").is_file():
+            self._check_same(self.read_config(), config.identity())
+            return True
+        if self.path.is_dir() and any(map(_is_foreign, self.path.iterdir())):
+            raise ConfigurationError(
+                f"{self.path} is not empty and holds no run; choose another --output"
+            )
+        return False
+
     def prepare(self, config: TrainConfig) -> None:
         """Create the directory for a run, or find it already begun with the same settings.
 
@@ -61,33 +87,29 @@ class RunDirectory:
             ConfigurationError: the directory belongs to a run with other settings, or holds
                 files that are no run.
         """
-        known = self.path / "config.json"
-        if known.is_file():
-            self._check_same(self.read_config(), config.identity())
+        if self.begun(config):
             return
-        if self.path.is_dir() and any(map(_is_foreign, self.path.iterdir())):
-            raise ConfigurationError(
-                f"{self.path} is not empty and holds no run; choose another --output"
-            )
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         write_json(self.path / "environment.json", environment())
-        write_json(known, {"format": _FORMAT, "config": config.identity()})
+        write_json(self.path / "config.json", {"format": _FORMAT, "config": config.identity()})
 
     def lock(self) -> filelock.BaseFileLock:
         """A lock that only one process holds; it ends with the process, however that ends.
+
+        The thread that holds it may take it again.
 
         Returns:
             The lock, to be used as a context manager.
 
         Raises:
-            MixregError: another process holds it.
+            BusyError: another process holds it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.path / "run.lock")
+        lock = filelock.FileLock(self.path / "run.lock", is_singleton=True)
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout as error:
-            raise MixregError(
+            raise BusyError(
                 f"another process is working in {self.path}; wait for it or choose another --output"
             ) from error
         return lock
@@ -113,7 +135,7 @@ class RunDirectory:
         return config
 
     def read_result(self) -> dict[str, Any]:
-        """What the finished training stored: its history.
+        """What the finished training stored: its history, and the seconds it took.
 
         Returns:
             The values of `result.json`.
@@ -147,13 +169,14 @@ class RunDirectory:
                 f"{self.evaluation} is damaged ({error}); delete it and run again"
             ) from error
 
-    def write_result(self, history: list[dict[str, float]]) -> None:
+    def write_result(self, history: list[dict[str, float]], seconds: float) -> None:
         """Store the history; from now on the run is finished.
 
         Args:
             history: one entry an epoch.
+            seconds: how long the training took.
         """
-        write_json(self.path / "result.json", {"history": history})
+        write_json(self.path / "result.json", {"history": history, "seconds": seconds})
 
     def _read(self, name: str) -> dict[str, Any]:
         file = self.path / name

@@ -41,9 +41,12 @@ def train(config: TrainConfig) -> RunDirectory:
         ConfigurationError: the directory holds a run with other settings, or the batches are too
             small for the method.
         DataError: the data set is missing or damaged.
-        MixregError: another process works in the directory, or the training diverged.
+        BusyError: another process works in the directory.
+        MixregError: the training diverged.
     """
     run = RunDirectory(config.directory)
+    if is_first_process() and run.finished:
+        return _known(run, config)
     data = load_data(config)
     _check_batches(config, data)
     net = build_model(config, data)
@@ -51,10 +54,7 @@ def train(config: TrainConfig) -> RunDirectory:
         return _fit(run, config, data, net)
     with run.lock():
         run.prepare(config)
-        if not run.finished:
-            return _fit(run, config, data, net)
-        _check_snapshots(run, config)
-        return run
+        return _known(run, config) if run.finished else _fit(run, config, data, net)
 
 
 def is_first_process() -> bool:
@@ -132,26 +132,28 @@ def _check_batches(config: TrainConfig, data: datasets.Dataset) -> None:
         )
 
 
-def _check_snapshots(run: RunDirectory, config: TrainConfig) -> None:
-    """Refuse a finished run that did not keep the weights now asked for."""
+def _known(run: RunDirectory, config: TrainConfig) -> RunDirectory:
+    """A finished run, if it is this one and kept the weights that are asked for."""
+    run.prepare(config)
     missing = [epoch for epoch in config.snapshots if not run.snapshot(epoch).is_file()]
     if missing:
         raise ConfigurationError(
             f"{run.path} is finished but did not keep its weights after the epochs {missing}; "
             "choose another --output, or delete that directory to train again"
         )
+    return run
 
 
 def _fit(
     run: RunDirectory, config: TrainConfig, data: datasets.Dataset, net: nn.Module
 ) -> RunDirectory:
     module = TrainingModule(net, config, data, run.statistics)
-    with _quiet(), _interruptible():
+    with quiet(), _interruptible():
         trainer = _trainer(run, config)
         trainer.fit(module, ckpt_path=run.checkpoint if run.checkpoint.is_file() else None)
     if trainer.is_global_zero:
         write_bytes(run.weights, weights_bytes(net))
-        run.write_result(module.history)
+        run.write_result(module.history, module.seconds)
     trainer.strategy.barrier()
     return run
 
@@ -172,8 +174,12 @@ def _interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Lightning without its announcements and without the warnings that are not about the user."""
+def quiet() -> Iterator[None]:
+    """Lightning without its announcements and without the warnings that are not about the user.
+
+    Yields:
+        Nothing.
+    """
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.WARNING)

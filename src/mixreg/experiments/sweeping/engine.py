@@ -1,15 +1,16 @@
-"""The sweep: runs to workers, outcomes back, failures told at the end."""
+"""The sweep: runs to workers, outcomes back, the dead tried again, failures told at the end."""
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import joblib
-from tqdm.auto import tqdm
-
-from mixreg.errors import MixregError
+from mixreg.data.location import MissingDataError
+from mixreg.errors import ConfigurationError
 from mixreg.experiments.sweeping.backends import BackendName, BackendSettings
-from mixreg.experiments.sweeping.tasks import Finish, Outcome, Task, execute
+from mixreg.experiments.sweeping.dispatch import Dispatch
+from mixreg.experiments.sweeping.folders import claim_folder, folders_of
+from mixreg.experiments.sweeping.missing import find_missing
+from mixreg.experiments.sweeping.progress import Progress
+from mixreg.experiments.sweeping.tasks import Finish, Task
 from mixreg.training import TrainConfig
 
 
@@ -36,48 +37,74 @@ def sweep(
 ) -> SweepResult:
     """Train all runs, a few at a time, and finish each.
 
-    Runs that are finished are not run again. A run that fails does not stop the others; the
-    failures are told at the end.
+    Runs that are finished are not run again, and begun ones go on where they stopped. A run that
+    another process is working on is waited for, after all others. A run whose worker dies is
+    submitted again, unless four workers in a row died at it without finishing an epoch. A damaged
+    run directory is set aside and the run begins anew. A run that fails does not stop the others;
+    the failures are told at the end.
 
     Args:
         runs: the runs.
-        finish: called in the run's process with its directory, when the training has ended.
+        finish: called in the run's process with its directory, when the training has ended; also
+            for runs that were finished before.
         names: what to call each run.
-        jobs: runs at a time; None for one for each core. The cores are shared out among them.
+        jobs: runs at a time; None for one for each core of this machine, or of the cluster.
         backend: where the runs are executed.
-        skip_missing: leave out runs whose data set is missing instead of refusing them.
+        skip_missing: leave out runs whose data set is missing instead of refusing to begin.
 
     Returns:
         Which runs were left out.
 
     Raises:
-        MixregError: a run failed.
+        ConfigurationError: two runs have the same name or directory, or several devices.
+        DataError: a data set is damaged; nothing was trained.
+        MissingDataError: a data set is missing; nothing was trained.
+        MixregError: a run failed; the others are kept.
     """
-    del backend, skip_missing
-    failures = []
-    for done, outcome in enumerate(_outcomes(runs, finish, names, jobs), 1):
-        state = "failed" if outcome.failure else "done"
-        tqdm.write(f"[{done}/{len(runs)}] {outcome.name}: {state} ({outcome.seconds:.0f} s)")
-        if outcome.failure:
-            failures.append(f"{outcome.name}:\n{outcome.failure}")
-    if failures:
-        raise MixregError(
-            f"{len(failures)} of {len(runs)} runs failed; the others are kept.\n"
-            + "\n".join(failures)
+    tasks = [Task(*pair, finish) for pair in zip(names, runs, strict=True)]
+    check_runs(tasks)
+    place = BackendSettings(backend) if isinstance(backend, str) else backend
+    missing = {t.name: told for t, told in zip(tasks, find_missing(runs), strict=True) if told}
+    if missing and not skip_missing:
+        raise MissingDataError(
+            f"{len(missing)} of {len(tasks)} runs cannot begin, and nothing was trained (with "
+            "--skip-missing the others would be): " + "\n".join(dict.fromkeys(missing.values()))
         )
-    return SweepResult({})
+    tasks = [task for task in tasks if task.name not in missing]
+    folders = folders_of(task.config for task in tasks)
+    for folder in folders:
+        claim_folder(folder)
+    if tasks:
+        logs = folders[0] / "slurm"
+        with (
+            Progress(tasks) as progress,
+            place.open(jobs=jobs, count=len(tasks), logs=logs) as workers,
+        ):
+            for name, told in missing.items():
+                progress.say(f"{name}: left out: {told}")
+            found = Dispatch(tasks, workers, progress, skip_missing=skip_missing).complete()
+        missing |= found
+    return SweepResult(missing)
 
 
-def _outcomes(
-    runs: Sequence[TrainConfig], finish: Finish, names: Sequence[str], jobs: int | None
-) -> Iterator[Outcome]:
-    cores = os.cpu_count() or 1
-    workers = min(jobs or cores, len(runs))
-    threads = max(1, cores // workers)
-    tasks = (
-        joblib.delayed(execute)(Task(name, run, finish, threads))
-        for run, name in zip(runs, names, strict=True)
-    )
-    pool = joblib.Parallel(workers, return_as="generator_unordered", batch_size=1)
-    with joblib.parallel_config("loky", inner_max_num_threads=threads):
-        yield from pool(tasks)
+def check_runs(tasks: Sequence[Task]) -> None:
+    """Refuse runs that would be in each other's way.
+
+    Args:
+        tasks: the runs with their names.
+
+    Raises:
+        ConfigurationError: two runs have the same name or directory, or one several devices.
+    """
+    for what, values in (
+        ("name", [task.name for task in tasks]),
+        ("directory", [str(task.config.directory) for task in tasks]),
+    ):
+        twice = sorted({value for value in values if values.count(value) > 1})
+        if twice:
+            raise ConfigurationError(f"runs of a sweep have the same {what}: {', '.join(twice)}")
+    if any(task.config.devices > 1 for task in tasks):
+        raise ConfigurationError(
+            "the runs of a sweep go side by side on one device each; train a run with several "
+            "--devices by itself, with `mixreg train`"
+        )

@@ -4,36 +4,76 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, Self
 
-import torch
-
+from mixreg.data.location import MissingDataError
 from mixreg.errors import MixregError
+from mixreg.experiments.sweeping.damage import find_damage, set_aside
 from mixreg.training import RunDirectory, TrainConfig, train
+from mixreg.training.run_directory import BusyError
 
 Finish = Callable[[RunDirectory, TrainConfig], None]
+Ending = Literal["finished", "failed", "missing", "busy"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """A run, what is to be done when its training has ended, and on how many threads."""
+    """A run, and what is to be done when its training has ended.
+
+    Args:
+        name: what to call it.
+        config: the run.
+        finish: called with its directory when the training has ended.
+    """
 
     name: str
     config: TrainConfig
     finish: Finish
-    threads: int
+
+    @property
+    def cores(self) -> int:
+        """What a cluster is asked for: one core, and one for each process that loads images."""
+        return 1 + (self.config.workers if self.config.data == "imagenet" else 0)
+
+    @property
+    def gpus(self) -> int:
+        """What a cluster is asked for."""
+        return int(self.config.accelerator in {"gpu", "cuda"})
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended."""
+    """How a run ended in a worker.
 
-    name: str
-    failure: str | None
-    seconds: float
+    Args:
+        ending: "busy" if another process is working in its directory.
+        message: the error, or what is missing, or who is busy.
+        seconds: how long it took.
+        remark: what was found damaged, and where it is now.
+    """
+
+    ending: Ending
+    message: str = ""
+    seconds: float = 0.0
+    remark: str = ""
+
+    @classmethod
+    def failed(cls, message: str) -> Self:
+        """A run that could not be executed.
+
+        Args:
+            message: the error.
+
+        Returns:
+            The outcome.
+        """
+        return cls("failed", message)
 
 
 def execute(task: Task) -> Outcome:
     """Train one run and finish it; an error is returned, not raised.
+
+    A damaged run directory is set aside first. The directory is locked all the while.
 
     Args:
         task: the run.
@@ -41,15 +81,21 @@ def execute(task: Task) -> Outcome:
     Returns:
         How it ended.
     """
-    begin, threads_before = time.monotonic(), torch.get_num_threads()
-    torch.set_num_threads(task.threads)
-    failure = None
+    begin = time.monotonic()
+    ending: Ending = "finished"
+    message = remark = ""
+    run = RunDirectory(task.config.directory)
     try:
-        task.finish(train(task.config), task.config)
+        with run.lock():
+            if damage := find_damage(run):
+                remark = f"{damage}; {set_aside(run)} keeps it, and the run begins anew"
+            task.finish(train(task.config), task.config)
+    except BusyError as error:
+        ending, message = "busy", str(error)
+    except MissingDataError as error:
+        ending, message = "missing", str(error)
     except MixregError as error:
-        failure = str(error)
+        ending, message = "failed", str(error)
     except Exception:
-        failure = traceback.format_exc()
-    finally:
-        torch.set_num_threads(threads_before)
-    return Outcome(task.name, failure, time.monotonic() - begin)
+        ending, message = "failed", traceback.format_exc()
+    return Outcome(ending, message, time.monotonic() - begin, remark)
