@@ -40,12 +40,6 @@ _SHOW: dict[FigureName, Show] = {
     "fig7": fig7,
     "ablation": ablation,
 }
-    "fig2": fig2,
-    "fig3": fig3,
-    "fig4": fig4,
-    "fig7": fig7,
-    "ablation": ablation,
-}
 _JUDGED: dict[str, Judgement] = {"holds": "better", "does not hold": "worse"}
 
 
