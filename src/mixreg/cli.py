@@ -21,10 +21,13 @@ from mixreg.experiments import (
     compare,
     diagnose_checkpoint,
     evaluate_checkpoint,
+    plan_comparison,
+    plan_reproduction,
     reproduce,
 )
 from mixreg.training import TrainConfig, is_first_process, train
 
+_SWITCHES = ("dry_run", "skip_missing")
 _RECIPES = resources.files("mixreg.training") / "recipes"
 
 
@@ -73,6 +76,9 @@ def _evaluate(options: EvaluateOptions) -> None:
 
 
 def _compare(config: CompareConfig) -> None:
+    if config.dry_run:
+        print(plan_comparison(config))
+        return
     table, report = compare(config)
     print(f"{table}\nreport: {report}")
 
@@ -83,6 +89,9 @@ def _diagnose(options: DiagnoseOptions) -> None:
 
 
 def _reproduce(options: ReproduceOptions) -> None:
+    if options.dry_run:
+        print(plan_reproduction(options))
+        return
     text, shown = reproduce(options)
     print(f"{text}\nresults: {shown}")
 
@@ -139,12 +148,14 @@ def _settings(command: _Command, parsed: Namespace) -> Any:
 
 
 def _normalised(words: Sequence[str]) -> list[str]:
-    """Options with dashes or underscores, lists without brackets, recipes by name."""
+    """Options with dashes or underscores, switches and lists in short form, recipes by name."""
     result: list[str] = []
-    for word in words:
+    for word, following in zip(words, [*words[1:], ""], strict=True):
         name, equals, value = word.partition("=")
         if re.fullmatch(r"--[a-zA-Z][\w-]*", name):
             name = "--" + name[2:].replace("-", "_")
+            if not equals and name[2:] in _SWITCHES and following not in {"true", "false"}:
+                equals, value = "=", "true"
             result.append(name + equals + (_value(name, value) if equals else ""))
         elif result and result[-1].startswith("--"):
             result.append(_value(result[-1], word))

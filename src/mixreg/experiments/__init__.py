@@ -1,13 +1,13 @@
 """Whole experiments: evaluate, diagnose, compare, and reproduce the paper."""
 
-from mixreg.experiments.compare import CompareConfig, compare
+from mixreg.experiments.compare import CompareConfig, compare, plan_comparison
 from mixreg.experiments.diagnosis import DiagnoseOptions, diagnose_checkpoint
 from mixreg.experiments.evaluation import (
     EvaluateOptions,
     evaluate_checkpoint,
     evaluate_trained,
 )
-from mixreg.experiments.reproduce import ReproduceOptions, reproduce
+from mixreg.experiments.reproduce import ReproduceOptions, plan_reproduction, reproduce
 
 __all__ = [
     "CompareConfig",
@@ -18,5 +18,7 @@ __all__ = [
     "diagnose_checkpoint",
     "evaluate_checkpoint",
     "evaluate_trained",
+    "plan_comparison",
+    "plan_reproduction",
     "reproduce",
 ]

@@ -4,9 +4,10 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from mixreg.errors import ConfigurationError
+from mixreg.errors import CheckpointError, ConfigurationError
 from mixreg.experiments.evaluation import evaluate_trained, run_result
-from mixreg.experiments.sweeping import SweepSettings, sweep
+from mixreg.experiments.sweeping import SweepSettings, plan, sweep
+from mixreg.experiments.sweeping.missing import whole_seeds
 from mixreg.report import RunResult, print_table, summarize, write_report
 from mixreg.training import Recipe, RunDirectory, TrainConfig
 from mixreg.training.config import check_method
@@ -78,23 +79,44 @@ def compare(config: CompareConfig) -> tuple[str, Path]:
         The table for the terminal, and the report's path.
 
     Raises:
+        MissingDataError: the data set is missing.
         MixregError: a run failed.
     """
     runs = config.runs()
-    names = [f"{run.method} seed {run.seed}" for run in runs]
-    sweep(
+    names = _names(runs)
+    missing = sweep(
         runs,
         _evaluate,
         names=names,
         jobs=config.jobs,
         backend=config.place,
         skip_missing=config.skip_missing,
-    )
-    results = [_result(run) for run in runs]
+    ).missing
+    results = [_result(run) for run in whole_seeds(runs, [missing.get(n, "") for n in names])]
     title = f"{config.data}, {config.model}, α = {config.alpha:g}"
     baseline = config.methods[0]
     paths = write_report(results, config.output, title=title, baseline=baseline)
     return print_table(summarize(results, baseline)), paths.page
+
+
+def plan_comparison(config: CompareConfig) -> str:
+    """What a comparison would run, and what that would cost; nothing is written.
+
+    Args:
+        config: the comparison.
+
+    Returns:
+        The runs with their states and estimated costs.
+
+    Raises:
+        MixregError: another version of this package made the directory.
+    """
+    runs = config.runs()
+    return plan(runs, names=_names(runs), jobs=config.jobs, backend=config.place)
+
+
+def _names(runs: list[TrainConfig]) -> list[str]:
+    return [f"{run.method} seed {run.seed}" for run in runs]
 
 
 def _result(config: TrainConfig) -> RunResult:
@@ -103,5 +125,8 @@ def _result(config: TrainConfig) -> RunResult:
 
 
 def _evaluate(run: RunDirectory, config: TrainConfig) -> None:
-    if not run.evaluation.is_file():
+    """Evaluate a run, unless that was done and can be read."""
+    try:
+        run.read_evaluation()
+    except CheckpointError:
         evaluate_trained(load_run(run.path, {"data_root": config.data_root}), run.path)

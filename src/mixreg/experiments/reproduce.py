@@ -8,8 +8,8 @@ from mixreg.errors import ConfigurationError
 from mixreg.experiments import images, two_moons
 from mixreg.experiments.images import IMAGE_FIGURES
 from mixreg.experiments.least_squares import LeastSquaresSettings, least_squares
-from mixreg.experiments.sweeping import SweepSettings
-from mixreg.experiments.table1 import Table1Config, table1
+from mixreg.experiments.sweeping import SweepSettings, plan
+from mixreg.experiments.table1 import Table1Config, plan_table1, table1
 from mixreg.names import unknown_name
 
 Scale = Literal["paper", "cpu", "smoke"]
@@ -91,16 +91,7 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
         Tables and findings for the terminal, and the file to look at.
     """
     if options.name == "table1":
-        config = Table1Config(
-            **_TABLE1[options.scale],
-            data_root=options.data_root,
-            output=options.directory,
-            jobs=options.jobs,
-            backend=options.backend,
-            address=options.address,
-            skip_missing=options.skip_missing,
-        )
-        return table1(config)
+        return table1(_table1_config(options))
     if options.name == "corollary3":
         return least_squares(_LEAST_SQUARES[options.scale], options.directory)
     for figure in IMAGE_FIGURES:
@@ -112,3 +103,35 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
     result = two_moons.run(two_moons.SCALES[options.scale], progress=True)
     two_moons.write(result, options.directory)
     return two_moons.findings(result), options.directory / f"{options.name}.svg"
+
+
+def plan_reproduction(options: ReproduceOptions) -> str:
+    """What an experiment of the paper would run, and what that would cost; nothing is written.
+
+    Args:
+        options: which, and how large.
+
+    Returns:
+        The runs with their states and estimated costs.
+    """
+    if options.name == "table1":
+        return plan_table1(_table1_config(options))
+    for figure in IMAGE_FIGURES:
+        if figure == options.name:
+            scale = images.SCALES[options.scale]
+            runs = images.figure_trainings(figure, scale, options.directory, options.data_root)
+            names = [run.directory.name for run in runs]
+            return plan(runs, names=names, jobs=options.jobs, backend=options.place)
+    return f"{options.name} is one computation of a few minutes at most, with no runs to list"
+
+
+def _table1_config(options: ReproduceOptions) -> Table1Config:
+    return Table1Config(
+        **_TABLE1[options.scale],
+        data_root=options.data_root,
+        output=options.directory,
+        jobs=options.jobs,
+        backend=options.backend,
+        address=options.address,
+        skip_missing=options.skip_missing,
+    )

@@ -2,7 +2,16 @@
 
 from mixreg.experiments.sweeping.backends import BackendName, BackendSettings
 from mixreg.experiments.sweeping.engine import SweepResult, sweep
+from mixreg.experiments.sweeping.plan import plan
 from mixreg.experiments.sweeping.settings import SweepSettings
 from mixreg.experiments.sweeping.tasks import Finish
 
-__all__ = ["BackendName", "BackendSettings", "Finish", "SweepResult", "SweepSettings", "sweep"]
+__all__ = [
+    "BackendName",
+    "BackendSettings",
+    "Finish",
+    "SweepResult",
+    "SweepSettings",
+    "plan",
+    "sweep",
+]

@@ -64,7 +64,8 @@ def sweep(
     tasks = [Task(*pair, finish) for pair in zip(names, runs, strict=True)]
     check_runs(tasks)
     place = BackendSettings(backend) if isinstance(backend, str) else backend
-    missing = {t.name: told for t, told in zip(tasks, find_missing(runs), strict=True) if told}
+    told = zip(tasks, find_missing(runs, fetch=True), strict=True)
+    missing = {task.name: message for task, message in told if message}
     if missing and not skip_missing:
         raise MissingDataError(
             f"{len(missing)} of {len(tasks)} runs cannot begin, and nothing was trained (with "
@@ -80,8 +81,8 @@ def sweep(
             Progress(tasks) as progress,
             place.open(jobs=jobs, count=len(tasks), logs=logs) as workers,
         ):
-            for name, told in missing.items():
-                progress.say(f"{name}: left out: {told}")
+            for name, message in missing.items():
+                progress.say(f"{name}: left out: {message}")
             found = Dispatch(tasks, workers, progress, skip_missing=skip_missing).complete()
         missing |= found
     return SweepResult(missing)
