@@ -1,4 +1,4 @@
-"""The command line: `mixreg train | evaluate | compare | diagnose | reproduce`."""
+"""The command line: `mixreg train | evaluate | compare | diagnose | reproduce | report`."""
 
 import dataclasses
 import re
@@ -17,12 +17,14 @@ from mixreg.experiments import (
     CompareConfig,
     DiagnoseOptions,
     EvaluateOptions,
+    ReportOptions,
     ReproduceOptions,
     compare,
     diagnose_checkpoint,
     evaluate_checkpoint,
     plan_comparison,
     plan_reproduction,
+    report,
     reproduce,
 )
 from mixreg.training import TrainConfig, is_first_process, train
@@ -96,6 +98,11 @@ def _reproduce(options: ReproduceOptions) -> None:
     print(f"{text}\nresults: {shown}")
 
 
+def _report(options: ReportOptions) -> None:
+    text, page = report(options)
+    print(f"{text}\nreport: {page}")
+
+
 _COMMANDS = (
     _Command("train", "train one model, or resume its training", TrainConfig, _train),
     _Command(
@@ -120,6 +127,13 @@ _COMMANDS = (
         _diagnose,
         positional=("checkpoint",),
     ),
+    _Command(
+        "report",
+        "one page of any runs and results, with all tested claims of the paper",
+        ReportOptions,
+        _report,
+        positional=("runs",),
+    ),
 )
 
 
@@ -136,7 +150,11 @@ def _parser() -> ArgumentParser:
             "--config", action="config", help="a YAML file, or the name of a shipped recipe"
         )
         for name in command.positional:
-            sub.add_argument(name, type=typing.get_type_hints(command.settings)[name])
+            hint = typing.get_type_hints(command.settings)[name]
+            if typing.get_origin(hint) is list:
+                sub.add_argument(name, type=typing.get_args(hint)[0], nargs="+")
+            else:
+                sub.add_argument(name, type=hint)
         sub.add_class_arguments(command.settings, skip=set(command.positional))
         subcommands.add_subcommand(command.name, sub, help=command.summary)
     return parser

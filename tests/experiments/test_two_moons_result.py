@@ -134,7 +134,7 @@ def test_the_study_tests_the_same_claims_with_the_same_verdicts(result):
     assert [claim.effect for claim in study.claims] == [f.difference for f in result.findings]
     assert all(claim.place.startswith("section 5, figure") for claim in study.claims)
     nll = study.claims[1]
-    assert nll.statement == "Rescaling improves a model trained with mixup."
+    assert nll.statement == "Rescaling improves models trained with Mixup."
     assert nll.measured == "test_nll: mixup, rescaled − mixup, paired by repetition"
     assert nll.setting == "two moons, random features, σ = 10, α = 1"
 

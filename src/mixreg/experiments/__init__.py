@@ -1,4 +1,4 @@
-"""Whole experiments: evaluate, diagnose, compare, and reproduce the paper."""
+"""Whole experiments: evaluate, diagnose, compare, reproduce the paper, and report results."""
 
 from mixreg.experiments.compare import CompareConfig, compare, plan_comparison
 from mixreg.experiments.diagnosis import DiagnoseOptions, diagnose_checkpoint
@@ -7,12 +7,14 @@ from mixreg.experiments.evaluation import (
     evaluate_checkpoint,
     evaluate_trained,
 )
+from mixreg.experiments.reporting import ReportOptions, report
 from mixreg.experiments.reproduce import ReproduceOptions, plan_reproduction, reproduce
 
 __all__ = [
     "CompareConfig",
     "DiagnoseOptions",
     "EvaluateOptions",
+    "ReportOptions",
     "ReproduceOptions",
     "compare",
     "diagnose_checkpoint",
@@ -20,5 +22,6 @@ __all__ = [
     "evaluate_trained",
     "plan_comparison",
     "plan_reproduction",
+    "report",
     "reproduce",
 ]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
+from mixreg.report.comparison_claims import comparison_claims
 from mixreg.report.page import Article
 from mixreg.report.page_tables import page_tables
 from mixreg.report.pictures import (
@@ -120,6 +121,7 @@ def comparison_article(
         sections=[
             (name, name.capitalize()) for name in sections if name not in pictures or pictures[name]
         ],
+        claims=comparison_claims(comparison, title),
         missing=missing,
         source=source,
     )

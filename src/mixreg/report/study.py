@@ -263,7 +263,7 @@ def study_article(study: Study, *, source: str | None = None) -> Article:
         The article.
     """
     sections = {
-        "findings": ("Findings", study.findings or study.caveats),
+        "findings": ("Findings" if study.findings else "Limits", study.findings or study.caveats),
         "pictures": ("Pictures", study.all_pictures),
         "tables": ("Tables", study.tables),
         "settings": ("Settings", study.settings or study.environment),

@@ -78,10 +78,11 @@ _COURSE = ("train_nll", "train_accuracy", "test_nll", "test_accuracy")
 
 def _claims() -> Iterator[Claim]:
     for metric, sign in _BETTER.items():
-        said = "rescaling improves a model trained with mixup"
+        said = "rescaling improves models trained with Mixup"
         yield Claim(said, _RESCALING, metric, MIXUP_RESCALED, MIXUP, sign)
     for metric, sign in _BETTER.items():
-        yield Claim("rescaling makes ERM worse", _RESCALING, metric, ERM_RESCALED, ERM, -sign)
+        said = "rescaling always makes ERM worse"
+        yield Claim(said, _RESCALING, metric, ERM_RESCALED, ERM, -sign)
     for metric in _COURSE:
         said = "approximate Mixup ends where Mixup ends"
         yield Claim(said, _COURSES, metric, APPROXIMATE, MIXUP, 0)

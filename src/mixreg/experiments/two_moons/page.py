@@ -35,9 +35,9 @@ def two_moons_study(result: TwoMoonsResult) -> Study:
         The study; it needs nothing but the numbers of the result.
     """
     s = result.settings
-    setting = f"two moons, random features, σ = {s.feature_scale:g}, α = {s.alpha:g}"
+    setting = f"two moons, random features, σ = {s.feature_scale:.3g}, α = {s.alpha:g}"
     return Study(
-        title=f"Two moons: Figures 1, 8 and 9 (σ = {s.feature_scale:g})",
+        title=f"Two moons: Figures 1, 8 and 9 (σ = {s.feature_scale:.3g})",
         subtitle=(
             f"logistic regression on {s.num_features} random Fourier features, {s.repetitions} "
             f"repetitions, {s.epochs} epochs, α = {s.alpha:g}, {s.label_noise:.0%} of the "

@@ -1,0 +1,160 @@
+"""`mixreg report`: one page of any runs and results, with all claims in one table."""
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from mixreg.errors import CheckpointError, ConfigurationError
+from mixreg.experiments.reporting.comparing import RunComparison, compare_runs
+from mixreg.experiments.reporting.finding import find_results
+from mixreg.experiments.reporting.stored import (
+    Stored,
+    StoredComparison,
+    StoredRun,
+    StoredStudy,
+)
+from mixreg.files import write_bytes
+from mixreg.report.claims import Claim
+from mixreg.report.comparison_page import comparison_article
+from mixreg.report.page import Article, render_page
+from mixreg.report.study import study_article
+
+__all__ = ["ReportOptions", "report"]
+
+_TITLE = "Report"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What to put on the page.
+
+    Args:
+        runs: directories of evaluated runs, what `compare`, `reproduce` or `diagnose` wrote, or
+            folders of these.
+        output: directory of the page.
+
+    Raises:
+        ConfigurationError: nothing is named.
+    """
+
+    runs: list[Path]
+    output: Path = Path("mixreg-runs/report")
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise ConfigurationError("name at least one run or result to report")
+
+
+def report(options: ReportOptions) -> tuple[str, Path]:
+    """Write report.html, which needs nothing else, and claims.csv.
+
+    Args:
+        options: results, and where the page goes.
+
+    Returns:
+        What is on the page for the terminal, and the page's path.
+
+    Raises:
+        MixregError: a path holds no result, or one that cannot be read.
+    """
+    results: dict[Path, Stored] = {}
+    missing: list[str] = []
+    for path in options.runs:
+        found = find_results(path)
+        results |= {_place(result).resolve(): result for result in found.results}
+        missing += found.missing
+    articles = _articles(list(results.values()), options.output)
+    options.output.mkdir(parents=True, exist_ok=True)
+    page = options.output / "report.html"
+    counts = f"{len(articles)} result{'s' if len(articles) > 1 else ''}"
+    html = render_page(articles, title=_TITLE, subtitle=counts, missing=missing)
+    write_bytes(options.output / "claims.csv", _claims_csv(articles).encode())
+    write_bytes(page, html.encode())
+    return _text(articles, missing), page
+
+
+def _place(result: Stored) -> Path:
+    return result.path if isinstance(result, StoredRun) else result.file
+
+
+def _articles(results: Sequence[Stored], output: Path) -> list[Article]:
+    """Studies and comparisons in their order; single runs, compared, where the first one stands."""
+    runs = [result for result in results if isinstance(result, StoredRun)]
+    articles: list[Article] = []
+    for result in results:
+        if isinstance(result, StoredStudy):
+            articles.append(study_article(result.study, source=_link(result.file, output)))
+        elif isinstance(result, StoredComparison):
+            articles.append(_comparison(result, _link(result.file, output)))
+        elif result is runs[0]:
+            articles += map(_comparison, compare_runs(runs))
+    return list(_distinct(articles))
+
+
+def _distinct(articles: Sequence[Article]) -> Iterator[Article]:
+    """Articles of one title told apart by the folders of their numbers."""
+    counts = Counter(article.title for article in articles)
+    for article in articles:
+        if counts[article.title] > 1 and article.source is not None:
+            folder = unquote(Path(article.source).parent.name)
+            yield article._replace(title=f"{article.title} ({folder})")
+        else:
+            yield article
+
+
+def _comparison(result: StoredComparison | RunComparison, source: str | None = None) -> Article:
+    try:
+        return comparison_article(
+            result.runs, title=result.title, baseline=result.baseline, source=source
+        )
+    except ValueError as error:
+        raise CheckpointError(f"{result.title}: these runs cannot be compared: {error}") from error
+
+
+def _link(file: Path, output: Path) -> str:
+    """A file as a link from the page."""
+    return quote(Path(os.path.relpath(file, output)).as_posix())
+
+
+def _claims_csv(articles: Sequence[Article]) -> str:
+    file = io.StringIO()
+    rows = [_claim_values(claim, article) for article in articles for claim in article.claims]
+    if rows:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return file.getvalue()
+
+
+def _claim_values(claim: Claim, article: Article) -> dict[str, str | float | None]:
+    return {
+        "claim": claim.statement,
+        "place": claim.place,
+        "setting": claim.setting,
+        "measured": claim.measured,
+        "n": claim.effect.n,
+        "effect": claim.effect.mean,
+        "low": claim.effect.low,
+        "high": claim.effect.high,
+        "verdict": claim.verdict,
+        "result": article.title,
+        "numbers": article.source,
+    }
+
+
+def _text(articles: Sequence[Article], missing: Sequence[str]) -> str:
+    return "\n".join(_lines(articles, missing))
+
+
+def _lines(articles: Sequence[Article], missing: Sequence[str]) -> Iterator[str]:
+    for article in articles:
+        found = Counter(claim.verdict for claim in article.claims)
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(found.items()))
+        yield f"{article.title}{f' (claims: {counts})' if counts else ''}"
+        yield from (f"  missing: {sentence}" for sentence in article.missing)
+    yield from (f"missing: {sentence}" for sentence in missing)
