@@ -69,8 +69,9 @@ def _claims(outcomes: Outcomes, setting: str) -> Iterator[Claim]:
     """Less than the whole of Mixup does worse."""
     for method, statement in _WORSE.items():
         for metric, expected in BETTER.items():
-            yield from Sentence(statement, PLACE, setting).claim(
-                f"test {SCALES[metric].label}, Mixup − {_METHODS[method]}",
+            yield from Sentence(statement, PLACE, setting).metric_claim(
+                metric,
+                f"Mixup − {_METHODS[method]}",
                 outcomes.metric("mixup", "raw", metric),
                 outcomes.metric(method, "raw", metric),
                 expected,

@@ -84,10 +84,11 @@ def _claims(outcomes: Outcomes, setting: str) -> Iterator[Claim]:
     )
     for name, title in _NUMBERS.items():
         mixup, approximate, erm = (
-            outcomes.last(method, name) for method in ("mixup", "approximate", "erm")
+            {seed: _factor(name) * value for seed, value in outcomes.last(method, name).items()}
+            for method in ("mixup", "approximate", "erm")
         )
         yield from said.claim(
-            f"{title.removesuffix(' (%)').removesuffix(' (nats)')} at the end, approximate − mixup",
+            f"{title.replace('%', 'points')} at the end, approximate − mixup",
             approximate,
             mixup,
             "zero",
@@ -118,8 +119,11 @@ def _mean(outcomes: Outcomes, method: str, name: str) -> MeanInterval:
 
 
 def _scaled(values: Sequence[float], name: str) -> MeanInterval:
-    factor = 100 if name.endswith("accuracy") else 1
-    return mean_interval([factor * value for value in values])
+    return mean_interval([_factor(name) * value for value in values])
+
+
+def _factor(name: str) -> int:
+    return 100 if name.endswith("accuracy") else 1
 
 
 def _text(interval: MeanInterval, name: str) -> str:

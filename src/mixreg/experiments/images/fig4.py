@@ -32,6 +32,7 @@ from mixreg.report.style import (
 from mixreg.report.wording import JUDGED, SCALES, judge, mean_text
 
 PLACE = "section 4, figure 4"
+_NAMES = {"erm": "ERM", "mixup": "Mixup"}
 
 
 class Arm(NamedTuple):
@@ -143,8 +144,9 @@ def _claims(outcomes: Outcomes, setting: str, alphas: Sequence[float]) -> Iterat
         hurts = Sentence("Rescaling always makes ERM worse.", PLACE, where)
         for method, said, sides in (("mixup", helps, BETTER), ("erm", hurts, WORSE)):
             for metric, expected in sides.items():
-                yield from said.claim(
-                    f"test {SCALES[metric].label}, {method} rescaled − raw",
+                yield from said.metric_claim(
+                    metric,
+                    f"{_NAMES[method]} rescaled − raw",
                     outcomes.metric(method, "rescaled", metric, alpha),
                     outcomes.metric(method, "raw", metric, alpha),
                     expected,
@@ -152,8 +154,9 @@ def _claims(outcomes: Outcomes, setting: str, alphas: Sequence[float]) -> Iterat
     low, high = min(alphas), max(alphas)
     more = Sentence("Rescaling helps Mixup more at larger α.", PLACE, setting)
     for metric, expected in BETTER.items():
-        yield from more.claim(
-            f"effect of rescaling on test {SCALES[metric].label}, α = {high:g} − α = {low:g}",
+        yield from more.metric_claim(
+            metric,
+            f"effect of rescaling at α = {high:g} − at α = {low:g}",
             _effect(outcomes, metric, high),
             _effect(outcomes, metric, low),
             expected,

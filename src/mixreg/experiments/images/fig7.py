@@ -83,8 +83,9 @@ def _claims(outcomes: Outcomes, setting: str) -> Iterator[Claim]:
         "Mixup and label smoothing increase the entropy of the predictions.", PLACE, setting
     )
     for method in ("label-smoothing", "mixup"):
-        yield from more_entropy.claim(
-            f"test entropy, {_ARMS[method][0]} − ERM",
+        yield from more_entropy.metric_claim(
+            "entropy",
+            f"{_ARMS[method][0]} − ERM",
             outcomes.metric(method, "raw", "entropy"),
             outcomes.metric("erm", "raw", "entropy"),
             "positive",
@@ -96,8 +97,9 @@ def _claims(outcomes: Outcomes, setting: str) -> Iterator[Claim]:
         "Approximate Mixup, like Mixup, produces less confident predictions.", PLACE, setting
     )
     for said, first, second in ((less, "mixup", "label-smoothing"), (like, "approximate", "erm")):
-        yield from said.claim(
-            f"test confidence, {_ARMS[first][0]} − {_ARMS[second][0]}",
+        yield from said.metric_claim(
+            "confidence",
+            f"{_ARMS[first][0]} − {_ARMS[second][0]}",
             outcomes.metric(first, "raw", "confidence"),
             outcomes.metric(second, "raw", "confidence"),
             "negative",

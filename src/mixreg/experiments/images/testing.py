@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mixreg.evaluation import MetricName, mean_interval
 from mixreg.experiments.images.outcomes import BySeed
 from mixreg.report.claims import Claim, Expected
+from mixreg.report.wording import SCALES
 
 BETTER: dict[MetricName, Expected] = {
     "accuracy": "positive",
@@ -61,6 +62,35 @@ class Sentence:
             told = f"{measured}, paired by seed"
             place, setting = self.place, self.setting
             yield Claim(self.statement, place, setting, told, effect, expected, margin)
+
+    def metric_claim(
+        self,
+        metric: MetricName,
+        compared: str,
+        first: BySeed,
+        second: BySeed,
+        expected: Expected,
+    ) -> Iterator[Claim]:
+        """The difference of a metric of the test set, in its usual unit.
+
+        Args:
+            metric: which.
+            compared: what is subtracted from what.
+            first: values by seed.
+            second: values by seed, subtracted.
+            expected: the side of 0 on which the sentence puts the difference.
+
+        Yields:
+            The claim; nothing without common seeds.
+        """
+        scale = SCALES[metric]
+        unit = f" in {scale.step}" if scale.step else ""
+        shown, subtracted = (
+            {seed: scale.factor * value for seed, value in values.items()}
+            for values in (first, second)
+        )
+        told = f"test {scale.label}{unit}, {compared}"
+        yield from self.claim(told, shown, subtracted, expected)
 
 
 def half_distance(first: BySeed, second: BySeed) -> float | None:
