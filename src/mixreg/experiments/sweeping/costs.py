@@ -102,10 +102,10 @@ def duration(seconds: float) -> str:
 
     Example:
         >>> [duration(s) for s in (0.2, 41.0, 600.0, 9000.0, 500_000.0)]
-        ['0.2 s', '41 s', '10 min', '2.5 h', '5.8 days']
+        ['<1 s', '41 s', '10 min', '2.5 h', '5.8 days']
     """
     if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 1 else f"{seconds:.0f} s"
+        return "<1 s" if seconds < 1 else f"{seconds:.0f} s"
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     if seconds < 48 * 3600:

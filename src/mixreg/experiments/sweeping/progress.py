@@ -96,7 +96,7 @@ class Progress:
         """
         counts = f"{self._running} running, {self.failed} failed"
         left = self._time_left()
-        return counts if left is None else f"{counts}, about {duration(left)} left"
+        return counts if not left else f"{counts}, about {duration(left)} left"
 
     def _time_left(self) -> float | None:
         """What all runs that are left cost, without what they had already, side by side."""

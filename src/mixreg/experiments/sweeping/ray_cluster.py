@@ -1,5 +1,6 @@
 """Workers of a Ray cluster, or of a new one on this machine."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -33,6 +34,7 @@ def ray_workers(address: str, jobs: int | None, count: int) -> Iterator[Workers]
             address=address or "local",
             num_cpus=slots,
             include_dashboard=None if address else False,
+            logging_level=logging.ERROR,
             log_to_driver=False,
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
