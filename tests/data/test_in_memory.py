@@ -121,10 +121,16 @@ def test_the_global_generator_is_neither_used_nor_moved():
     assert state.equal(torch.get_rng_state())
 
 
-def test_batch_size_does_not_change_what_happens_to_a_sample():
-    data = dataset(augmentation=CropAndFlip(2))
-    small, large = (joined(data.train_batches(b, seed=0, epoch=0))[0] for b in (3, 20))
-    assert small.equal(large)
+@pytest.mark.parametrize(("n", "sizes"), [(23, (3, 20)), (1300, (7, 600, 1300))])
+def test_batch_size_does_not_change_what_happens_to_a_sample(n, sizes):
+    data = dataset(n, augmentation=CropAndFlip(2))
+    batches = [data.train_batches(size, seed=0, epoch=0) for size in sizes]
+    for size, passes in zip(sizes, batches, strict=True):
+        assert [len(y) for _, y in passes] == [size] * (n // size) + [n % size] * (n % size > 0)
+    (first, first_labels), *others = (joined(passes) for passes in batches)
+    for inputs, labels in others:
+        assert inputs.equal(first)
+        assert labels.equal(first_labels)
 
 
 @pytest.mark.parametrize("world_size", [2, 3])

@@ -1,7 +1,7 @@
 """Random crops, flips and normalisation of whole batches of uint8 images."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -67,14 +67,14 @@ class CropAndFlip:
 def _crop(
     padded: Tensor, chosen: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]
 ) -> Tensor:
-    """Gather the rows of the crops: each is one contiguous run of bytes of the padded images."""
+    """Gather the crops: each is a window of rows that starts at one byte of the padded images."""
     _, padded_height, padded_width, channels = padded.shape
     height, width = size
-    run = width * channels
-    runs = padded.view(-1).as_strided((padded.numel() - run + 1, run), (1, 1))
-    row = (chosen * padded_height + top).unsqueeze(1) + torch.arange(height)
-    start = (row * padded_width + left.unsqueeze(1)) * channels
-    cropped = runs.index_select(0, start.view(-1))
+    row, run = padded_width * channels, width * channels
+    starts = padded.numel() - (height - 1) * row - run + 1
+    windows = padded.view(-1).as_strided((starts, height, run), (1, row, 1))
+    start = ((chosen * padded_height + top) * padded_width + left) * channels
+    cropped = windows.index_select(0, start)
     return cropped.view(len(chosen), height, width, channels).permute(0, 3, 1, 2)
 
 
@@ -92,12 +92,6 @@ class Normalisation:
     std: tuple[float, ...]
     largest: float = 255.0
 
-    @cached_property
-    def _scale_and_offset(self) -> tuple[Tensor, Tensor]:
-        """Factor and summand for each channel, worked out in float64."""
-        mean, std = (torch.tensor(v, dtype=torch.float64) for v in (self.mean, self.std))
-        return (1 / (self.largest * std)).float(), (-mean / std).float()
-
     def __call__(self, images: Tensor) -> Tensor:
         """Normalise a batch.
 
@@ -113,7 +107,17 @@ class Normalisation:
             tensor([[[[-2.,  0.,  2.]]]])
         """
         n, channels, height, width = images.shape
-        scale, offset = (v.repeat(width) for v in self._scale_and_offset)
+        scale, offset = _scale_and_offset(self, width)
         rows = images.permute(0, 2, 3, 1).reshape(n * height, width * channels).float()
         torch.addcmul(offset, rows, scale, out=rows)
         return rows.view(n, height, width, channels).permute(0, 3, 1, 2)
+
+
+@cache
+def _scale_and_offset(normalisation: Normalisation, width: int) -> tuple[Tensor, Tensor]:
+    """Factor and summand for each byte of a row of pixels, worked out in float64."""
+    mean, std = (
+        torch.tensor(v, dtype=torch.float64).repeat(width)
+        for v in (normalisation.mean, normalisation.std)
+    )
+    return (1 / (normalisation.largest * std)).float(), (-mean / std).float()

@@ -12,6 +12,8 @@ from mixreg.data.dataset import Split, check_share, check_split
 from mixreg.data.shuffling import epoch_order, equal_share
 from mixreg.randomness import generator
 
+_BLOCK = 512  # images augmented at once: enough to share the overhead, and they fit the cache
+
 
 class Samples(NamedTuple):
     """Inputs (n, ...), uint8 images or float32 features, and labels (n,) of dtype int64."""
@@ -162,7 +164,7 @@ class OrderedBatches:
 
 @dataclass(frozen=True, eq=False)
 class ShuffledBatches:
-    """Samples in a given order, each augmented as drawn beforehand."""
+    """Samples in a given order, each augmented as drawn beforehand, several batches at once."""
 
     samples: Samples
     batch_size: int
@@ -175,12 +177,14 @@ class ShuffledBatches:
         return -(-len(self.order) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, len(self.order), self.batch_size):
-            stop = start + self.batch_size
+        block = self.batch_size * max(1, _BLOCK // self.batch_size)
+        for start in range(0, len(self.order), block):
+            stop = start + block
             inputs, labels = self.samples.take(self.order[start:stop])
             if self.augmentation is not None and self.draws is not None:
                 inputs = self.augmentation.apply(inputs, self.draws[start:stop])
-            yield inputs if self.normalisation is None else self.normalisation(inputs), labels
+            augmented = Samples(inputs, labels)
+            yield from OrderedBatches(augmented, self.batch_size, self.normalisation)
 
 
 def _take(inputs: Tensor, rows: Tensor) -> Tensor:
