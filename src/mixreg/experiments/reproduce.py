@@ -8,6 +8,7 @@ from mixreg.errors import ConfigurationError
 from mixreg.experiments import images, two_moons
 from mixreg.experiments.images import IMAGE_FIGURES
 from mixreg.experiments.least_squares import LeastSquaresSettings, least_squares
+from mixreg.experiments.ledger import claims
 from mixreg.experiments.sweeping import SweepSettings, plan
 from mixreg.experiments.table1 import Table1Config, plan_table1, table1
 from mixreg.names import unknown_name
@@ -15,8 +16,9 @@ from mixreg.names import unknown_name
 Scale = Literal["paper", "cpu", "smoke"]
 
 _TWO_MOONS = ("fig1", "fig8", "fig9")
-NAMES = (*_TWO_MOONS, *IMAGE_FIGURES, "table1", "corollary3")
+NAMES = (*_TWO_MOONS, *IMAGE_FIGURES, "table1", "corollary3", "claims")
 
+_RESULTS = Path("mixreg-runs") / "reproduce"
 _LEAST_SQUARES = {
     "paper": LeastSquaresSettings(),
     "cpu": LeastSquaresSettings(),
@@ -43,7 +45,8 @@ class ReproduceOptions(SweepSettings):
 
     Args:
         name: fig1, fig8 or fig9 (one experiment on two moons makes all three); fig2, fig3, fig4,
-            fig7 or ablation (which share their trainings); table1; corollary3.
+            fig7 or ablation (which share their trainings); table1; corollary3; or claims, the
+            ledger of what all results in `output` say of the paper's sentences.
         scale: "paper" for its settings, "cpu" for minutes to hours on two cores, "smoke" for
             seconds. For two moons the paper's own scale takes no longer; for Table 1, which in the
             paper is a summary without an experiment, "paper" is LeNet on CIFAR-10 and "cpu" digits.
@@ -72,13 +75,14 @@ class ReproduceOptions(SweepSettings):
     @property
     def directory(self) -> Path:
         """Where the results go."""
+        if self.name == "claims":
+            return self.output or _RESULTS
         experiment = self.name
         if self.name in _TWO_MOONS:
             experiment = "two-moons"
         elif self.name in IMAGE_FIGURES:
             experiment = "images"
-        default = Path("mixreg-runs") / "reproduce" / f"{experiment}-{self.scale}"
-        return self.output or default
+        return self.output or _RESULTS / f"{experiment}-{self.scale}"
 
 
 def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
@@ -92,6 +96,8 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
     """
     if options.name == "table1":
         return table1(_table1_config(options))
+    if options.name == "claims":
+        return claims(options.directory)
     if options.name == "corollary3":
         return least_squares(_LEAST_SQUARES[options.scale], options.directory)
     for figure in IMAGE_FIGURES:

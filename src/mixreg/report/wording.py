@@ -40,6 +40,9 @@ SCALES: dict[MetricName, Scale] = {
     "confidence": Scale("Confidence", 0, 100, 2, "%", "points"),
 }
 
+_MOST_DIGITS = 6
+"""Decimals from which a value is written with its power of ten."""
+
 JUDGED: tuple[MetricName, ...] = ("accuracy", "nll", "ece", "brier")
 """Metrics with a better side."""
 
@@ -138,11 +141,24 @@ def effect_texts(effect: MeanInterval) -> tuple[str, str]:
         ('−0.023', '−0.033 to −0.012')
         >>> effect_texts(MeanInterval(0.0625, None, 1))
         ('+0.0625', 'no interval')
+        >>> effect_texts(MeanInterval(6.4e-15, 2.1e-15, 3))
+        ('+6.4e−15', '+4.3e−15 to +8.5e−15')
     """
     size, shown = (effect.half_width, 2) if effect.half_width else (abs(effect.mean), 3)
     digits = max(shown - 1 - math.floor(math.log10(size)), 0) if size else 0
+    if digits > _MOST_DIGITS:
+        return _tiny(effect.mean), " to ".join(map(_tiny, _ends(effect))) or "no interval"
     scale = Scale("", 0, 1, digits, "", "")
     return number(effect.mean, scale, signed=True), range_text(effect, scale)
+
+
+def _ends(effect: MeanInterval) -> tuple[float, ...]:
+    return () if effect.low is None or effect.high is None else (effect.low, effect.high)
+
+
+def _tiny(value: float) -> str:
+    """A value with its power of ten."""
+    return f"{value:+.1e}".replace("-", "−")
 
 
 def claim_text(claim: Claim) -> str:

@@ -1,0 +1,59 @@
+"""The ledger of the claims, from stored results alone."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mixreg.errors import CheckpointError
+from mixreg.evaluation import MeanInterval
+from mixreg.experiments.least_squares import LeastSquaresSettings, least_squares
+from mixreg.experiments.ledger import Line, claims, markdown, read_claims
+from mixreg.experiments.reproduce import ReproduceOptions, reproduce
+from mixreg.report.claims import Claim
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+def _claim(statement, place, mean):
+    return Claim(
+        statement, place, "digits | mlp", "an effect", MeanInterval(mean, 0.1, 5), "positive"
+    )
+
+
+def test_collects_what_lies_below_a_folder(tmp_path):
+    least_squares(LeastSquaresSettings(samples=20, repetitions=2), tmp_path / "a" / "b")
+    lines = read_claims(tmp_path)
+    assert [line.source for line in lines] == ["a/b/corollary3.json"] * 3
+    text, page = reproduce(ReproduceOptions(name="claims", output=tmp_path))
+    assert page == tmp_path / "claims" / "report.html"
+    assert (
+        "| Mixup does not change linear least squares. | section 3, Corollary 3 | 3 | 3 |" in text
+    )
+    assert (tmp_path / "claims" / "claims.md").read_text() == markdown(lines)
+    assert (tmp_path / "claims" / "claims.csv").read_text().count("\n") == 4
+    assert claims(tmp_path) == (text, page)
+
+
+def test_refuses_a_folder_without_results(tmp_path):
+    with pytest.raises(CheckpointError, match="holds no result"):
+        claims(tmp_path)
+
+
+def test_counts_verdicts_and_escapes_cells():
+    lines = [
+        Line(_claim("A holds.", "section 3", 1.0), "a.json"),
+        Line(_claim("A holds.", "section 4", -1.0), "b.json"),
+        Line(_claim("A holds.", "section 4", 0.0), "c.json"),
+    ]
+    text = markdown(lines)
+    assert "| A holds. | section 3, section 4 | 3 | 1 | 1 | 1 |" in text
+    assert r"digits \| mlp" in text
+    assert text.count("\n## ") == 1
+    assert "| +1.00 | +0.90 to +1.10 | holds | `a.json` |" in text
+
+
+def test_stored_ledger_is_that_of_the_stored_results():
+    lines = read_claims(RESULTS)
+    assert (RESULTS / "claims" / "claims.md").read_text() == markdown(lines)
+    assert Counter(line.claim.verdict for line in lines).total() > 20
