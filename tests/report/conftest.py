@@ -4,10 +4,21 @@ import pytest
 import torch
 
 from mixreg import Beta
-from mixreg.evaluation import CorrectedResult, Evaluation, Metrics, Predictions, evaluate
+from mixreg.evaluation import (
+    CorrectedResult,
+    Evaluation,
+    MeanInterval,
+    Metrics,
+    Predictions,
+    evaluate,
+)
 from mixreg.evaluation.reliability import Histogram, ReliabilityCurve
 from mixreg.randomness import generator
 from mixreg.report import RunResult
+from mixreg.report.claims import Claim
+from mixreg.report.sequence import Frame, PictureSequence
+from mixreg.report.study import Entry, Study, StudyTable
+from mixreg.report.style import BLUE, Picture, draw, panels
 
 _CURVE = ReliabilityCurve((0.0, 0.5, 1.0), (0, 4), (None, 0.8), (None, 0.75))
 _HISTOGRAM = Histogram((0.0, 0.5, 1.0), (1, 3))
@@ -74,3 +85,47 @@ def two_methods():
         for seed in range(3)
         for method, alpha, sureness in (("erm", None, 1.8), ("mixup", 1.0, 0.7))
     ]
+
+
+def drawn(name, slope):
+    """A picture of one line."""
+
+    def plot():
+        figure, axes = panels(2, size=(4, 3))
+        axes[0].plot([0, 1], [0, slope], color=BLUE)
+        return figure
+
+    return Picture(name, f"Slope {slope}", f"Caption of {slope}.", "Rises.", draw(plot))
+
+
+@pytest.fixture(scope="session")
+def everything():
+    """A study with all that a study can have."""
+    alphas = ("0.25", "0.5", "1", "2")
+    frames = [Frame(a, drawn(f"line-{a}", float(a))) for a in alphas]
+    cells = {"0.25": "−2.0 ± 0.1", "0.5": "10.5 ± 0.1", "1": "", "2": "9.0 ± 0.1"}
+    effects = {"one": (1.0, 0.4), "two": (-1.0, 0.4), "three": (0.1, 0.4)}
+    return Study(
+        title="Everything",
+        subtitle="two seeds",
+        findings=[Entry("It is better.", "better"), Entry("Nothing is shown.")],
+        caveats=["Not more than that."],
+        tables=[
+            StudyTable(
+                "numbers",
+                "Numbers",
+                "What they mean.",
+                ["", "NLL", "words"],
+                [(f"α = {a}", [Entry(cells[a]), Entry("b" if a == "1" else "a")]) for a in alphas],
+            )
+        ],
+        pictures=[drawn("alone", 1.0)],
+        settings=[{"alpha": 1.0, "seed": 0}, {"alpha": 1.0, "seed": 1}],
+        environment=[{"python": "3"}],
+        frames=[PictureSequence("line", "A line", "All of them.", "α", frames, start=1)],
+        claims=[
+            Claim(f"Claim {n}.", "section 5", "digits", "NLL", MeanInterval(*e, 5), "positive")
+            for n, e in effects.items()
+        ],
+        missing=["CIFAR-100 is not at hand."],
+    )

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from mixreg.evaluation import MeanInterval, MetricName
 from mixreg.report.claims import Claim, Expected
 from mixreg.report.summary import Comparison, Row
-from mixreg.report.wording import SCALES
 
 _RESCALING = "section 5, figure 4"
 _ENTROPY = "section 5, figure 7"
@@ -15,6 +14,8 @@ _SIDES: dict[MetricName, tuple[Expected, Expected]] = {
     "ece": ("negative", "positive"),
 }
 """The side of an improvement, and of the opposite, in the metrics of Figure 4."""
+
+_NAMES = {"accuracy": "accuracy", "nll": "NLL", "ece": "ECE"}
 
 
 def comparison_claims(comparison: Comparison, title: str) -> list[Claim]:
@@ -53,7 +54,7 @@ def _rescaling(
             statements[method],
             _RESCALING,
             setting,
-            f"test {SCALES[metric].label}, {method} rescaled − raw, paired by seed",
+            f"test {_NAMES[metric]}, {method} rescaled − raw, paired by seed",
             effects[metric],
             sides[method == "erm"],
         )

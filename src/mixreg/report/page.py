@@ -13,7 +13,7 @@ from mixreg.report.claims import Claim
 from mixreg.report.style import DARK, variable
 from mixreg.report.wording import effect_texts
 
-_NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(?=$|[\s%±(|,;])", re.IGNORECASE)
+_NUMBER = re.compile(r"(?:\w+ = )?([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?=$|[\s%±(|,;])")
 
 
 class Article(NamedTuple):
@@ -138,11 +138,11 @@ def sort_value(text: str) -> float | None:
         text: what stands in the cell.
 
     Returns:
-        The number it begins with, None where it begins with none.
+        The number it begins with, or that it gives a name; None where there is none.
 
     Example:
-        >>> [sort_value(text) for text in ("−1.40 ± 0.2", "50%", "+3 (+1 to +5)", "✓ | ✓")]
-        [-1.4, 50.0, 3.0, None]
+        >>> [sort_value(text) for text in ("−1.40 ± 0.2", "50%", "α = 0.25", "✓ | ✓", "3-mixup")]
+        [-1.4, 50.0, 0.25, None, None]
     """
     found = _NUMBER.match(text.strip().replace("−", "-"))
     return float(found[1]) if found else None
