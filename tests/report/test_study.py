@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from mixreg.errors import CheckpointError
 from mixreg.report.study import Entry, Study, StudyTable, write_study
 from mixreg.report.style import Picture
 
@@ -79,3 +80,55 @@ def test_the_terminal_gets_tables_findings_and_caveats(study):
 def test_long_sentences_are_broken_for_the_terminal(study):
     long = dataclasses.replace(study, caveats=["word " * 60])
     assert max(map(len, long.text().splitlines())) <= 100
+
+
+def test_a_stored_study_is_read_back_whole_and_makes_the_same_page(everything, tmp_path):
+    page = write_study(everything, tmp_path, {"x": 1}, name="all")
+    stored = json.loads((tmp_path / "all.json").read_text())["study"]
+    assert stored["format"] == "mixreg.Study/1"
+    again = Study.from_dict(stored)
+    assert again.to_dict() == everything.to_dict()
+    assert (again.claims, again.frames) == (everything.claims, everything.frames)
+    assert write_study(again, tmp_path / "b", {}, name="all").read_bytes() == page.read_bytes()
+    figures = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert figures == {"alone", "line-0.25", "line-0.5", "line-1", "line-2"}
+
+
+def test_claims_and_holes_are_told_in_the_terminal(everything):
+    text = " ".join(everything.text().split())
+    assert "Claim two (section 5; digits): does not hold; NLL −1.00, 95% CI −1.40 to −0.60" in text
+    assert "missing: CIFAR-100 is not at hand." in text
+
+
+@pytest.mark.parametrize("wrong", ["mixreg.Study/2", None])
+def test_a_study_of_another_version_is_refused(everything, wrong):
+    with pytest.raises(CheckpointError, match=r"reads 'mixreg.Study/1'.*make the result again"):
+        Study.from_dict(everything.to_dict() | {"format": wrong})
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"tables": None},
+        {"frames": [{}]},
+        {"claims": [{"effect": {}}]},
+        {"unknown": 1},
+        {"pictures": [{"name": "../../x"}]},
+    ],
+)
+def test_a_damaged_study_is_refused(everything, damage):
+    with pytest.raises(CheckpointError, match="the study is damaged"):
+        Study.from_dict(everything.to_dict() | damage)
+
+
+def test_names_are_unique_and_fit_for_files(study):
+    with pytest.raises(ValueError, match=r"several of \['one'\]"):
+        dataclasses.replace(study, pictures=[*study.pictures] * 2)
+    odd = dataclasses.replace(study.pictures[0], name="../one")
+    with pytest.raises(ValueError, match=r"names are also those of files, got \['../one'\]"):
+        dataclasses.replace(study, pictures=[odd])
+
+
+def test_numbers_do_not_hide_the_study(study, tmp_path):
+    with pytest.raises(ValueError, match='an entry "study"'):
+        write_study(study, tmp_path, {"study": 1}, name="found")
