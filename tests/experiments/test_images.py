@@ -16,7 +16,13 @@ from mixreg import (
 )
 from mixreg.data import load
 from mixreg.errors import DataError
-from mixreg.experiments.images import IMAGE_FIGURES, SCALES, figure_trainings, image_figure
+from mixreg.experiments.images import (
+    IMAGE_FIGURES,
+    SCALES,
+    figure_trainings,
+    image_figure,
+    with_seeds,
+)
 from mixreg.experiments.images.settings import Setting
 from mixreg.experiments.images.testing import Sentence, difference, half_distance
 from mixreg.experiments.sweeping import SweepSettings
@@ -70,6 +76,15 @@ def test_runs_of_figure_4_at_the_cpu_scale(tmp_path):
         assert all(counted.count((data, "mixup", alpha)) == 5 for alpha in (0.2, 0.5, 1.0, 2.0))
     assert {run.epochs for run in runs} == {30}
     assert {run.model for run in runs} == {"lenet"}
+
+
+def test_repetitions_can_be_chosen(tmp_path):
+    scale = with_seeds(SCALES["cpu"], 2)
+    for figure in IMAGE_FIGURES:
+        chosen = figure_trainings(figure, scale, tmp_path, None)
+        usual = figure_trainings(figure, SCALES["cpu"], tmp_path, None)
+        assert {run.seed for run in chosen} == {0, 1}
+        assert {run.directory for run in chosen} <= {run.directory for run in usual}
 
 
 def test_paper_scale_has_the_papers_settings(tmp_path):

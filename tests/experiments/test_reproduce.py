@@ -24,6 +24,7 @@ def test_figures_of_one_experiment_share_a_directory():
     [
         ({"name": "fig88"}, "unknown figure or table 'fig88'; did you mean 'fig8'"),
         ({"name": NAMES[0], "scale": "huge"}, "unknown scale 'huge'"),
+        ({"name": "fig4", "seeds": 0}, "seeds must be at least 1, got 0"),
     ],
 )
 def test_refuses(settings, message):

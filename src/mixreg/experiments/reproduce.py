@@ -1,6 +1,6 @@
 """`mixreg reproduce`: a figure or table of the paper by its name, at a stated scale."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -50,6 +50,7 @@ class ReproduceOptions(SweepSettings):
         scale: "paper" for its settings, "cpu" for minutes to hours on two cores, "smoke" for
             seconds. For two moons the paper's own scale takes no longer; for Table 1, which in the
             paper is a summary without an experiment, "paper" is LeNet on CIFAR-10 and "cpu" digits.
+        seeds: number of repetitions; by default that of the scale.
         data_root: folder of the data sets; by default $MIXREG_DATA, else ./data.
         output: directory of the results; by default one named after the experiment and the scale
             under ./mixreg-runs/reproduce.
@@ -61,6 +62,7 @@ class ReproduceOptions(SweepSettings):
 
     name: str
     scale: Scale = "cpu"
+    seeds: int | None = None
     data_root: Path | None = None
     output: Path | None = None
     dry_run: bool = False
@@ -71,6 +73,8 @@ class ReproduceOptions(SweepSettings):
             raise ConfigurationError(str(unknown_name("figure or table", self.name, NAMES)))
         if self.scale not in get_args(Scale):
             raise ConfigurationError(str(unknown_name("scale", self.scale, get_args(Scale))))
+        if self.seeds is not None and self.seeds < 1:
+            raise ConfigurationError(f"seeds must be at least 1, got {self.seeds}")
 
     @property
     def directory(self) -> Path:
@@ -99,14 +103,23 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
     if options.name == "claims":
         return claims(options.directory)
     if options.name == "corollary3":
-        return least_squares(_LEAST_SQUARES[options.scale], options.directory)
+        fits = _LEAST_SQUARES[options.scale]
+        return least_squares(
+            replace(fits, repetitions=options.seeds or fits.repetitions), options.directory
+        )
     for figure in IMAGE_FIGURES:
         if figure == options.name:
-            scale = images.SCALES[options.scale]
             return images.image_figure(
-                figure, scale, options.directory, data_root=options.data_root, sweeping=options
+                figure,
+                _image_scale(options),
+                options.directory,
+                data_root=options.data_root,
+                sweeping=options,
             )
-    result = two_moons.run(two_moons.SCALES[options.scale], progress=True)
+    moons = two_moons.SCALES[options.scale]
+    result = two_moons.run(
+        replace(moons, repetitions=options.seeds or moons.repetitions), progress=True
+    )
     two_moons.write(result, options.directory)
     return two_moons.findings(result), options.directory / f"{options.name}.svg"
 
@@ -124,16 +137,22 @@ def plan_reproduction(options: ReproduceOptions) -> str:
         return plan_table1(_table1_config(options))
     for figure in IMAGE_FIGURES:
         if figure == options.name:
-            scale = images.SCALES[options.scale]
-            runs = images.figure_trainings(figure, scale, options.directory, options.data_root)
+            scale, folder = _image_scale(options), options.directory
+            runs = images.figure_trainings(figure, scale, folder, options.data_root)
             names = [run.directory.name for run in runs]
             return plan(runs, names=names, jobs=options.jobs, backend=options.place)
     return f"{options.name} is one computation of a few minutes at most, with no runs to list"
 
 
+def _image_scale(options: ReproduceOptions) -> images.ImageScale:
+    scale = images.SCALES[options.scale]
+    return scale if options.seeds is None else images.with_seeds(scale, options.seeds)
+
+
 def _table1_config(options: ReproduceOptions) -> Table1Config:
+    seeds = {} if options.seeds is None else {"seeds": options.seeds}
     return Table1Config(
-        **_TABLE1[options.scale],
+        **(_TABLE1[options.scale] | seeds),
         data_root=options.data_root,
         output=options.directory,
         jobs=options.jobs,

@@ -1,5 +1,6 @@
 """On which data and networks the figures are made, and how large, at each scale."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -127,6 +128,29 @@ The paper prints no list of its α and no number of repetitions for its LeNet; b
 scale "paper". At the scale "cpu" LeNet stands in for ResNet-34, 30 epochs for 200, and
 Fashion-MNIST for ImageNet; the ablation is made on digits.
 """
+
+
+def with_seeds(scale: ImageScale, seeds: int) -> ImageScale:
+    """A scale with another number of repetitions.
+
+    Args:
+        scale: how large.
+        seeds: number of repetitions.
+
+    Returns:
+        The scale.
+
+    Example:
+        >>> with_seeds(SCALES["cpu"], 3).single.seeds
+        3
+    """
+    return dataclasses.replace(
+        scale,
+        single=dataclasses.replace(scale.single, seeds=seeds),
+        sweep=tuple(dataclasses.replace(setting, seeds=seeds) for setting in scale.sweep),
+        ablation=dataclasses.replace(scale.ablation, seeds=seeds),
+        costly_seeds=min(seeds, scale.costly_seeds),
+    )
 
 
 def settings_of(figure: str, scale: ImageScale) -> tuple[Setting, ...]:

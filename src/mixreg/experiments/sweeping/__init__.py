@@ -2,7 +2,7 @@
 
 from mixreg.experiments.sweeping.backends import BackendName, BackendSettings
 from mixreg.experiments.sweeping.engine import SweepResult, sweep
-from mixreg.experiments.sweeping.plan import plan
+from mixreg.experiments.sweeping.planning import plan
 from mixreg.experiments.sweeping.settings import SweepSettings
 from mixreg.experiments.sweeping.tasks import Finish
 
