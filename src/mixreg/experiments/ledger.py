@@ -99,9 +99,8 @@ def _tests(lines: Sequence[Line]) -> Iterator[Sequence[str]]:
     yield ("setting", "measured", "n", "effect", "95% interval", "verdict", "numbers")
     for claim, source in lines:
         mean, interval = effect_texts(claim.effect)
-        margin = "" if claim.margin is None else f" (none within ±{claim.margin:.2g})"
-        n, measured = str(claim.effect.n), claim.measured + margin
-        yield (claim.setting, measured, n, mean, interval, claim.verdict, f"`{source}`")
+        n, numbers = str(claim.effect.n), f"`{source}`"
+        yield (claim.setting, claim.measured, n, mean, interval, claim.verdict, numbers)
 
 
 def _table(rows: Iterator[Sequence[str]]) -> Iterator[str]:
