@@ -76,10 +76,7 @@ def _table(outcomes: Outcomes) -> StudyTable:
 
 
 def _claims(outcomes: Outcomes, setting: str) -> Iterator[Claim]:
-    """Approximate Mixup mimics Mixup: its test is nearer to Mixup's than half way to ERM's.
-
-    The training objective of ERM is of another kind and gives no such measure.
-    """
+    """Approximate Mixup mimics Mixup: on the test set, it is nearer than half way to ERM."""
     said = Sentence(
         "Approximate Mixup mimics the performance of Mixup, both in training and test.",
         PLACE,
