@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mixreg.evaluation import mean_interval
@@ -28,10 +29,9 @@ _TERMS = {
     "r3": "R3",
     "r2": "R2",
     "r4": "R4",
-    "total": "approximate Mixup risk (12)",
+    "total": "approximate risk (12)",
 }
 _DRAWN = ("modified", "r1_plus_r3", "r1", "total")
-_LINEAR = 1e-3
 
 
 def fig3(setting: Setting, outcomes: Outcomes, scale: ImageScale) -> Parts:
@@ -63,7 +63,7 @@ def _picture(outcomes: Outcomes) -> Picture:
         "Evaluated after some epochs on training images, taken as the training set of the risk, "
         "for functions learnt by each method; mean over seeds. Bands are 95% confidence intervals "
         "over seeds. R1 and R3 are large and of opposite signs where predictions are nearly "
-        "one-hot; their sum is what enters the risk. All axes are logarithmic but between ±0.001.",
+        "one-hot; their sum is what enters the risk. The axis of R1 is logarithmic.",
         f"At the end: {', '.join(ends)}.",
         draw(lambda: _figure(outcomes)),
     )
@@ -124,9 +124,20 @@ def _figure(outcomes: Outcomes) -> Figure:
                 epochs = [entry["epoch"] for entry in courses[0]]
                 means = [mean_interval([c[k][term] for c in courses]) for k in range(len(epochs))]
                 draw_band(panel, Line(label, colour, style, epochs, means))
-        panel.set_yscale("symlog", linthresh=_LINEAR)
+        if term == "r1":
+            _logarithmic(panel)
     legend_above(figure, axes[0])
     return figure
+
+
+def _logarithmic(panel: Axes) -> None:
+    """Powers of ten, down to a little below the smallest mean."""
+    lowest = min(min(line.get_ydata()) for line in panel.get_lines())
+    if lowest > 0:
+        panel.set_yscale("log")
+        panel.set_ylim(bottom=lowest / 2)
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_formatter("")
 
 
 def _end(outcomes: Outcomes, method: str, term: str) -> float:
