@@ -17,6 +17,8 @@ THEORY = {"risk", "recipes"}
 FREE = {"numpy", "safetensors", "torch"}
 """What the theory may import beside the standard library."""
 
+OPTIONAL = {"dask", "distributed", "ray", "submitit", "timm", "torchvision", "transformers"}
+
 LAYERS = [
     {"core"},
     {"data", "diagnostics", "evaluation", "integrations", "models"},
@@ -103,7 +105,7 @@ def test_imports_point_towards_the_theory(path):
 @pytest.mark.parametrize("path", sources(), ids=module_name)
 def test_optional_packages_are_imported_late(path):
     for name, at_once in imported(path):
-        optional = name.split(".")[0] in {"timm", "torchvision", "transformers"}
+        optional = name.split(".")[0] in OPTIONAL
         assert not (optional and at_once), f"{module_name(path)} imports {name} at its top"
 
 

@@ -35,6 +35,7 @@ class Scripted:
         self.most = max(self.most, len(self.handed))
 
     def ended(self, timeout):
+        del timeout
         task = self.handed.pop(0)
         outcome = self.script[task.name].pop(0)
         if callable(outcome):

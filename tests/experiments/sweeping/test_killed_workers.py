@@ -1,4 +1,4 @@
-"""A worker killed in the middle of a run: on real processes and on a real cluster of two workers."""
+"""A worker is killed in the middle of a run: two processes, or a real cluster of two workers."""
 
 import functools
 import os
