@@ -28,7 +28,7 @@ def test_collects_what_lies_below_a_folder(tmp_path):
     text, page = reproduce(ReproduceOptions(name="claims", output=tmp_path))
     assert page == tmp_path / "claims" / "report.html"
     assert (
-        "| Mixup does not change linear least squares. | section 3, Corollary 3 | 3 | 3 |" in text
+        "| Mixup does not change linear least squares. | section 4, Corollary 3 | 3 | 3 |" in text
     )
     assert (tmp_path / "claims" / "claims.md").read_text() == markdown(lines)
     assert (tmp_path / "claims" / "claims.csv").read_text().count("\n") == 4

@@ -108,7 +108,7 @@ def _study(settings: LeastSquaresSettings, means: dict[float, MeanInterval]) -> 
     claims = [
         Claim(
             "Mixup does not change linear least squares.",
-            "section 3, Corollary 3",
+            "section 4, Corollary 3",
             f"diabetes, linear model, n = {settings.samples}, α = {alpha:g}",
             "‖mixup fit − least-squares fit‖ / ‖least-squares fit‖ (none within 1e-9)",
             mean,

@@ -15,7 +15,7 @@ from mixreg.report.claims import Claim
 from mixreg.report.study import Entry, StudyTable
 from mixreg.report.style import BLUE, GREY, RED, Picture, draw, panels
 
-PLACE = "section 3, figure 2"
+PLACE = "section 5, figure 2"
 _METHODS = {"mixup": (BLUE, "-"), "approximate": (RED, "--"), "erm": (GREY, "-.")}
 _NUMBERS = {
     "objective": "training objective",

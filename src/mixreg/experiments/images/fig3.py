@@ -16,7 +16,7 @@ from mixreg.report.claims import Claim
 from mixreg.report.study import Entry, StudyTable
 from mixreg.report.style import BLUE, GREEN, GREY, Picture, draw, panels
 
-PLACE = "section 3, figure 3"
+PLACE = "section 5, figure 3"
 _METHODS = {
     "mixup": ("Mixup", BLUE, "-"),
     "modified": ("ERM on modified data", GREEN, "--"),

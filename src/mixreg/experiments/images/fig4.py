@@ -31,7 +31,7 @@ from mixreg.report.style import (
 )
 from mixreg.report.wording import JUDGED, SCALES, judge, mean_text
 
-PLACE = "section 4, figure 4"
+PLACE = "section 5, figure 4"
 _NAMES = {"erm": "ERM", "mixup": "Mixup"}
 
 

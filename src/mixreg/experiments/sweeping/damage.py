@@ -34,6 +34,7 @@ def find_damage(run: RunDirectory) -> str:
             (run.path / "result.json", _check_result),
             (run.weights, _check_tensors),
             (run.statistics, _check_tensors),
+            *((file, _check_tensors) for file in (run.path / "snapshots").glob("*.safetensors")),
         ]
     else:
         begun = (run.statistics, _check_tensors), (run.checkpoint, _check_checkpoint)

@@ -1,9 +1,9 @@
 """The sweep: runs to workers, outcomes back, the dead tried again, failures told at the end."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mixreg.data.location import MissingDataError
+from mixreg.data.location import MissingDataError, data_root
 from mixreg.errors import ConfigurationError
 from mixreg.experiments.sweeping.backends import BackendName, BackendSettings
 from mixreg.experiments.sweeping.dispatch import Dispatch
@@ -61,9 +61,11 @@ def sweep(
         MissingDataError: a data set is missing; nothing was trained.
         MixregError: a run failed; the others are kept.
     """
+    place = BackendSettings(backend) if isinstance(backend, str) else backend
+    if place.name != "local":
+        runs = [_with_full_paths(run) for run in runs]
     tasks = [Task(*pair, finish) for pair in zip(names, runs, strict=True)]
     check_runs(tasks)
-    place = BackendSettings(backend) if isinstance(backend, str) else backend
     told = zip(tasks, find_missing(runs, fetch=True), strict=True)
     missing = {task.name: message for task, message in told if message}
     if missing and not skip_missing:
@@ -109,3 +111,9 @@ def check_runs(tasks: Sequence[Task]) -> None:
             "the runs of a sweep go side by side on one device each; train a run with several "
             "--devices by itself, with `mixreg train`"
         )
+
+
+def _with_full_paths(run: TrainConfig) -> TrainConfig:
+    """The run as a process sees it that works in another directory, with another environment."""
+    root = data_root(run.data_root).absolute()
+    return replace(run, output=run.directory.absolute(), data_root=root)

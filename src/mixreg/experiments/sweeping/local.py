@@ -31,7 +31,7 @@ def local_workers(jobs: int | None, count: int) -> Iterator[Workers]:
     if slots == 1:
         yield ThisProcess()
         return
-    workers = Processes(slots)
+    workers = LocalPools(slots)
     try:
         yield workers
     finally:
@@ -94,7 +94,7 @@ class ThisProcess:
         return [Ended(task, execute(task)) for task in tasks]
 
 
-class Processes:
+class LocalPools:
     """Pools of one process each, so that a process that dies takes no other task along.
 
     Args:
