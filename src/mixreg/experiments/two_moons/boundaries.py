@@ -19,8 +19,10 @@ _TITLES: dict[Method, str] = {
 }
 _COLOURS: dict[Method, str] = {"erm": INK, "mixup": RED, "modified": BLUE}
 _POINTS = LinearSegmentedColormap.from_list("points", [ORANGE, PAPER, SKY])
-_GROUND = LinearSegmentedColormap.from_list("ground", ["#f6dfb2", PAPER, "#cde8f8"])
 _LEVELS = (0, 0.1, 0.3, 0.5, 0.7, 0.9, 1)
+_OPACITIES = (0.32, 0.2, 0.08)
+_GROUND = [*((ORANGE, o) for o in _OPACITIES), *((SKY, o) for o in _OPACITIES[::-1])]
+"""Colours of the levels; what is behind them shows through, on a light page or a dark one."""
 
 
 def fig1_svg(result: TwoMoonsResult) -> str:
@@ -55,7 +57,7 @@ def _shade(panel: Axes, picture: Picture, method: Method) -> None:
     """One function in the plane, with the data it was learnt from."""
     x, y = picture.horizontal, picture.vertical
     p = 1 / (1 + np.exp(-np.array(picture.logits[method])))
-    panel.contourf(x, y, p, levels=_LEVELS, cmap=_GROUND)
+    panel.contourf(x, y, p, levels=_LEVELS, colors=_GROUND)
     points = np.array(picture.points[method])
     panel.scatter(
         points[:, 0],
