@@ -115,3 +115,10 @@ def test_a_move_that_was_interrupted_is_finished_the_next_time(run, monkeypatch)
         assert [file.name for file in run.path.iterdir()] == ["run.lock"]
     assert moved[-1] == "config.json"
     assert len(moved) >= len(FILES)
+
+
+def test_damaged_snapshots_are_found(run):
+    kept = run.snapshot(1)
+    kept.parent.mkdir()
+    kept.write_bytes(run.weights.read_bytes()[:-3])
+    assert find_damage(run).startswith(f"{kept} is damaged")
