@@ -130,9 +130,9 @@ def _pictures(result: TwoMoonsResult) -> Iterator[Picture]:
         "Figure 1: data shift and regularization",
         "Functions learnt from the original data, with Mixup and from modified data. Colours are "
         "the predicted probability of the classes, dots the data that the method is shown, lines "
-        "the decision boundaries. Between the moons, from the black to the blue line is the "
-        "shift of the data, from blue to red the regularization. Labels are not flipped here and "
-        f"σ is {SCALE:g}.",
+        "the decision boundaries. Between the moons, from the boundary of the original data to "
+        "that of the modified data is the shift of the data, from there to that of Mixup the "
+        f"regularization. Labels are not flipped here and σ is {SCALE:g}.",
         f"Of the area between the moons, the shift of the data changes the class in "
         f"{shift:.1%} and regularization in {regularization:.1%}.",
         fig1_svg(result),
