@@ -6,7 +6,7 @@ import pytest
 from mixreg import ConfigurationError, MixregError
 from mixreg.experiments import CompareConfig, compare
 
-SMALL = {"data": "digits", "epochs": 2, "batch_size": 256, "progress": False}
+SMALL = {"data": "digits", "epochs": 2, "batch_size": 256, "progress": False, "jobs": 1}
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,15 @@ def test_done_runs_are_not_run_again_and_new_seeds_are_added(comparison):
     assert weights.stat().st_mtime_ns == before
     assert (config.output / "runs" / "mixup-seed2" / "result.json").is_file()
     assert "3 seeds" in table
+
+
+def test_a_damaged_evaluation_is_made_again(comparison):
+    config, _, _ = comparison
+    run = config.output / "runs" / "erm-seed0"
+    whole = (run / "evaluation.json").read_text()
+    (run / "evaluation.json").write_text(whole[:-20])
+    compare(config)
+    assert (run / "evaluation.json").read_text() == whole
 
 
 def test_every_seed_is_paired_over_the_methods(comparison):
