@@ -139,6 +139,15 @@ def test_prints_every_frame_and_no_controls(browser, page):
     assert len(printed) > 10_000
 
 
+def test_prints_folded_settings_too(browser, report_page):
+    browser.open(report_page)
+    seen = """[...document.querySelectorAll('details')]
+        .map((d) => d.querySelector('tbody').checkVisibility())"""
+    assert browser.value(seen) == [False] * 3
+    browser.media(medium="print")
+    assert browser.value(seen) == [True] * 3
+
+
 def test_without_script_everything_is_there(browser, page):
     browser.open(page, script=False)
     assert browser.value(SHOWN) == [0, 1, 2, 3]
