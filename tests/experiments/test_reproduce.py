@@ -6,7 +6,7 @@ from mixreg.experiments.reproduce import NAMES, ReproduceOptions, reproduce
 
 @pytest.mark.parametrize("name", ["fig8", "table1"])
 def test_smoke_writes_numbers_and_pictures(tmp_path, name):
-    text, shown = reproduce(ReproduceOptions(name=name, scale="smoke", output=tmp_path))
+    text, shown = reproduce(ReproduceOptions(name=name, scale="smoke", jobs=1, output=tmp_path))
     assert "mixup" in text
     assert shown.is_file()
     assert list(tmp_path.rglob("*.json"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -132,7 +133,7 @@ def _figure(outcomes: Outcomes) -> Figure:
 
 def _logarithmic(panel: Axes) -> None:
     """Powers of ten, down to a little below the smallest mean."""
-    lowest = min(min(line.get_ydata()) for line in panel.get_lines())
+    lowest = min(float(np.min(line.get_ydata())) for line in panel.get_lines())
     if lowest > 0:
         panel.set_yscale("log")
         panel.set_ylim(bottom=lowest / 2)
