@@ -121,7 +121,7 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
         replace(moons, repetitions=options.seeds or moons.repetitions), progress=True
     )
     two_moons.write(result, options.directory)
-    return two_moons.findings(result), options.directory / f"{options.name}.svg"
+    return two_moons.findings(result), options.directory / "two-moons.html"
 
 
 def plan_reproduction(options: ReproduceOptions) -> str:

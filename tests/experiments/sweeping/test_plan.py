@@ -74,6 +74,13 @@ def test_states_and_costs_from_finished_runs_of_the_kind(runs):
     assert _files(runs[0].directory.parent) == before
 
 
+def test_what_is_missing_for_several_runs_is_told_once(tmp_path):
+    absent = {"data": "cifar10", "data_root": tmp_path}
+    told = _plan([_run(tmp_path, name, seed=k, **absent) for k, name in enumerate("abc")])
+    assert told.count("data set 'cifar10' is missing") == 1
+    assert "a and 2 more: data set 'cifar10' is missing" in told
+
+
 def test_where_there_is_nothing_to_learn_from_steps_are_timed(tmp_path, monkeypatch):
     timed = []
 

@@ -147,6 +147,5 @@ def _end(outcomes: Outcomes, method: str, term: str) -> float:
 
 def _text(outcomes: Outcomes, method: str, term: str) -> str:
     interval = mean_interval(list(outcomes.last_term(method, term).values()))
-    if interval.half_width is None:
-        return f"{interval.mean:.4g}"
-    return f"{interval.mean:.4g} ± {interval.half_width:.2g}"
+    half = "" if interval.half_width is None else f" ± {interval.half_width:.2g}"
+    return f"{interval.mean:.4g}{half}".replace("-", "−")

@@ -62,8 +62,19 @@ def plan(
     epochs, sources = _estimate(planned, Costs(runs), slots)
     width = max(len(p.name) for p in planned)
     lines = [f"{p.name:<{width}}  {_shown_cost(p, epochs):>8}  {p.state}" for p in planned]
-    remarks = [f"{p.name}: {p.remark}" for p in planned if p.remark]
+    remarks = _grouped([(p.name, p.remark) for p in planned if p.remark])
     return "\n".join([*lines, *remarks, _total(planned, epochs, slots), *sources])
+
+
+def _grouped(remarks: Sequence[tuple[str, str]]) -> list[str]:
+    """Each remark once, with the names of the runs that it is about."""
+    names: dict[str, list[str]] = {}
+    for name, remark in remarks:
+        names.setdefault(remark, []).append(name)
+    return [
+        f"{about[0]}{f' and {len(about) - 1} more' if len(about) > 1 else ''}: {remark}"
+        for remark, about in names.items()
+    ]
 
 
 def _examine(name: str, run: TrainConfig, missing: str) -> _Planned:
