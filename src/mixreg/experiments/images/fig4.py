@@ -32,6 +32,9 @@ from mixreg.report.style import (
 from mixreg.report.wording import JUDGED, SCALES, judge, mean_text
 
 PLACE = "section 5, figure 4"
+_BESIDE = 1.035
+"""Factor of α between neighbouring arms, so that their bars do not hide one another."""
+
 _NAMES = {"erm": "ERM", "mixup": "Mixup"}
 
 
@@ -83,7 +86,8 @@ def _picture(outcomes: Outcomes, setting: Setting, alphas: Sequence[float]) -> P
     return Picture(
         f"fig4-{setting.name}",
         f"Test performance against α: {setting.label}",
-        "Mean over seeds; bars are 95% confidence intervals over seeds. ERM and its temperature "
+        "Mean over seeds, a little beside one another; bars are 95% confidence intervals over "
+        "seeds. ERM and its temperature "
         "do not depend on α; ERM is rescaled as if it had been trained with mixup of that α. "
         "Temperatures are fitted on held-out examples. Beyond the paper: temperatures, MIT-L and "
         "the Brier score.",
@@ -173,35 +177,30 @@ def _effect(outcomes: Outcomes, metric: MetricName, alpha: float) -> Mapping[int
 def _figure(outcomes: Outcomes, alphas: Sequence[float]) -> Figure:
     figure, axes = panels(2, 2, size=(4.2, 2.9))
     for panel, metric in zip(axes, JUDGED, strict=True):
-        scale = SCALES[metric]
-        panel.set_title(scale.heading)
-        for arm in ARMS:
-            drawn = [
-                a
-                for a in alphas
-                if outcomes.metric(arm.method, arm.correction, metric, _at(arm, a))
-            ]
-            means = [
-                mean_interval(
-                    [
-                        scale.factor * value
-                        for value in outcomes.metric(
-                            arm.method, arm.correction, metric, _at(arm, alpha)
-                        ).values()
-                    ]
-                )
-                for alpha in drawn
-            ]
-            if arm.style == "none":
-                drawn, means = [a for a in drawn if a == arm.at], means[:1]
-            if drawn:
-                draw_bars(panel, Line(arm.label, arm.colour, arm.style, drawn, means))
+        panel.set_title(SCALES[metric].heading)
+        for k, arm in enumerate(ARMS):
+            line = _line(outcomes, arm, metric, alphas, _BESIDE ** (k - len(ARMS) / 2))
+            if line.x:
+                draw_bars(panel, line)
         panel.set_xscale("log")
         panel.set_xticks(alphas, [f"{alpha:g}" for alpha in alphas])
         panel.minorticks_off()
         panel.set_xlabel("α")
     legend_above(figure, axes[0])
     return figure
+
+
+def _line(
+    outcomes: Outcomes, arm: Arm, metric: MetricName, alphas: Sequence[float], shift: float
+) -> Line:
+    """A metric of one arm, moved a little sideways; where it is no line, at its own α only."""
+    points = {}
+    for alpha in [a for a in alphas if arm.style != "none" or a == arm.at]:
+        values = outcomes.metric(arm.method, arm.correction, metric, _at(arm, alpha))
+        if values:
+            scaled = [SCALES[metric].factor * value for value in values.values()]
+            points[alpha * shift] = mean_interval(scaled)
+    return Line(arm.label, arm.colour, arm.style, list(points), list(points.values()))
 
 
 def _rows(
