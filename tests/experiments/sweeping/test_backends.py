@@ -3,6 +3,7 @@
 import sys
 
 import dask
+import distributed
 import pytest
 
 from mixreg import MixregError
@@ -39,8 +40,10 @@ def test_no_slurm(tmp_path, monkeypatch):
 
 def test_nobody_at_the_address(tmp_path):
     place = BackendSettings("dask", "tcp://127.0.0.1:1")
+    # Imported first, for settings made before that would take its defaults along when they end.
+    soon = {f"{distributed.__name__}.comm.timeouts.connect": "100ms"}
     with (
-        dask.config.set({"distributed.comm.timeouts.connect": "100ms"}),
+        dask.config.set(soon),
         pytest.raises(MixregError, match=r"no Dask scheduler answers at 'tcp://127\.0\.0\.1:1'"),
     ):
         sweep([_run(tmp_path)], _nothing, names=["run"], backend=place)

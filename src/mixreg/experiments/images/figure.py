@@ -105,7 +105,7 @@ def image_figure(
         "format": _FORMAT,
         "figure": figure,
         "scale": scale.name,
-        "runs": [_numbers(run) for setting in outcomes.values() for run in setting.runs],
+        "runs": [_numbers(figure, run) for setting in outcomes.values() for run in setting.runs],
     }
     return study.text(), write_study(study, output / figure, numbers, name=figure)
 
@@ -158,8 +158,8 @@ def _caveats(figure: FigureName, scale: ImageScale) -> Iterator[str]:
     yield "Many tests are made; one in twenty intervals misses by chance."
 
 
-def _numbers(run: Outcome) -> dict[str, Any]:
-    """A run as JSON-safe values."""
+def _numbers(figure: FigureName, run: Outcome) -> dict[str, Any]:
+    """A run as JSON-safe values; its history for the figure that shows it."""
     config = run.config
     metrics = {
         f"{alpha:g}": {name: dataclasses.asdict(r.metrics) for name, r in found.results.items()}
@@ -172,6 +172,6 @@ def _numbers(run: Outcome) -> dict[str, Any]:
         "alpha": config.alpha,
         "seed": config.seed,
         "metrics": metrics,
-        "history": [dict(entry) for entry in run.history],
+        "history": [dict(entry) for entry in run.history] if figure == "fig2" else [],
         "terms": [dict(entry) for entry in run.terms],
     }
