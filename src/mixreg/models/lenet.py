@@ -14,7 +14,8 @@ class LeNet(nn.Module):
 
     28×28 images are padded to 32×32 in the first convolution, as in LeNet-5. The paper names the
     network only; ReLU and max-pooling are today's reading of it. ReLU follows the pooling, which
-    gives the same outputs and gradients from a quarter of the work. PyTorch's default initialisation.
+    gives the same outputs and gradients from a quarter of the work. The initialisation is PyTorch's
+    default.
 
     Args:
         input_shape: (channels, 32, 32) or (channels, 28, 28).
