@@ -35,7 +35,8 @@ def histogram_figure(groups: Mapping[Group, Sequence[RunResult]], quantity: Quan
             results = [run.evaluation.results.get(correction) for run in runs]
             drawn = [getattr(result, quantity) for result in results if result is not None]
             if drawn:
-                _outline(panel, drawn, correction)
+                colour, line = CORRECTION_COLOURS[correction], CORRECTION_LINES[correction]
+                outline(panel, drawn, colour=colour, line=line, label=correction)
         if quantity == "confidence":
             _mark_accuracy(panel, runs)
             unit_ticks(panel.xaxis)
@@ -55,18 +56,27 @@ def histogram_figure(groups: Mapping[Group, Sequence[RunResult]], quantity: Quan
     return figure
 
 
-def _outline(axes: Axes, histograms: Sequence[Histogram], correction: Correction) -> None:
-    """Mean share in each bin over seeds with its interval as a band."""
+def outline(
+    axes: Axes, histograms: Sequence[Histogram], *, colour: str, label: str, line: str = "-"
+) -> None:
+    """Mean share in each bin over seeds with its interval as a band.
+
+    Args:
+        axes: where to draw.
+        histograms: one a seed, with the same bins.
+        colour: of line and band.
+        label: name in the legend.
+        line: style of the line.
+    """
     edges = np.array(histograms[0].edges)
     counts = np.array([histogram.counts for histogram in histograms], dtype=float)
     shares = 100 * counts / counts.sum(1, keepdims=True)
     intervals = [mean_interval(list(column)) for column in shares.T]
     mean = np.array([interval.mean for interval in intervals])
     half = np.array([interval.half_width or 0.0 for interval in intervals])
-    colour, line = CORRECTION_COLOURS[correction], CORRECTION_LINES[correction]
     low, high = np.maximum(mean - half, 0), np.minimum(mean + half, 100)
     axes.stairs(high, edges, baseline=low, fill=True, color=colour, alpha=0.2, linewidth=0)
-    axes.stairs(mean, edges, color=colour, linestyle=line, linewidth=1.7, label=correction)
+    axes.stairs(mean, edges, color=colour, linestyle=line, linewidth=1.7, label=label)
     axes.set_xlim(edges[0], edges[-1])
 
 

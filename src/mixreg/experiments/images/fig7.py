@@ -1,18 +1,17 @@
 """Figure 7: how sure the predictions are, and the entropy that smoothing and mixing add."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mixreg.evaluation import MetricName, mean_interval
-from mixreg.experiments.images.outcomes import Outcome, Outcomes
+from mixreg.experiments.images.outcomes import Outcomes
 from mixreg.experiments.images.parts import Parts
 from mixreg.experiments.images.runs import ALPHA
 from mixreg.experiments.images.settings import ImageScale, Setting
 from mixreg.experiments.images.testing import Sentence
 from mixreg.report.claims import Claim
+from mixreg.report.histograms import outline
 from mixreg.report.study import Entry, StudyTable
 from mixreg.report.style import BLUE, GREY, ORANGE, RED, Picture, draw, panels, unit_ticks
 from mixreg.report.wording import SCALES, mean_text
@@ -112,7 +111,9 @@ def _figure(outcomes: Outcomes) -> Figure:
         for method in methods:
             runs = outcomes.of(method)
             if runs:
-                _outline(panel, runs, *_ARMS[method])
+                label, colour = _ARMS[method]
+                drawn = [r.evaluations[ALPHA].results["raw"].confidence for r in runs]
+                outline(panel, drawn, colour=colour, label=label)
         unit_ticks(panel.xaxis)
         panel.set_xlabel("confidence of the prediction")
         panel.grid(visible=False, axis="x")
@@ -122,21 +123,6 @@ def _figure(outcomes: Outcomes) -> Figure:
     for panel in axes:
         panel.set_ylim(0, top)
     return figure
-
-
-def _outline(axes: Axes, runs: Sequence[Outcome], label: str, colour: str) -> None:
-    """Mean share in each bin over seeds with its interval as a band."""
-    drawn = [run.evaluations[run.config.alpha].results["raw"].confidence for run in runs]
-    counts = np.array([histogram.counts for histogram in drawn], dtype=float)
-    shares = 100 * counts / counts.sum(1, keepdims=True)
-    intervals = [mean_interval(list(column)) for column in shares.T]
-    mean = np.array([interval.mean for interval in intervals])
-    half = np.array([interval.half_width or 0.0 for interval in intervals])
-    edges = np.array(drawn[0].edges)
-    low = np.maximum(mean - half, 0)
-    axes.stairs(mean + half, edges, baseline=low, fill=True, color=colour, alpha=0.2, linewidth=0)
-    axes.stairs(mean, edges, color=colour, linewidth=1.7, label=label)
-    axes.set_xlim(edges[0], edges[-1])
 
 
 def _text(outcomes: Outcomes, method: str, name: MetricName) -> str:
