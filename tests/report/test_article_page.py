@@ -165,16 +165,18 @@ def test_claims_of_a_comparison_come_from_its_paired_differences(make_run):
     comparison = summarize(runs, "erm")
     claims = comparison_claims(comparison, "digits, mlp")
     assert [(c.statement.split()[-2], c.measured.split(",")[0], c.verdict) for c in claims] == [
-        ("ERM", "test accuracy", "does not hold"),
-        ("ERM", "test NLL", "undecided"),  # equal in all seeds: no interval to judge by
-        ("ERM", "test ECE", "undecided"),
-        ("with", "test accuracy", "holds"),
-        ("with", "test NLL", "undecided"),
-        ("with", "test ECE", "undecided"),
-        ("the", "test entropy", "holds"),
+        ("ERM", "test Accuracy in points", "does not hold"),
+        ("ERM", "test NLL in nats", "undecided"),  # equal in all seeds: no interval to judge by
+        ("ERM", "test ECE in points", "undecided"),
+        ("with", "test Accuracy in points", "holds"),
+        ("with", "test NLL in nats", "undecided"),
+        ("with", "test ECE in points", "undecided"),
+        ("the", "test Entropy in nats", "holds"),
     ]
     assert {c.setting for c in claims} == {"digits, mlp", "digits, mlp, α = 0.5"}
-    assert claims[3].effect == comparison.row(runs[1].group, "rescaled").to_raw["accuracy"]
+    in_shares = comparison.row(runs[1].group, "rescaled").to_raw["accuracy"]
+    assert claims[3].effect.mean == pytest.approx(100 * in_shares.mean)
+    assert claims[3].effect.half_width == pytest.approx(100 * in_shares.half_width)
     assert comparison_claims(summarize(runs[1::2], "mixup"), "digits, mlp, α = 0.5")[0].setting == (
         "digits, mlp, α = 0.5"
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from mixreg.evaluation import MeanInterval, MetricName
 from mixreg.report.claims import Claim, Expected
 from mixreg.report.summary import Comparison, Row
+from mixreg.report.wording import SCALES
 
 _RESCALING = "section 5, figure 4"
 _ENTROPY = "section 5, figure 7"
@@ -14,8 +15,6 @@ _SIDES: dict[MetricName, tuple[Expected, Expected]] = {
     "ece": ("negative", "positive"),
 }
 """The side of an improvement, and of the opposite, in the metrics of Figure 4."""
-
-_NAMES = {"accuracy": "accuracy", "nll": "NLL", "ece": "ECE"}
 
 
 def comparison_claims(comparison: Comparison, title: str) -> list[Claim]:
@@ -50,12 +49,14 @@ def _rescaling(
     if method not in statements:
         return
     for metric, sides in _SIDES.items():
+        scale = SCALES[metric]
+        mean, half, n = effects[metric]
         yield Claim(
             statements[method],
             _RESCALING,
             setting,
-            f"test {_NAMES[metric]}, {method} rescaled − raw, paired by seed",
-            effects[metric],
+            f"test {scale.label} in {scale.step}, {method} rescaled − raw, paired by seed",
+            MeanInterval(scale.factor * mean, None if half is None else scale.factor * half, n),
             sides[method == "erm"],
         )
 
@@ -66,7 +67,7 @@ def _entropies(raw: Row, setting: str) -> Iterator[Claim]:
             "Mixup and label smoothing increase the entropy of the predictions.",
             _ENTROPY,
             setting,
-            f"test entropy, {raw.group.method} − erm, paired by seed",
+            f"test Entropy in nats, {raw.group.method} − erm, paired by seed",
             raw.to_baseline["entropy"],
             "positive",
         )
