@@ -148,6 +148,72 @@ def test_terms_are_those_of_the_stored_networks(made):
     assert terms[-1]["modified"] == pytest.approx(direct, rel=1e-5)
 
 
+def _by_seed(folder, figure, method, read):
+    runs = json.loads((folder / figure / f"{figure}.json").read_text())["runs"]
+    return {run["seed"]: read(run) for run in runs if run["method"] == method}
+
+
+@pytest.mark.parametrize(
+    ("figure", "starts", "first", "second", "read", "expected"),
+    [
+        ("fig7", "test Entropy in nats, Mixup −", "mixup", "erm", "entropy", "positive"),
+        (
+            "fig7",
+            "test Confidence in points, Mixup −",
+            "mixup",
+            "label-smoothing",
+            "confidence",
+            "negative",
+        ),
+        (
+            "fig7",
+            "test Confidence in points, approximate",
+            "approximate",
+            "erm",
+            "confidence",
+            "negative",
+        ),
+        ("fig3", "R1 + R3, Mixup − ERM,", "mixup", "erm", "r1_plus_r3", "negative"),
+        ("fig3", "R1, Mixup − ERM on", "mixup", "modified", "r1", "negative"),
+        ("fig3", "loss on modified", "mixup", "modified", "modified", "positive"),
+        ("fig2", "test NLL", "approximate", "mixup", "test_nll", "zero"),
+        (
+            "ablation",
+            "test NLL in nats, Mixup − inputs only",
+            "mixup",
+            "inputs-only",
+            "nll",
+            "negative",
+        ),
+        (
+            "ablation",
+            "test ECE in points, Mixup − inputs and",
+            "mixup",
+            "independent",
+            "ece",
+            "negative",
+        ),
+    ],
+)
+def test_claims_are_what_the_stored_numbers_say(
+    made, figure, starts, first, second, read, expected
+):
+    def number(run):
+        if figure == "fig3":
+            return run["terms"][-1][read]
+        if figure == "fig2":
+            return run["history"][-1][read]
+        factor = 100 if read in {"accuracy", "ece", "confidence"} else 1
+        return factor * run["metrics"]["1"]["raw"][read]
+
+    folder, _ = made
+    a, b = (_by_seed(folder, figure, method, number) for method in (first, second))
+    (claim,) = [c for c in _study(folder, figure)["claims"] if c["measured"].startswith(starts)]
+    effect = sum(a[seed] - b[seed] for seed in a) / len(a)
+    assert claim["effect"]["mean"] == pytest.approx(effect, abs=1e-9)
+    assert claim["expected"] == expected
+
+
 def test_finished_runs_are_not_run_again(made):
     folder, _ = made
     results = sorted(folder.glob("runs/*/result.json"))

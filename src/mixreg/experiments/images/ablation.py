@@ -4,9 +4,7 @@ from collections.abc import Iterator
 
 from mixreg.evaluation import mean_interval, paired_difference
 from mixreg.experiments.images.outcomes import Outcomes
-from mixreg.experiments.images.parts import Parts
-from mixreg.experiments.images.runs import ALPHA
-from mixreg.experiments.images.settings import ImageScale, Setting
+from mixreg.experiments.images.parts import one_alpha
 from mixreg.experiments.images.testing import BETTER, Sentence
 from mixreg.report.claims import Claim
 from mixreg.report.study import Entry, StudyTable
@@ -25,22 +23,6 @@ _WORSE = {
     "inputs-only": "Mixup on inputs only performs worse than Mixup.",
     "independent": "Independent Mixup of inputs and labels performs worse than Mixup.",
 }
-
-
-def ablation(setting: Setting, outcomes: Outcomes, scale: ImageScale) -> Parts:
-    """Mixup against parts of it.
-
-    Args:
-        setting: on what.
-        outcomes: the finished runs.
-        scale: how large.
-
-    Returns:
-        Table and claims.
-    """
-    del scale
-    said = f"{setting.label}, α = {ALPHA:g}"
-    return Parts([], [_table(outcomes)], list(_claims(outcomes, said)))
 
 
 def _table(outcomes: Outcomes) -> StudyTable:
@@ -76,3 +58,6 @@ def _claims(outcomes: Outcomes, setting: str) -> Iterator[Claim]:
                 outcomes.metric(method, "raw", metric),
                 expected,
             )
+
+
+ablation = one_alpha(None, _table, _claims)

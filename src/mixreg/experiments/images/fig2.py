@@ -7,9 +7,7 @@ from matplotlib.figure import Figure
 from mixreg.evaluation import MeanInterval, mean_interval
 from mixreg.experiments.images.drawing import Line, draw_band, legend_above
 from mixreg.experiments.images.outcomes import Outcomes
-from mixreg.experiments.images.parts import Parts
-from mixreg.experiments.images.runs import ALPHA
-from mixreg.experiments.images.settings import ImageScale, Setting
+from mixreg.experiments.images.parts import one_alpha
 from mixreg.experiments.images.testing import Sentence, half_distance
 from mixreg.report.claims import Claim
 from mixreg.report.study import Entry, StudyTable
@@ -22,22 +20,6 @@ _NUMBERS = {
     "test_nll": "test NLL (nats)",
     "test_accuracy": "test accuracy (%)",
 }
-
-
-def fig2(setting: Setting, outcomes: Outcomes, scale: ImageScale) -> Parts:
-    """The training objective and the test performance over the epochs.
-
-    Args:
-        setting: on what.
-        outcomes: the finished runs.
-        scale: how large.
-
-    Returns:
-        Picture, table and claims.
-    """
-    del scale
-    said = f"{setting.label}, α = {ALPHA:g}"
-    return Parts([_picture(outcomes)], [_table(outcomes)], list(_claims(outcomes, said)))
 
 
 def _picture(outcomes: Outcomes) -> Picture:
@@ -134,3 +116,6 @@ def _text(interval: MeanInterval, name: str) -> str:
     if interval.half_width is None:
         return mean
     return f"{mean} ± {interval.half_width:.{digits}f}"
+
+
+fig2 = one_alpha(_picture, _table, _claims)

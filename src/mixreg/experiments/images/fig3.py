@@ -9,9 +9,7 @@ from matplotlib.figure import Figure
 from mixreg.evaluation import mean_interval
 from mixreg.experiments.images.drawing import Line, draw_band, legend_above
 from mixreg.experiments.images.outcomes import Outcomes
-from mixreg.experiments.images.parts import Parts
-from mixreg.experiments.images.runs import ALPHA
-from mixreg.experiments.images.settings import ImageScale, Setting
+from mixreg.experiments.images.parts import one_alpha
 from mixreg.experiments.images.testing import Sentence
 from mixreg.report.claims import Claim
 from mixreg.report.study import Entry, StudyTable
@@ -33,22 +31,6 @@ _TERMS = {
     "total": "approximate risk (12)",
 }
 _DRAWN = ("modified", "r1_plus_r3", "r1", "total")
-
-
-def fig3(setting: Setting, outcomes: Outcomes, scale: ImageScale) -> Parts:
-    """The loss on modified data and the regularization terms over the epochs.
-
-    Args:
-        setting: on what.
-        outcomes: the finished runs.
-        scale: how large.
-
-    Returns:
-        Picture, table and claims.
-    """
-    del scale
-    said = f"{setting.label}, α = {ALPHA:g}"
-    return Parts([_picture(outcomes)], [_table(outcomes)], list(_claims(outcomes, said)))
 
 
 def _picture(outcomes: Outcomes) -> Picture:
@@ -149,3 +131,6 @@ def _text(outcomes: Outcomes, method: str, term: str) -> str:
     interval = mean_interval(list(outcomes.last_term(method, term).values()))
     half = "" if interval.half_width is None else f" ± {interval.half_width:.2g}"
     return f"{interval.mean:.4g}{half}".replace("-", "−")
+
+
+fig3 = one_alpha(_picture, _table, _claims)

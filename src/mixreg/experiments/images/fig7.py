@@ -6,9 +6,8 @@ from matplotlib.figure import Figure
 
 from mixreg.evaluation import MetricName, mean_interval
 from mixreg.experiments.images.outcomes import Outcomes
-from mixreg.experiments.images.parts import Parts
+from mixreg.experiments.images.parts import one_alpha
 from mixreg.experiments.images.runs import ALPHA
-from mixreg.experiments.images.settings import ImageScale, Setting
 from mixreg.experiments.images.testing import Sentence
 from mixreg.report.claims import Claim
 from mixreg.report.histograms import outline
@@ -25,22 +24,6 @@ _ARMS = {
 }
 _PANELS = (("erm", "label-smoothing", "mixup"), ("mixup", "approximate"))
 _SHOWN: tuple[MetricName, ...] = ("accuracy", "confidence", "entropy")
-
-
-def fig7(setting: Setting, outcomes: Outcomes, scale: ImageScale) -> Parts:
-    """Histograms of the confidence on the test set.
-
-    Args:
-        setting: on what.
-        outcomes: the finished runs.
-        scale: how large.
-
-    Returns:
-        Picture, table and claims.
-    """
-    del scale
-    said = f"{setting.label}, α = {ALPHA:g}"
-    return Parts([_picture(outcomes)], [_table(outcomes)], list(_claims(outcomes, said)))
 
 
 def _picture(outcomes: Outcomes) -> Picture:
@@ -128,3 +111,6 @@ def _figure(outcomes: Outcomes) -> Figure:
 def _text(outcomes: Outcomes, method: str, name: MetricName) -> str:
     values = outcomes.metric(method, "raw", name)
     return mean_text(mean_interval(list(values.values())), SCALES[name])
+
+
+fig7 = one_alpha(_picture, _table, _claims)

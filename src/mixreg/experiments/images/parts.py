@@ -1,10 +1,11 @@
 """What a figure shows of one setting."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from mixreg.experiments.images.outcomes import Outcomes
+from mixreg.experiments.images.runs import ALPHA
 from mixreg.experiments.images.settings import ImageScale, Setting
 from mixreg.report.claims import Claim
 from mixreg.report.sequence import PictureSequence
@@ -34,3 +35,28 @@ class Show(Protocol):
 
     def __call__(self, setting: Setting, outcomes: Outcomes, scale: ImageScale) -> Parts:
         """The parts of one setting from its finished runs."""
+
+
+def one_alpha(
+    picture: Callable[[Outcomes], Picture] | None,
+    table: Callable[[Outcomes], StudyTable],
+    claims: Callable[[Outcomes, str], Iterable[Claim]],
+) -> Show:
+    """A figure of one α, of at most a picture, a table and claims.
+
+    Args:
+        picture: draws the picture, None for none.
+        table: makes the table.
+        claims: tests what the paper says, in a setting that is named.
+
+    Returns:
+        What makes its parts.
+    """
+
+    def show(setting: Setting, outcomes: Outcomes, scale: ImageScale) -> Parts:
+        del scale
+        pictures = [] if picture is None else [picture(outcomes)]
+        tested = claims(outcomes, f"{setting.label}, α = {ALPHA:g}")
+        return Parts(pictures, [table(outcomes)], list(tested))
+
+    return show
