@@ -43,12 +43,17 @@ def test_class_indices_without_their_number():
         Mixup(Beta(1.0))(X, Y)
 
 
-def test_refusals_draw_nothing():
-    mixup = Mixup(Beta(1.0), 3, generator=torch.Generator().manual_seed(0))
-    before = mixup.state_dict()["generator"]
-    with pytest.raises(TypeError):
-        mixup(X.byte(), Y)
-    assert torch.equal(mixup.state_dict()["generator"], before)
+@pytest.mark.parametrize(
+    ("x", "y", "error"),
+    [(X.byte(), Y, TypeError), (X, Y + 2, ValueError), (X, Y[:2], ValueError)],
+)
+def test_refusals_draw_nothing(x, y, error):
+    mixup, untouched = (
+        Mixup(Beta(1.0), 3, generator=torch.Generator().manual_seed(0)) for _ in range(2)
+    )
+    with pytest.raises(error):
+        mixup(x, y)
+    assert torch.equal(mixup(X, Y).inputs, untouched(X, Y).inputs)
 
 
 @pytest.mark.parametrize(

@@ -29,13 +29,48 @@ def dense_targets(y: Tensor, num_classes: int | None, *, dtype: torch.dtype) -> 
         tensor([[0., 1.],
                 [1., 0.]])
     """
-    _check_kind(y, num_classes)
+    check_num_classes(num_classes)
+    if y.ndim == 0:
+        raise ValueError("labels need a batch dimension, got a scalar; use y.unsqueeze(0)")
     if y.is_floating_point():
+        check_floating_targets(y, num_classes)
         return y
-    assert num_classes is not None
-    one_hot = torch.zeros(len(y), num_classes, dtype=dtype, device=y.device)
+    num_classes = _check_indices(y, num_classes)
+    one_hot = torch.zeros(y.shape[0], num_classes, dtype=dtype, device=y.device)
     try:
         return one_hot.scatter_(1, y.long().unsqueeze(1), 1.0)
+    except RuntimeError:
+        _check_range(y, num_classes)
+        raise
+
+
+def mixed_one_hot(y: Tensor, pairs: Tensor, shares: Tensor, num_classes: int | None) -> Tensor:
+    """Σ_k shares_ik e_{y[pairs_ik]}: the mixed one-hot vectors, without making the unmixed ones.
+
+    Args:
+        y: class indices, integer, shape (n,).
+        pairs: indices into the batch, int64, shape (n, k).
+        shares: their shares, floating point, shape (n, k).
+        num_classes: number of classes c.
+
+    Returns:
+        Shape (n, c), in the dtype of `shares`.
+
+    Raises:
+        TypeError: no number of classes, or boolean or complex labels.
+        ValueError: labels that are not of shape (n,), or a class index outside 0..c−1.
+        RuntimeError: any other failure of the device.
+
+    Example:
+        >>> pairs, shares = torch.tensor([[0, 1], [1, 0]]), torch.tensor([[0.75, 0.25], [0.5, 0.5]])
+        >>> mixed_one_hot(torch.tensor([2, 0]), pairs, shares, 3)
+        tensor([[0.2500, 0.0000, 0.7500],
+                [0.5000, 0.0000, 0.5000]])
+    """
+    num_classes = _check_indices(y, num_classes)
+    mixed = torch.zeros(y.shape[0], num_classes, dtype=shares.dtype, device=y.device)
+    try:
+        return mixed.scatter_add_(1, y.long().take(pairs), shares)
     except RuntimeError:
         _check_range(y, num_classes)
         raise
@@ -59,19 +94,17 @@ def check_num_classes(num_classes: int | None) -> None:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
 
 
-def _check_kind(y: Tensor, num_classes: int | None) -> None:
-    check_num_classes(num_classes)
-    if y.is_complex():
-        raise TypeError(f"labels must be integer or floating point, got {y.dtype}")
-    if y.ndim == 0:
-        raise ValueError("labels need a batch dimension, got a scalar; use y.unsqueeze(0)")
-    if y.is_floating_point():
-        _check_floating(y, num_classes)
-    else:
-        _check_indices(y, num_classes)
+def check_floating_targets(y: Tensor, num_classes: int | None) -> None:
+    """Refuse floating labels that do not fit the number of classes.
 
+    Args:
+        y: soft labels (n, c) or regression targets (n,) or (n, ...), floating point.
+        num_classes: number of classes c, or None for regression targets.
 
-def _check_floating(y: Tensor, num_classes: int | None) -> None:
+    Raises:
+        TypeError: class indices that are not integers.
+        ValueError: soft labels of another width than c.
+    """
     if num_classes is None:
         return
     if y.ndim == 1:
@@ -86,7 +119,9 @@ def _check_floating(y: Tensor, num_classes: int | None) -> None:
         )
 
 
-def _check_indices(y: Tensor, num_classes: int | None) -> None:
+def _check_indices(y: Tensor, num_classes: int | None) -> int:
+    if y.is_complex():
+        raise TypeError(f"labels must be integer or floating point, got {y.dtype}")
     if num_classes is None:
         raise TypeError(
             f"labels of dtype {y.dtype} are class indices and need num_classes=...; "
@@ -99,6 +134,7 @@ def _check_indices(y: Tensor, num_classes: int | None) -> None:
         )
     if y.dtype == torch.bool:
         raise TypeError("boolean labels are ambiguous; use y.long() for classes or y.float()")
+    return num_classes
 
 
 def _check_range(y: Tensor, num_classes: int) -> None:

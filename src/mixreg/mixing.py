@@ -1,17 +1,15 @@
 """Mixing a batch with itself: the convex combinations of the Mixup risk (equation 4)."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from mixreg.labels import check_num_classes, dense_targets
+from mixreg.draws import BatchDraws, Draw, Per
+from mixreg.labels import check_floating_targets, check_num_classes, mixed_one_hot
 from mixreg.laws import MixingLaw
-from mixreg.streams import Stream
-
-Per = Literal["sample", "batch"]
 
 _FEW = 2**14  # entries below which one rolled copy costs less than two interpolations into views
 
@@ -65,7 +63,8 @@ class Mixup:
     one batch are dependent, as they also are for a random permutation. A shift needs no gather
     copy. Equation 4 has j = i in one of n pairs, a batch in one of b, the more the smaller it is.
 
-    The weights are drawn on the CPU and sent to the device without waiting for it.
+    Shifts and weights are drawn on the CPU, for up to 64 batches at a time, and sent to the device
+    without waiting for it.
 
     Args:
         law: law of λ.
@@ -108,7 +107,7 @@ class Mixup:
         self.law = law
         self.num_classes = num_classes
         self.per = per
-        self._stream = Stream(generator)
+        self._draws = BatchDraws(law, per, generator)
 
     def __call__(self, x: Tensor, y: Tensor, *, out: Tensor | None = None) -> MixedBatch:
         """Mix one batch; neither `x` nor `y` is changed.
@@ -129,14 +128,11 @@ class Mixup:
         """
         _check_inputs(x, y)
         _check_buffer(out, x)
-        n = len(x)
-        shift, weight = self._draw(x)
-        partner = torch.arange(shift, shift + n, device=x.device).remainder_(n)
-        at_least_float = torch.promote_types(x.dtype, torch.float32)
-        dense = dense_targets(y, self.num_classes, dtype=at_least_float)
-        targets = _mix_shifted(dense, weight, shift, None)
-        inputs = _mix_shifted(x, weight, shift, out)  # last, since it empties the caches
-        return MixedBatch(inputs, targets, weight, partner)
+        draw = self._draws.current(x)
+        targets = self._targets(y, draw)
+        inputs = _mix_shifted(x, draw.weight, draw.shift, out)  # last, since it empties the caches
+        self._draws.advance()
+        return MixedBatch(inputs, targets, draw.weight, draw.partner)
 
     def transform(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Mix one batch and return the pair (inputs, targets), as torchvision's transforms do.
@@ -169,7 +165,7 @@ class Mixup:
         Returns:
             The state.
         """
-        return self._stream.state_dict()
+        return self._draws.state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue from a saved state.
@@ -177,20 +173,13 @@ class Mixup:
         Args:
             state: what `state_dict` returned, in the same process of the same number of processes.
         """
-        self._stream.load_state_dict(state)
+        self._draws.load_state_dict(state)
 
-    def _draw(self, x: Tensor) -> tuple[int, Tensor]:
-        n, generator = len(x), self._stream.generator()
-        shift = int(torch.randint(n, (), generator=generator))
-        if self.per == "batch":
-            weight = self.law.sample(1, generator=generator).to(x.dtype).expand(n)
-        else:
-            weight = self.law.sample(n, generator=generator).to(x.dtype)
-        if x.device.type == "cpu":
-            return shift, weight
-        if x.device.type == "cuda":
-            weight = weight.contiguous().pin_memory()
-        return shift, weight.to(x.device, non_blocking=True)
+    def _targets(self, y: Tensor, draw: Draw) -> Tensor:
+        if y.is_floating_point():
+            check_floating_targets(y, self.num_classes)
+            return _mix_shifted(y, draw.weight, draw.shift, None)
+        return mixed_one_hot(y, draw.pairs, draw.shares, self.num_classes)
 
 
 def mixed_accuracy(logits: Tensor, y: Tensor, batch: MixedBatch) -> Tensor:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mixreg.data import DATASETS
+from mixreg.draws import Per
 from mixreg.errors import ConfigurationError
 from mixreg.laws import Beta, MixingLaw
-from mixreg.mixing import Per
 from mixreg.models import MODELS
 from mixreg.names import unknown_name
 

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from mixreg.ablation import PerturbationKind, perturbed_batch
 from mixreg.approximate_loss import ApproximateMixupLoss
+from mixreg.draws import Per
 from mixreg.labels import dense_targets
 from mixreg.laws import MixingLaw
 from mixreg.losses import LossFunction, resolve_loss
-from mixreg.mixing import Mixup, Per
+from mixreg.mixing import Mixup
 from mixreg.prediction import shrink
 from mixreg.statistics import TrainingStatistics
 from mixreg.training.config import TrainConfig

@@ -1,0 +1,159 @@
+"""Draws made for many batches at once are the same law for every batch, and can be continued."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from mixreg import Beta, CheckpointError, Constant, Mixup, Uniform
+from mixreg.draws import BatchDraws
+
+BLOCK = 64
+
+
+def batch_draws(law=None, per="sample", seed=0):
+    return BatchDraws(law or Beta(0.7), per, torch.Generator().manual_seed(seed))
+
+
+def empty(n, dtype=torch.float64):
+    return torch.empty(n, 1, dtype=dtype)
+
+
+def take(draws, x):
+    draw = draws.current(x)
+    draws.advance()
+    return draw
+
+
+def same(first, second):
+    assert first.shift == second.shift
+    assert torch.equal(first.partner, second.partner)
+    assert torch.equal(first.weight, second.weight)
+
+
+@pytest.mark.parametrize("per", ["sample", "batch"])
+@pytest.mark.parametrize("n", [1, 5, 6])
+def test_partner_and_weight_of_whole_and_shorter_batches(n, per):
+    draws = batch_draws(per=per)
+    take(draws, empty(6))
+    for _ in range(BLOCK + 3):
+        draw = take(draws, empty(n))
+        assert 0 <= draw.shift < n
+        assert torch.equal(draw.partner, (torch.arange(n) + draw.shift) % n)
+        assert draw.weight.shape == (n,)
+        assert torch.equal(draw.pairs, torch.stack([torch.arange(n), draw.partner], 1))
+        assert torch.equal(draw.shares, torch.stack([draw.weight, 1 - draw.weight], 1))
+        assert per == "sample" or len(draw.weight.unique()) == 1
+
+
+def test_no_draw_is_given_twice():
+    draws = batch_draws()
+    weights = torch.cat([take(draws, empty(n)).weight for n in [5, 3, 5, 9, 9, 2] * 40])
+    assert len(weights.unique()) == len(weights)
+
+
+@pytest.mark.parametrize("per", ["sample", "batch"])
+def test_weights_of_a_long_run_have_the_law(per):
+    draws = batch_draws(Uniform(0.2, 0.9), per)
+    sizes = [16, 7] * 5 * BLOCK
+    weights = torch.cat([take(draws, empty(n)).weight[: 1 if per == "batch" else n] for n in sizes])
+    assert stats.kstest(weights.numpy(), stats.uniform(0.2, 0.7).cdf).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("n", [5, 9])
+def test_shifts_of_whole_and_shorter_batches_are_uniform(n):
+    draws = batch_draws()
+    take(draws, empty(9))
+    counts = np.bincount([take(draws, empty(n)).shift for _ in range(3000)], minlength=n)
+    assert stats.chisquare(counts).pvalue > 1e-4
+
+
+def test_rows_follow_one_another_without_correlation():
+    draws = batch_draws(Uniform())
+    first = torch.stack([take(draws, empty(2)).weight for _ in range(4000)])
+    columns = torch.cat([first[1:], first[:-1]], 1)
+    correlation = np.corrcoef(columns.numpy().T) - np.eye(4)
+    assert np.abs(correlation).max() < 4.5 / np.sqrt(len(columns))
+
+
+@pytest.mark.parametrize(("n", "batches"), [(3, BLOCK), (2**10, 16), (2**14 + 1, 1)])
+def test_large_batches_are_not_drawn_far_ahead(n, batches):
+    given, same_draws = (torch.Generator().manual_seed(2) for _ in range(2))
+    take(BatchDraws(Uniform(), "sample", given), empty(n))
+    torch.randint(2**63 - 1, (batches,), generator=same_draws)
+    Uniform().sample(batches * n, generator=same_draws)
+    assert torch.equal(given.get_state(), same_draws.get_state())
+
+
+@pytest.mark.parametrize("used", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1])
+@pytest.mark.parametrize("per", ["sample", "batch"])
+def test_a_state_anywhere_in_the_draws_continues_alike(used, per):
+    draws = batch_draws(per=per)
+    for n in [7, 4] * (used // 2) + [7] * (used % 2):
+        take(draws, empty(n))
+    resumed = batch_draws(per=per, seed=5)
+    take(resumed, empty(3))
+    resumed.load_state_dict(draws.state_dict())
+    for n in [7, 4, 11, 2] * BLOCK:
+        same(take(resumed, empty(n)), take(draws, empty(n)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_the_dtype_of_a_batch_rounds_the_same_weights(dtype):
+    exact, mixed = batch_draws(), batch_draws()
+    for kind in [dtype, torch.float64, dtype]:
+        expected, draw = take(exact, empty(5)), take(mixed, empty(5, kind))
+        assert draw.shift == expected.shift
+        assert torch.equal(draw.weight, expected.weight.to(kind))
+
+
+def test_draws_first_made_in_inference_mode_serve_training():
+    mixup = Mixup(Constant(0.25), 2, generator=torch.Generator().manual_seed(0))
+    x, y = torch.randn(3, 2), torch.tensor([0, 1, 0])
+    with torch.inference_mode():
+        mixup(x, y)
+    inputs = x.clone().requires_grad_()
+    mixup(inputs, y).inputs.sum().backward()
+    torch.testing.assert_close(inputs.grad, torch.ones(3, 2))
+
+
+def test_draws_stay_until_they_are_used():
+    draws = batch_draws()
+    for n in [5, 3, 5]:
+        first, second = draws.current(empty(n)), draws.current(empty(n))
+        same(first, second)
+        draws.advance()
+        assert not torch.equal(draws.current(empty(n)).weight, first.weight)
+
+
+def test_changing_a_drawn_weight_changes_no_other():
+    changed, kept = batch_draws(), batch_draws()
+    for _ in range(3):
+        draw, expected = take(changed, empty(4)), take(kept, empty(4))
+        same(draw, expected)
+        draw.weight.zero_()
+        draw.partner.zero_()
+    resumed = batch_draws()
+    resumed.load_state_dict(changed.state_dict())
+    same(take(resumed, empty(4)), take(kept, empty(4)))
+
+
+def test_pickles_hold_one_copy_of_the_draws():
+    draws = batch_draws()
+    take(draws, empty(100))
+    assert len(pickle.dumps(draws)) < 3 * BLOCK * 100 * 8
+
+
+@pytest.mark.parametrize(
+    "block",
+    [torch.tensor([4, BLOCK + 1]), torch.tensor([-1, 0]), torch.tensor([4, -1]), torch.tensor([4])],
+    ids=str,
+)
+def test_impossible_positions_are_refused(block):
+    draws = batch_draws()
+    state = draws.state_dict()
+    with pytest.raises(CheckpointError, match="not the state of a mixing stream"):
+        draws.load_state_dict(state | {"block": block})
+    same(take(draws, empty(3)), take(batch_draws(), empty(3)))
