@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
@@ -70,12 +71,15 @@ def test_figures_share_directories_only_for_equal_runs(scale, tmp_path):
 
 def test_runs_of_figure_4_at_the_cpu_scale(tmp_path):
     runs = figure_trainings("fig4", SCALES["cpu"], tmp_path, None)
-    counted = [(run.data, run.method, run.alpha) for run in runs]
+    small = [run for run in runs if run.model == "lenet"]
+    counted = [(run.data, run.method, run.alpha) for run in small]
     for data in ("cifar10", "cifar100", "fashion-mnist"):
         assert counted.count((data, "erm", 1.0)) == 5
         assert all(counted.count((data, "mixup", alpha)) == 5 for alpha in (0.2, 0.5, 1.0, 2.0))
-    assert {run.epochs for run in runs} == {30}
-    assert {run.model for run in runs} == {"lenet"}
+    assert {run.epochs for run in small} == {30}
+    residual = [run for run in runs if run.model != "lenet"]
+    assert {(run.data, run.model, run.alpha) for run in residual} == {("cifar10", "resnet20", 1.0)}
+    assert sorted(run.method for run in residual) == ["erm", "erm", "mixup", "mixup"]
 
 
 def test_repetitions_can_be_chosen(tmp_path):
@@ -110,6 +114,18 @@ def test_every_figure_leaves_page_numbers_and_claims(made):
         assert study["claims"]
         assert study["findings"][0][0] in " ".join(text.split())
         assert all(claim["effect"]["n"] == 2 for claim in study["claims"])
+
+
+def test_a_row_of_figure_4_may_have_an_alpha_of_its_own(made, tmp_path):
+    folder, _ = made
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    alone = dataclasses.replace(SMOKE.sweep[0], alphas=(1.0,))
+    image_figure("fig4", dataclasses.replace(SMOKE, sweep=(alone,)), tmp_path, sweeping=ONE_JOB)
+    both, own = (
+        {(claim["statement"], claim["setting"], claim["measured"]) for claim in claims}
+        for claims in (_study(folder, "fig4")["claims"], _study(tmp_path, "fig4")["claims"])
+    )
+    assert own == {claim for claim in both if claim[1].endswith("α = 1")}
 
 
 def test_effect_of_rescaling_is_that_of_the_rescaled_model(made):

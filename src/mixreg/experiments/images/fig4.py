@@ -72,7 +72,7 @@ def fig4(setting: Setting, outcomes: Outcomes, scale: ImageScale) -> Parts:
     Returns:
         Picture, table, claims and reliability diagrams.
     """
-    alphas = scale.alphas
+    alphas = setting.alphas or scale.alphas
     return Parts(
         [_picture(outcomes, setting, alphas)],
         [_table(outcomes, setting, alphas)],
@@ -156,6 +156,8 @@ def _claims(outcomes: Outcomes, setting: str, alphas: Sequence[float]) -> Iterat
                     expected,
                 )
     low, high = min(alphas), max(alphas)
+    if low == high:
+        return
     more = Sentence("Rescaling helps Mixup more at larger α.", PLACE, setting)
     for metric, expected in BETTER.items():
         yield from more.metric_claim(

@@ -1,6 +1,6 @@
 """Which trainings a figure takes; the figures of one scale share them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -43,15 +43,15 @@ def figure_runs(
         _run(scale, setting, method, alpha, seed, folder, data_root)
         for seed in range(most)
         for setting in settings
-        for method, alpha in _arms(figure, scale)
+        for method, alpha in _arms(figure, setting.alphas or scale.alphas)
         if seed < _seeds(figure, scale, setting, method)
     ]
 
 
-def _arms(figure: FigureName, scale: ImageScale) -> Iterator[tuple[str, float]]:
+def _arms(figure: FigureName, alphas: Sequence[float]) -> Iterator[tuple[str, float]]:
     for method in _METHODS[figure]:
         if figure == "fig4" and method == "mixup":
-            yield from ((method, alpha) for alpha in scale.alphas)
+            yield from ((method, alpha) for alpha in alphas)
         else:
             yield method, ALPHA
 
