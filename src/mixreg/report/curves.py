@@ -3,11 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mixreg.evaluation import mean_interval
+from mixreg.report.lines import Line, draw_band, legend_above
 from mixreg.report.results import Group, RunResult
 from mixreg.report.style import GROUP_COLOURS, GROUP_LINES, panels
 
@@ -50,8 +50,7 @@ def curves_figure(groups: Mapping[Group, Sequence[RunResult]]) -> Figure:
             panel.set_ylim(max(panel.get_ylim()[0], 0), min(panel.get_ylim()[1], 100.5))
     for panel in axes[len(names) :]:
         panel.remove()
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=4)
+    legend_above(figure, axes[0])
     return figure
 
 
@@ -71,12 +70,9 @@ def _points(run: RunResult, name: str) -> dict[float, float]:
 
 
 def _curve(
-    axes: Axes, seeds: Sequence[Mapping[float, float]], label: str, colour: str, line: str
+    axes: Axes, seeds: Sequence[Mapping[float, float]], label: str, colour: str, style: str
 ) -> None:
     """Mean over the seeds that have the epoch, its interval as a band."""
     epochs = sorted({epoch for points in seeds for epoch in points})
     means = [mean_interval([p[epoch] for p in seeds if epoch in p]) for epoch in epochs]
-    mean = np.array([interval.mean for interval in means])
-    half = np.array([interval.half_width or 0.0 for interval in means])
-    axes.plot(epochs, mean, color=colour, linestyle=line, label=label)
-    axes.fill_between(epochs, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
+    draw_band(axes, Line(label, colour, style, epochs, means))

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mixreg.evaluation import Correction, Histogram, mean_interval
+from mixreg.report.lines import legend_above
 from mixreg.report.results import Group, RunResult
 from mixreg.report.style import CORRECTION_COLOURS, CORRECTION_LINES, FAINT, panels, unit_ticks
 
@@ -51,8 +52,7 @@ def histogram_figure(groups: Mapping[Group, Sequence[RunResult]], quantity: Quan
         panel.grid(visible=False, axis="x")
     for panel in used[::columns]:
         panel.set_ylabel("share of examples (%)")
-    handles, labels = used[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=4)
+    legend_above(figure, used[0])
     return figure
 
 

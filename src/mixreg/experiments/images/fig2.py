@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from matplotlib.figure import Figure
 
 from mixreg.evaluation import MeanInterval, mean_interval
-from mixreg.experiments.images.drawing import Line, draw_band, legend_above
 from mixreg.experiments.images.outcomes import Outcomes
 from mixreg.experiments.images.parts import one_alpha
 from mixreg.experiments.images.testing import Sentence, half_distance
 from mixreg.report.claims import Claim
+from mixreg.report.lines import Line, draw_band, legend_above
 from mixreg.report.study import Entry, StudyTable
 from mixreg.report.style import BLUE, GREY, RED, Picture, draw, panels
 

@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mixreg.evaluation import mean_interval
-from mixreg.experiments.images.drawing import Line, draw_band, legend_above
 from mixreg.experiments.images.outcomes import Outcomes
 from mixreg.experiments.images.parts import one_alpha
 from mixreg.experiments.images.testing import Sentence
 from mixreg.report.claims import Claim
+from mixreg.report.lines import Line, draw_band, legend_above
 from mixreg.report.study import Entry, StudyTable
 from mixreg.report.style import BLUE, GREEN, GREY, Picture, draw, panels
 

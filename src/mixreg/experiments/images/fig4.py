@@ -7,13 +7,13 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from mixreg.evaluation import Correction, MetricName, mean_interval, paired_difference
-from mixreg.experiments.images.drawing import Line, draw_bars, legend_above
 from mixreg.experiments.images.outcomes import Outcomes
 from mixreg.experiments.images.parts import Parts
 from mixreg.experiments.images.runs import ALPHA
 from mixreg.experiments.images.settings import ImageScale, Setting
 from mixreg.experiments.images.testing import BETTER, WORSE, Sentence, difference
 from mixreg.report.claims import Claim
+from mixreg.report.lines import Line, draw_bars, legend_above
 from mixreg.report.reliability import reliability_figure
 from mixreg.report.sequence import Frame, PictureSequence
 from mixreg.report.study import Entry, StudyTable

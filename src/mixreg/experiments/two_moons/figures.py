@@ -10,6 +10,7 @@ from mixreg.experiments.two_moons.claims import ERM_RESCALED
 from mixreg.experiments.two_moons.measures import PREDICTIONS, Prediction
 from mixreg.experiments.two_moons.methods import METHODS, Method
 from mixreg.experiments.two_moons.result import Outcome, TwoMoonsResult
+from mixreg.report.lines import Line, draw_band
 from mixreg.report.style import BLUE, GREEN, GREY, INK, RED, draw, panels
 
 _METHODS: dict[Method, tuple[str, str]] = {
@@ -70,12 +71,8 @@ def _course(result: TwoMoonsResult) -> Figure:
             if prediction == "rescaled":
                 label = f"{label} (rescaled)"
             means = result.curve((method, prediction), metric).means
-            mean = factor * np.array([m.mean for m in means])
-            half = factor * np.array([m.half_width or 0.0 for m in means])
-            line = _LINES[prediction]
-            panel.plot(result.epochs, mean, color=colour, linestyle=line, label=label)
-            low, high = mean - half, mean + half
-            panel.fill_between(result.epochs, low, high, color=colour, alpha=0.2, linewidth=0)
+            style = _LINES[prediction]
+            draw_band(panel, Line(label, colour, style, result.epochs, means, factor))
         panel.set(title=title, xscale="log", xlabel="epoch")
         panel.xaxis.set_major_formatter("{x:g}")
     handles, labels = axes[0].get_legend_handles_labels()

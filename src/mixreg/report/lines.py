@@ -11,13 +11,14 @@ from mixreg.evaluation import MeanInterval
 
 
 class Line(NamedTuple):
-    """A mean with its interval at each of several places."""
+    """A mean with its interval at each of several places, drawn `factor` times as large."""
 
     label: str
     colour: str
     style: str
     x: Sequence[float]
     y: Sequence[MeanInterval]
+    factor: float = 1.0
 
 
 def draw_band(axes: Axes, line: Line) -> None:
@@ -68,4 +69,5 @@ def legend_above(figure: Figure, axes: Axes) -> None:
 
 def _arrays(line: Line) -> tuple[np.ndarray, np.ndarray]:
     mean = np.array([interval.mean for interval in line.y])
-    return mean, np.array([interval.half_width or 0.0 for interval in line.y])
+    half = np.array([interval.half_width or 0.0 for interval in line.y])
+    return line.factor * mean, line.factor * half
