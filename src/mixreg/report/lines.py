@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mixreg.evaluation import MeanInterval
+from mixreg.report.style import PAPER
 
 
 class Line(NamedTuple):
@@ -34,7 +35,7 @@ def draw_band(axes: Axes, line: Line) -> None:
 
 
 def draw_bars(axes: Axes, line: Line) -> None:
-    """A line with marks and its intervals as bars.
+    """A line with marks, hollow ones on a dotted line, and its intervals as bars.
 
     Args:
         axes: where to draw.
@@ -49,6 +50,7 @@ def draw_bars(axes: Axes, line: Line) -> None:
         linestyle=line.style,
         marker="o",
         markersize=3.5,
+        markerfacecolor=PAPER if line.style == ":" else line.colour,
         capsize=2,
         linewidth=1.5,
         elinewidth=1,
