@@ -19,8 +19,8 @@ class CompensatedSum:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.high = torch.zeros((), dtype=torch.float64)
-        self.low = torch.zeros((), dtype=torch.float64)
+        self.high = torch.zeros((), dtype=torch.float64, device="cpu")
+        self.low = torch.zeros((), dtype=torch.float64, device="cpu")
         self.empty = True
 
     def add(self, term: Tensor) -> None:

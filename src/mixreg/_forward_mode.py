@@ -49,7 +49,7 @@ def forward_rules(*, nested: bool = False) -> Iterator[None]:
 @cache
 def load_tangent_formulas() -> None:
     """Let PyTorch load its formulas, which warns of PyTorch's own use of a deprecated function."""
-    zero = torch.zeros(1)
+    zero = torch.zeros(1, device="cpu")
     with warnings.catch_warnings(), forward_ad.dual_level():
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -225,8 +225,9 @@ def _gaussian_coefficients(
     # Given i, each of the other N − 1 examples is in the batch with probability (n − 1)/(N − 1).
     others = law.gamma_squared * (1 - 1 / count) / (n - 1)
     own = law.theta_variance + law.gamma_squared / count
-    variances = torch.full((n, n), others, dtype=torch.float64).fill_diagonal_(own)
-    return torch.randn(n, n, generator=generator, dtype=torch.float64) * variances.sqrt()
+    variances = torch.full((n, n), others, dtype=torch.float64, device="cpu").fill_diagonal_(own)
+    normal = torch.randn(n, n, generator=generator, dtype=torch.float64, device="cpu")
+    return normal * variances.sqrt()
 
 
 def _combined(coefficients: Tensor, values: Tensor, mean: Tensor) -> Tensor:

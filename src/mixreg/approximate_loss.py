@@ -1,5 +1,6 @@
 """Training with the approximate Mixup risk (12), one forward-mode pass a step."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -127,8 +128,8 @@ class ApproximateMixupLoss:
         self.directions, self.second_order = directions, second_order
         self.perturbation, self.check = perturbation, check
         self._kept = moments_kept(perturbation)
-        variances = torch.tensor([law.theta_variance, law.gamma_squared], dtype=torch.float64)
-        self._scales = variances.sqrt().unsqueeze(1)
+        deviations = [math.sqrt(law.theta_variance), math.sqrt(law.gamma_squared)]
+        self._scales = torch.tensor(deviations, dtype=torch.float64, device="cpu").unsqueeze(1)
         self._stream = Stream(generator)
         self._terms: ApproximateTerms | None = None
         self._named = self.loss in (cross_entropy, logistic, squared_error)
@@ -270,7 +271,7 @@ class ApproximateMixupLoss:
 def _draw(n: int, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Partners (n,) and signs (2, n) of the own and the partner's part, on the CPU."""
     partner = draw_partner(n, count, generator=generator)
-    return partner, 2 * torch.randint(2, (2, n), generator=generator) - 1
+    return partner, 2 * torch.randint(2, (2, n), generator=generator, device="cpu") - 1
 
 
 def _rows(scales: Tensor, values: Tensor) -> Tensor:

@@ -95,8 +95,9 @@ class BatchDraws:
         """
         state, block = self._stream.state_dict(), self._block
         if block is None or block.source is not self._stream.generator():
-            return state | {"block": torch.tensor([0, 0])}
-        return state | {"generator": block.start, "block": torch.tensor([block.width, self._used])}
+            return state | {"block": torch.tensor([0, 0], device="cpu")}
+        position = torch.tensor([block.width, self._used], device="cpu")
+        return state | {"generator": block.start, "block": position}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue from a saved state.
@@ -141,7 +142,7 @@ def _fits(weight: Tensor, x: Tensor) -> bool:
 def _ready(shifts: Tensor, weights: Tensor, x: Tensor) -> list[Draw]:
     """Draws of k batches of n from shifts (k,) and weights (k, n), like `x`."""
     with torch.inference_mode(False):
-        index = torch.arange(weights.shape[1]).expand_as(weights)
+        index = torch.arange(weights.shape[1], device="cpu").expand_as(weights)
         partners = (index + shifts.unsqueeze(1)) % weights.shape[1]
         weights = weights.to(x.dtype)
         shares = weights.to(torch.promote_types(x.dtype, torch.float32))

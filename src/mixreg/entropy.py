@@ -186,7 +186,8 @@ def fit_linear_softmax(
         slope, hessian = _slope_and_hessian(W, x, y)
         if float(slope.abs().max()) <= tolerance * scale:
             return W
-        damped = hessian + _DAMPING * hessian.trace() * torch.eye(len(hessian)).to(hessian)
+        identity = torch.eye(len(hessian), dtype=W.dtype, device=W.device)
+        damped = hessian + _DAMPING * hessian.trace() * identity
         step = torch.linalg.solve(damped, slope.flatten()).reshape(W.shape)
         W = _line_search(W, step, slope, x, y)
     raise MixregError(

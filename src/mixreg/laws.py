@@ -256,7 +256,7 @@ class Constant(MixingLaw):
     def quadrature(self, order: int) -> Quadrature:
         """One node."""
         _check_order(order)
-        one = torch.ones(1, dtype=torch.float64)
+        one = torch.ones(1, dtype=torch.float64, device="cpu")
         return Quadrature(self.weight * one, one)
 
     def to_dict(self) -> dict[str, Any]:

@@ -33,9 +33,9 @@ def draw_partner(n: int, count: int, *, generator: torch.Generator) -> Tensor:
         >>> draw_partner(2, 10**9, generator=torch.Generator().manual_seed(0))
         tensor([1, 0])
     """
-    shift = 1 + int(torch.randint(n - 1, (), generator=generator))
-    own = torch.rand(n, generator=generator, dtype=torch.float64) < 1 / count
-    index = torch.arange(n)
+    shift = 1 + int(torch.randint(n - 1, (), generator=generator, device="cpu"))
+    own = torch.rand(n, generator=generator, dtype=torch.float64, device="cpu") < 1 / count
+    index = torch.arange(n, device="cpu")
     return torch.where(own, index, (index + shift) % n)
 
 
@@ -71,10 +71,10 @@ def draw_independent_partners(
             f"independent partners for inputs and labels take a batch of at least 3, got {n}; "
             "use drop_last=True in the loader"
         )
-    first_shift, step = torch.randint(n - 1, (), generator=generator), max(n - 2, 1)
-    second_shift = first_shift + 1 + torch.randint(step, (), generator=generator)
-    unit = torch.rand(2, n, generator=generator, dtype=torch.float64)
-    index = torch.arange(n)
+    first_shift, step = torch.randint(n - 1, (), generator=generator, device="cpu"), max(n - 2, 1)
+    second_shift = first_shift + 1 + torch.randint(step, (), generator=generator, device="cpu")
+    unit = torch.rand(2, n, generator=generator, dtype=torch.float64, device="cpu")
+    index = torch.arange(n, device="cpu")
     first = torch.where(unit[0] < 1 / count, index, (index + 1 + first_shift) % n)
     shifted = (index + 1 + second_shift % (n - 1)) % n
     chance, own = unit[1] * count, first == index

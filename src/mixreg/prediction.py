@@ -168,7 +168,7 @@ class RescaledModel(nn.Module):
             A uint8 tensor.
         """
         about = {"law": self.law.to_dict(), "link": self.link, "input_range": self.input_range}
-        return torch.tensor(list(json.dumps(about).encode()), dtype=torch.uint8)
+        return torch.tensor(list(json.dumps(about).encode()), dtype=torch.uint8, device="cpu")
 
     def set_extra_state(self, state: Tensor) -> None:
         """Take law, link and input range from a loaded state dict.

@@ -47,7 +47,7 @@ class Stream:
         """
         process = _this_process()
         if process != self._process:
-            common = int(torch.randint(2**63 - 1, (), generator=self._generator))
+            common = int(torch.randint(2**63 - 1, (), generator=self._generator, device="cpu"))
             self._generator = own_generator(common, *process)
             self._process = process
         return self._generator
@@ -59,7 +59,8 @@ class Stream:
             The generator's state and the process it belongs to.
         """
         state = self.generator().get_state()
-        return {"generator": state, "process": torch.tensor(self._process, dtype=torch.int64)}
+        process = torch.tensor(self._process, dtype=torch.int64, device="cpu")
+        return {"generator": state, "process": process}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue from a saved state.

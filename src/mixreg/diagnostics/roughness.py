@@ -79,9 +79,9 @@ def roughness(
     if n < 2 or pairs < 2:
         raise ValueError(f"need at least 2 samples and 2 pairs, got {n} and {pairs}")
     check_network(net, x)
-    i = torch.randint(n, (pairs,), generator=generator)
-    j = (i + torch.randint(1, n, (pairs,), generator=generator)) % n
-    weight = torch.rand(pairs, generator=generator, dtype=torch.float64).to(x.device)
+    i = torch.randint(n, (pairs,), generator=generator, device="cpu")
+    j = (i + torch.randint(1, n, (pairs,), generator=generator, device="cpu")) % n
+    weight = torch.rand(pairs, generator=generator, dtype=torch.float64, device="cpu").to(x.device)
     i, j = i.to(x.device), j.to(x.device)
     outputs = torch.cat(
         [

@@ -83,7 +83,8 @@ def hessian_trace(
         MixregError: an operation of the network cannot be differentiated twice.
     """
     data = covariance.left
-    random = torch.randn(data.rank, generator=generator("second order"), dtype=torch.float64)
+    source = generator("second order")
+    random = torch.randn(data.rank, generator=source, dtype=torch.float64, device="cpu")
     try:
         graph = _SlopeGraph.build(net, inputs, weights)
         product = graph.checked_product(data.vectors(random.to(data.scale)), jacobian)

@@ -109,8 +109,9 @@ def _check_no_jump(loss: LossFunction, targets: Tensor, outputs: Tensor) -> None
         ValueError: the slope jumps.
     """
     width = outputs[0].numel()
-    alternating = 1.0 - 2 * (torch.arange(width) % 2)
-    direction = (alternating * torch.linspace(1, 2, width)).to(outputs).reshape(outputs.shape[1:])
+    alternating = 1.0 - 2 * (torch.arange(width, device=outputs.device) % 2)
+    growing = alternating * torch.linspace(1, 2, width, device=outputs.device)
+    direction = growing.to(outputs).reshape(outputs.shape[1:])
     start = _slopes(loss, targets, outputs)
     for probe in _PROBES:
         changes = (_slopes(loss, targets, outputs + probe * direction) - start).abs().amax(1)
