@@ -1,5 +1,6 @@
 """Draws made for many batches at once are the same law for every batch, and can be continued."""
 
+import dataclasses
 import pickle
 
 import numpy as np
@@ -19,6 +20,10 @@ def batch_draws(law=None, per="sample", seed=0):
 
 def empty(n, dtype=torch.float64):
     return torch.empty(n, 1, dtype=dtype)
+
+
+def seeded(law=None, num_classes=2):
+    return Mixup(law or Beta(0.7), num_classes, generator=torch.Generator().manual_seed(0))
 
 
 def take(draws, x):
@@ -80,23 +85,40 @@ def test_rows_follow_one_another_without_correlation():
 
 @pytest.mark.parametrize(("n", "batches"), [(3, BLOCK), (2**10, 16), (2**14 + 1, 1)])
 def test_large_batches_are_not_drawn_far_ahead(n, batches):
-    given, same_draws = (torch.Generator().manual_seed(2) for _ in range(2))
-    take(BatchDraws(Uniform(), "sample", given), empty(n))
-    torch.randint(2**63 - 1, (batches,), generator=same_draws)
-    Uniform().sample(batches * n, generator=same_draws)
-    assert torch.equal(given.get_state(), same_draws.get_state())
+    asked = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Counted(Uniform):
+        def sample(self, n, *, generator=None):
+            asked.append(n)
+            return super().sample(n, generator=generator)
+
+    draws = batch_draws(Counted())
+    for _ in range(batches):
+        take(draws, empty(n))
+    assert asked == [batches * n]
+
+
+def test_one_large_batch_does_not_make_later_ones_large():
+    draws = batch_draws()
+    for n in [2**14] + [5] * 2 * BLOCK:
+        draw = take(draws, empty(n))
+    assert draw.weight.untyped_storage().nbytes() == 5 * 8
+    assert draws.state_dict()["position"].tolist()[0] == 5
 
 
 @pytest.mark.parametrize("used", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1])
 @pytest.mark.parametrize("per", ["sample", "batch"])
-def test_a_state_anywhere_in_the_draws_continues_alike(used, per):
+@pytest.mark.parametrize("sizes", [[7, 4, 11, 2], [11, 7], [2, 7]], ids=str)
+def test_a_state_anywhere_in_the_draws_continues_alike(used, per, sizes):
     draws = batch_draws(per=per)
     for n in [7, 4] * (used // 2) + [7] * (used % 2):
         take(draws, empty(n))
     resumed = batch_draws(per=per, seed=5)
-    take(resumed, empty(3))
+    take(resumed, empty(9))
     resumed.load_state_dict(draws.state_dict())
-    for n in [7, 4, 11, 2] * BLOCK:
+    resumed.load_state_dict(resumed.state_dict())
+    for n in sizes * BLOCK:
         same(take(resumed, empty(n)), take(draws, empty(n)))
 
 
@@ -109,14 +131,50 @@ def test_the_dtype_of_a_batch_rounds_the_same_weights(dtype):
         assert torch.equal(draw.weight, expected.weight.to(kind))
 
 
-def test_draws_first_made_in_inference_mode_serve_training():
-    mixup = Mixup(Constant(0.25), 2, generator=torch.Generator().manual_seed(0))
-    x, y = torch.randn(3, 2), torch.tensor([0, 1, 0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_draws_first_made_in_inference_mode_serve_training(dtype):
+    mixup = seeded(Constant(0.25))
+    x, y = torch.randn(3, 2, dtype=dtype), torch.tensor([0, 1, 0])
     with torch.inference_mode():
         mixup(x, y)
     inputs = x.clone().requires_grad_()
     mixup(inputs, y).inputs.sum().backward()
-    torch.testing.assert_close(inputs.grad, torch.ones(3, 2))
+    torch.testing.assert_close(inputs.grad, torch.ones_like(x))
+
+
+def test_draws_go_where_the_inputs_are():
+    here, everywhere = seeded(), seeded()
+    x, y = torch.randn(4, 2), torch.tensor([0, 1, 0, 1])
+    for device in ["cpu", "meta", "cpu", "meta"]:
+        batch, expected = everywhere(x.to(device), y.to(device)), here(x, y)
+        assert {part.device.type for part in batch} == {device}
+        if device == "cpu":
+            assert torch.equal(batch.inputs, expected.inputs)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
+def test_class_indices_of_any_integer_type(dtype):
+    x, y = torch.randn(4, 2), torch.tensor([0, 1, 0, 1])
+    assert torch.equal(seeded()(x, y.to(dtype)).targets, seeded()(x, y).targets)
+
+
+def test_law_and_kind_cannot_be_changed_behind_the_draws():
+    mixup = seeded()
+    assert (mixup.law, mixup.per) == (Beta(0.7), "sample")
+    for name, value in (("law", Constant(0.5)), ("per", "batch")):
+        with pytest.raises(AttributeError):
+            setattr(mixup, name, value)
+
+
+def test_the_given_generator_is_left_to_others():
+    given = torch.Generator().manual_seed(3)
+    mixups = [Mixup(Beta(0.7), generator=given) for _ in range(2)]
+    state = given.get_state()
+    x, y = torch.randn(4, 2), torch.rand(4)
+    first, second = (mixup(x, y) for mixup in mixups)
+    mixups[0].load_state_dict(mixups[0].state_dict())
+    assert torch.equal(given.get_state(), state)
+    assert not torch.equal(first.weight, second.weight)
 
 
 def test_draws_stay_until_they_are_used():
@@ -135,9 +193,20 @@ def test_changing_a_drawn_weight_changes_no_other():
         same(draw, expected)
         draw.weight.zero_()
         draw.partner.zero_()
+    state = changed.state_dict()
+    state["generator"].zero_()
     resumed = batch_draws()
     resumed.load_state_dict(changed.state_dict())
     same(take(resumed, empty(4)), take(kept, empty(4)))
+
+
+def test_batches_share_no_memory_and_no_graph():
+    mixup, x, y = seeded(), torch.randn(300, 2), torch.zeros(300, dtype=torch.long)
+    first, second = mixup(x.requires_grad_(), y), mixup(x.detach(), y)
+    second.weight.clamp_(max=0.1)
+    first.inputs.sum().backward()
+    for part in (second.weight, second.partner):
+        assert part.untyped_storage().nbytes() == part.numel() * part.element_size()
 
 
 def test_pickles_hold_one_copy_of_the_draws():
@@ -147,13 +216,26 @@ def test_pickles_hold_one_copy_of_the_draws():
 
 
 @pytest.mark.parametrize(
-    "block",
-    [torch.tensor([4, BLOCK + 1]), torch.tensor([-1, 0]), torch.tensor([4, -1]), torch.tensor([4])],
+    "position",
+    [
+        torch.tensor([4, BLOCK + 1]),
+        torch.tensor([-1, 0]),
+        torch.tensor([4, -1]),
+        torch.tensor([0, 1]),
+        torch.tensor([4]),
+        torch.tensor([[1, 2], [3, 4]]),
+        torch.tensor([4.0, 1.0]),
+        torch.tensor([torch.nan, 0.0]),
+        [4, 1],
+    ],
     ids=str,
 )
-def test_impossible_positions_are_refused(block):
-    draws = batch_draws()
-    state = draws.state_dict()
+def test_impossible_positions_are_refused(position):
+    draws, kept = batch_draws(), batch_draws()
+    take(draws, empty(3))
+    take(kept, empty(3))
     with pytest.raises(CheckpointError, match="not the state of a mixing stream"):
-        draws.load_state_dict(state | {"block": block})
-    same(take(draws, empty(3)), take(batch_draws(), empty(3)))
+        draws.load_state_dict(draws.state_dict() | {"position": position})
+    with pytest.raises(CheckpointError, match="not the state of a mixing stream"):
+        draws.load_state_dict(draws.state_dict() | {"generator": torch.zeros(3)})
+    same(take(draws, empty(3)), take(kept, empty(3)))

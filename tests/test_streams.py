@@ -1,5 +1,6 @@
 """Draws continue from a checkpoint, and differ between workers, epochs and ranks."""
 
+import copy
 import io
 
 import pytest
@@ -82,7 +83,7 @@ def test_a_saved_state_does_not_follow_later_draws():
 def test_other_values_are_no_state(state):
     mixer = mixup()
     with pytest.raises(CheckpointError, match="not the state of a mixing stream"):
-        mixer.load_state_dict(state)
+        mixer.load_state_dict({"position": torch.tensor([0, 0])} | state)
     assert torch.equal(draws(mixer), draws(mixup()))
 
 
@@ -134,6 +135,40 @@ def test_workers_and_epochs_draw_differently_and_reproducibly(persistent):
     assert len(rows) == 12
     assert len(set(rows)) == 12
     assert rows == three_epochs()
+
+
+@forks
+def test_workers_draw_anew_where_the_parent_has_drawn():
+    mixer = mixup()
+    before = tuple(mixer(X[:3], Y[:3]).weight.tolist())
+    ahead = {tuple(row.tolist()) for row in copy.deepcopy(mixer)._draws._block.weights.float()}
+    assert before in ahead
+    loader = DataLoader(TensorDataset(X, Y), 3, collate_fn=mixer.collate, num_workers=2)
+    assert not ahead & set(rows_of_an_epoch(loader))
+
+
+def test_ranks_draw_anew_where_the_only_process_has_drawn(monkeypatch):
+    mixer = mixup()
+    draws(mixer, 1)
+    alone = draws(copy.deepcopy(mixer))
+    seen = []
+    for rank in (1, 2):
+        as_rank(monkeypatch, rank)
+        seen.append(draws(copy.deepcopy(mixer)))
+    assert not any(torch.equal(alone, other) for other in seen)
+    assert not torch.equal(*seen)
+
+
+def test_the_state_of_a_rank_may_be_loaded_before_the_group_is_made(monkeypatch):
+    resumed = mixup(seed=9)
+    as_rank(monkeypatch, 3)
+    mixer = mixup()
+    draws(mixer, 1)
+    state = mixer.state_dict()
+    monkeypatch.setattr("mixreg.streams.dist.is_initialized", lambda: False)
+    resumed.load_state_dict(state)
+    as_rank(monkeypatch, 3)
+    assert torch.equal(draws(resumed), draws(mixer))
 
 
 @forks

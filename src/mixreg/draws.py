@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mixreg.errors import CheckpointError
 from mixreg.laws import MixingLaw
+from mixreg.randomness import generator as own_generator
 from mixreg.streams import Stream
 
 Per = Literal["sample", "batch"]
@@ -34,11 +35,15 @@ class Draw(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """Draws for several batches of up to `width` examples: a number and a row of λ for each."""
+    """Draws for several batches of up to `weights.shape[1]` examples.
 
-    source: torch.Generator
+    Attributes:
+        start: state of the generator before they were made.
+        numbers: whole numbers, shape (batches,), whose remainders are the shifts.
+        weights: λ, float64, shape (batches, width).
+    """
+
     start: Tensor
-    width: int
     numbers: Tensor
     weights: Tensor
 
@@ -47,20 +52,25 @@ class BatchDraws:
     """Shift, partners and weights λ for one batch after another.
 
     For a small batch, drawing takes longer than mixing. So the draws of up to 64 batches, but not
-    of more than 16,384 weights, are made together and sent to the device together. A batch smaller
-    than those before takes the first weights of its row; for a larger one all is drawn anew.
+    of more than 16,384 weights, are made together and sent to the device together. A smaller batch
+    than the one they were made for takes the first weights of its row; for a larger one all is
+    drawn anew.
 
     Args:
         law: law of λ.
         per: "sample" draws λ for each example, "batch" one λ for all.
-        generator: CPU source of all draws, or None for a new one (see `Stream`).
+        generator: CPU source of the seed of all draws, or None (see `Stream`).
     """
 
     def __init__(self, law: MixingLaw, per: Per, generator: torch.Generator | None) -> None:
-        self._law, self._per, self._stream = law, per, Stream(generator)
+        self.law, self.per = law, per
+        self._stream = Stream(generator)
+        if generator is not None:
+            self._stream = Stream(own_generator(_seed(generator), "batches"))
+        self._source: torch.Generator | None = None
+        self._width = self._used = 0
         self._block: _Block | None = None
         self._ready: list[Draw] = []
-        self._used = 0
 
     def current(self, x: Tensor) -> Draw:
         """The draws for the next batch, the same until `advance` is called.
@@ -71,17 +81,21 @@ class BatchDraws:
         Returns:
             The draws, on the device of `x`.
         """
-        n, block, generator = len(x), self._block, self._stream.generator()
-        if block is None or block.source is not generator:
-            block = self._draw(generator, n)
-        elif block.width < n or self._used == len(block.numbers):
-            block = self._draw(generator, max(n, block.width))
+        n, generator = len(x), self._stream.generator()
+        if generator is not self._source:
+            self._source, self._block, self._width = generator, None, 0
+        elif self._block is None:
+            self._block = self._draw(generator)
+        if self._block is None or self._width < n or self._used == len(self._block.numbers):
+            self._width, self._used, self._ready = n, 0, []
+            self._block = self._draw(generator)
+        numbers, weights = self._block.numbers, self._block.weights
         if not self._ready or not _fits(self._ready[0].weight, x):
-            self._ready = _ready(block.numbers % block.width, block.weights, x)
-        if n == block.width:
+            self._ready = _ready(numbers % self._width, weights, x)
+        if n == self._width:
             return self._ready[self._used]
         row = slice(self._used, self._used + 1)
-        return _ready(block.numbers[row] % n, block.weights[row, :n], x)[0]
+        return _ready(numbers[row] % n, weights[row, :n], x)[0]
 
     def advance(self) -> None:
         """Take the current draws as used."""
@@ -91,13 +105,16 @@ class BatchDraws:
         """Where the draws of this process stand.
 
         Returns:
-            The state of the stream before the draws at hand, their width, and how many are used.
+            The state of the stream before the draws at hand were made, the size of the batch they
+            were made for, and how many of them are used.
         """
-        state, block = self._stream.state_dict(), self._block
-        if block is None or block.source is not self._stream.generator():
-            return state | {"block": torch.tensor([0, 0], device="cpu")}
-        position = torch.tensor([block.width, self._used], device="cpu")
-        return state | {"generator": block.start, "block": position}
+        state = self._stream.state_dict()
+        position = [0, 0]
+        if self._stream.generator() is self._source:
+            position = [self._width, self._used]
+            if self._block is not None:
+                state["generator"] = self._block.start.clone()
+        return state | {"position": torch.tensor(position, dtype=torch.int64, device="cpu")}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue from a saved state.
@@ -109,30 +126,30 @@ class BatchDraws:
             CheckpointError: the values are not such a state.
         """
         width, used = _position(state)
-        self._stream.load_state_dict(state)
-        self._block = None
-        if width > 0:
-            self._draw(self._stream.generator(), width)
-            self._used = used
+        generator = self._stream.load_state_dict(state)
+        self._source = generator if width else None
+        self._width, self._used, self._block, self._ready = width, used, None, []
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_ready": []}  # other processes may lack the device
 
-    def _draw(self, generator: torch.Generator, width: int) -> _Block:
-        batches = _batches(width)
-        start = generator.get_state()
+    def _draw(self, generator: torch.Generator) -> _Block:
+        batches = _batches(self._width)
         with torch.inference_mode(False):  # the draws outlive the mode of this call
+            start = generator.get_state()
             numbers = torch.randint(2**63 - 1, (batches,), generator=generator, device="cpu")
-            columns = 1 if self._per == "batch" else width
-            weights = self._law.sample(batches * columns, generator=generator)
-            weights = weights.view(batches, columns).expand(batches, width)
-        self._block = _Block(generator, start, width, numbers, weights)
-        self._ready, self._used = [], 0
-        return self._block
+            columns = 1 if self.per == "batch" else self._width
+            weights = self.law.sample(batches * columns, generator=generator)
+            return _Block(start, numbers, weights.view(batches, -1).expand(batches, self._width))
+
+
+def _seed(generator: torch.Generator) -> int:
+    return int(torch.randint(2**63 - 1, (), generator=generator, device="cpu"))
 
 
 def _batches(width: int) -> int:
-    return max(1, min(_BATCHES, _WEIGHTS // width))
+    """How many batches of this size are drawn for at once."""
+    return max(1, min(_BATCHES, _WEIGHTS // width)) if width else 0
 
 
 def _fits(weight: Tensor, x: Tensor) -> bool:
@@ -146,14 +163,15 @@ def _ready(shifts: Tensor, weights: Tensor, x: Tensor) -> list[Draw]:
         partners = (index + shifts.unsqueeze(1)) % weights.shape[1]
         weights = weights.to(x.dtype)
         shares = weights.to(torch.promote_types(x.dtype, torch.float32))
-        columns = [
-            partners,
-            weights,
-            torch.stack([index, partners], 2),
-            torch.stack([shares, 1 - shares], 2),
-        ]
-        sent = (_sent(column, x.device).unbind() for column in columns)
-        return [Draw(*parts) for parts in zip(shifts.tolist(), *sent, strict=True)]
+        draws = zip(
+            shifts.tolist(),
+            _apart(_sent(partners, x.device)),
+            _apart(_sent(weights, x.device)),
+            _sent(torch.stack([index, partners], 2), x.device),
+            _sent(torch.stack([shares, 1 - shares], 2), x.device),
+            strict=True,
+        )
+        return [Draw(*draw) for draw in draws]
 
 
 def _sent(rows: Tensor, device: torch.device) -> Tensor:
@@ -162,14 +180,18 @@ def _sent(rows: Tensor, device: torch.device) -> Tensor:
     return rows.to(device, non_blocking=True)
 
 
+def _apart(rows: Tensor) -> list[Tensor]:
+    """Rows that share no memory, so that what a user does with one reaches no other."""
+    return [row.clone() for row in rows]
+
+
 def _position(state: dict[str, Tensor]) -> tuple[int, int]:
-    """Width of the draws at hand and how many are used, from a state."""
+    """Size of the batch that the draws at hand were made for, and how many are used."""
     try:
-        width, used = state["block"].tolist()
+        position = state["position"]
+        width, used = position.tolist()
+        if position.dtype != torch.int64 or not 0 <= used <= _batches(width) or width < 0:
+            raise ValueError(f"position {position}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"this is not the state of a mixing stream: {error}") from error
-    if width < 0 or not 0 <= used <= (_batches(width) if width else 0):
-        raise CheckpointError(
-            f"this is not the state of a mixing stream: {used} draws used of width {width}"
-        )
     return width, used

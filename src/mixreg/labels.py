@@ -70,7 +70,7 @@ def mixed_one_hot(y: Tensor, pairs: Tensor, shares: Tensor, num_classes: int | N
     num_classes = _check_indices(y, num_classes)
     mixed = torch.zeros(y.shape[0], num_classes, dtype=shares.dtype, device=y.device)
     try:
-        return mixed.scatter_add_(1, y.long().take(pairs), shares)
+        return mixed.scatter_add_(1, y.long()[pairs], shares)
     except RuntimeError:
         _check_range(y, num_classes)
         raise

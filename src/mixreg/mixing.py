@@ -71,10 +71,10 @@ class Mixup:
         num_classes: number of classes c, for labels that are class indices; None for soft labels
             and regression targets.
         per: "sample" draws λ for each example, "batch" one λ for all (still returned as (n,)).
-        generator: CPU source of all draws, the own state of this object; by default a new one
-            derived from PyTorch's initial seed, the same for every `Mixup` made without one. In
-            worker processes of a `DataLoader` and in processes of `torch.distributed` each process
-            draws its own stream from it.
+        generator: CPU generator that seeds the own one of this object, by one draw when it is
+            made; by default PyTorch's initial seed does, the same for every `Mixup` made without
+            one. In worker processes of a `DataLoader` and in processes of `torch.distributed` each
+            process draws its own stream.
 
     Raises:
         TypeError: `law` is no mixing law, `generator` no generator, `num_classes` no integer.
@@ -104,10 +104,18 @@ class Mixup:
         if per not in get_args(Per):
             raise ValueError(f"per must be 'sample' or 'batch', got {per!r}")
         check_num_classes(num_classes)
-        self.law = law
         self.num_classes = num_classes
-        self.per = per
         self._draws = BatchDraws(law, per, generator)
+
+    @property
+    def law(self) -> MixingLaw:
+        """Law of λ."""
+        return self._draws.law
+
+    @property
+    def per(self) -> Per:
+        """Whether λ is drawn for each "sample" or for the whole "batch"."""
+        return self._draws.per
 
     def __call__(self, x: Tensor, y: Tensor, *, out: Tensor | None = None) -> MixedBatch:
         """Mix one batch; neither `x` nor `y` is changed.
@@ -160,7 +168,7 @@ class Mixup:
         return self(x, y)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The state of the generator, to continue the same draws later.
+        """Where the draws stand, to continue them later.
 
         Returns:
             The state.
@@ -171,7 +179,11 @@ class Mixup:
         """Continue from a saved state.
 
         Args:
-            state: what `state_dict` returned, in the same process of the same number of processes.
+            state: what `state_dict` returned, in the same process of the same number of processes,
+                for the same law.
+
+        Raises:
+            CheckpointError: the values are not such a state.
         """
         self._draws.load_state_dict(state)
 

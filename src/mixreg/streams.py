@@ -62,11 +62,14 @@ class Stream:
         process = torch.tensor(self._process, dtype=torch.int64, device="cpu")
         return {"generator": state, "process": process}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: dict[str, Tensor]) -> torch.Generator:
         """Continue from a saved state.
 
         Args:
             state: what `state_dict` returned in the same process.
+
+        Returns:
+            The generator, which `generator` returns too if this is the process of the state.
 
         Raises:
             CheckpointError: the values are not such a state.
@@ -77,6 +80,7 @@ class Stream:
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise CheckpointError(f"this is not the state of a mixing stream: {error}") from error
         self._process = (rank, worker)
+        return self._generator
 
 
 def _this_process() -> tuple[int, int]:
