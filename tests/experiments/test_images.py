@@ -239,6 +239,25 @@ def test_finished_runs_are_not_run_again(made):
     assert text == made[1]["fig7"][0]
 
 
+@pytest.mark.parametrize(
+    ("figure", "name"),
+    [
+        ("fig4", "evaluation.json"),
+        ("fig4", "alpha0.5/evaluation.json"),
+        ("fig3", f"terms-{SMOKE.samples}.json"),
+    ],
+)
+def test_damaged_measurements_are_made_again(figure, name, made, tmp_path):
+    folder, texts = made
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    damaged = tmp_path / "runs" / "digits-mlp-erm-alpha1-seed0" / name
+    whole = damaged.read_text()
+    damaged.write_text(whole[:-9])
+    text, _ = image_figure(figure, SMOKE, tmp_path, sweeping=ONE_JOB)
+    assert text == texts[figure][0]
+    assert damaged.read_text() == whole
+
+
 def test_missing_data_are_refused_or_shown_as_a_hole(made, tmp_path, monkeypatch):
     monkeypatch.delenv("MIXREG_DATA", raising=False)
     folder, _ = made

@@ -84,6 +84,14 @@ def test_missing_weights_are_damage(run):
     assert find_damage(run) == f"{run.weights} is missing"
 
 
+def test_missing_settings_of_a_finished_run_are_damage(run):
+    (run.path / "config.json").unlink()
+    assert find_damage(run) == f"{run.path / 'config.json'} is missing"
+    _sweep(run)
+    assert run.finished
+    assert (run.path.with_name("run.corrupt-1") / "model.safetensors").is_file()
+
+
 @pytest.mark.parametrize("content", ["[]", "{}", '{"config": 3, "format": 1}', '{"history": []}'])
 @pytest.mark.parametrize("name", ["config.json", "result.json"])
 def test_readable_nonsense_is_damage(run, name, content):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ TERMS = ("modified", "r1", "r2", "r3", "r4", "r1_plus_r3", "total")
 
 
 def measure(alphas: Sequence[float], samples: int, run: RunDirectory, config: TrainConfig) -> None:
-    """Evaluate a finished run, what is not evaluated yet.
+    """Evaluate a finished run, where that is not done yet or cannot be read.
 
     A run trained without mixing is evaluated with the rescaling of every α.
 
@@ -32,8 +32,7 @@ def measure(alphas: Sequence[float], samples: int, run: RunDirectory, config: Tr
         config: the run.
     """
     others = [alpha for alpha in alphas if config.method == "erm" and alpha != config.alpha]
-    files = [run.evaluation, *(_rescaled_with(run, alpha) for alpha in others)]
-    if not all(file.is_file() for file in files):
+    if not all(_is_read(read_evaluation, run, config, alpha) for alpha in (config.alpha, *others)):
         trained = load_run(run.path, {"data_root": config.data_root})
         evaluate_trained(trained, run.path)
         for alpha in others:
@@ -41,7 +40,7 @@ def measure(alphas: Sequence[float], samples: int, run: RunDirectory, config: Tr
             evaluate_trained(
                 dataclasses.replace(trained, config=other), _rescaled_with(run, alpha).parent
             )
-    if config.snapshots and not _terms_file(run, samples).is_file():
+    if config.snapshots and not _is_read(read_terms, run, samples):
         trained = load_run(run.path, {"data_root": config.data_root, "workers": 0})
         write_json(_terms_file(run, samples), _terms(trained, run, config.snapshots, samples))
 
@@ -86,6 +85,14 @@ def read_terms(run: RunDirectory, samples: int) -> list[dict[str, float]]:
         raise CheckpointError(
             f"{file} is missing or damaged ({error}); delete it and run again"
         ) from error
+
+
+def _is_read(read: Callable[..., object], *arguments: object) -> bool:
+    try:
+        read(*arguments)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _rescaled_with(run: RunDirectory, alpha: float) -> Path:

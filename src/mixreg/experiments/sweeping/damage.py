@@ -24,7 +24,8 @@ def find_damage(run: RunDirectory) -> str:
         OSError: the file system fails, which says nothing about the file.
     """
     if not (run.path / "config.json").is_file():
-        return ""
+        is_late = run.weights.exists() or (run.path / "result.json").exists()
+        return f"{run.path / 'config.json'} is missing" if is_late else ""
     checks: list[tuple[Path, Callable[[Path], None]]] = [
         (run.path / "config.json", _check_settings),
         (run.path / "environment.json", _check_object),
