@@ -90,6 +90,10 @@ def test_evaluate_refuses_what_is_no_checkpoint(tmp_path, capsys):
         (["train", "--data", "cifar10", "--data-root", "/nonexistent"], "/nonexistent"),
         (["compare", "--seeds", "0"], "seeds must be at least 1"),
         (["compare", "--methods", "erm,erm"], "methods must be named once each"),
+        (["reproduce", "fig88"], "did you mean 'fig8'"),
+        (["reproduce", "fig4", "--scale", "huge"], "unknown scale 'huge'"),
+        (["reproduce", "fig4", "--data-root", "/nonexistent"], "/nonexistent"),
+        (["report", "/nonexistent"], "there is nothing at /nonexistent"),
         (["fly"], "fly"),
     ],
 )

@@ -15,7 +15,7 @@ import mixreg
 import mixreg.cli
 from mixreg.data import DATASETS
 from mixreg.evaluation import CORRECTIONS, METRICS
-from mixreg.experiments.reproduce import NAMES
+from mixreg.experiments.reproduce import REPRODUCIBLE
 from mixreg.models import MODELS
 from mixreg.training import METHODS
 
@@ -95,7 +95,7 @@ def test_every_row_has_functions_and_tests_that_exist():
     ("page", "words"),
     [
         ("training.md", (*DATASETS, *MODELS, *METHODS)),
-        ("evaluation.md", (*CORRECTIONS, *METRICS, *NAMES)),
+        ("evaluation.md", (*CORRECTIONS, *METRICS, *REPRODUCIBLE)),
     ],
 )
 def test_settings_are_explained(page, words):

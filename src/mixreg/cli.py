@@ -14,6 +14,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from mixreg.errors import MixregError
 from mixreg.experiments import (
+    REPRODUCIBLE,
     CompareConfig,
     DiagnoseOptions,
     EvaluateOptions,
@@ -115,7 +116,7 @@ _COMMANDS = (
     _Command("compare", "train and compare methods over several seeds", CompareConfig, _compare),
     _Command(
         "reproduce",
-        "make a figure or table of the paper: fig1, fig8, fig9, table1",
+        f"make a part of the paper: {', '.join(REPRODUCIBLE)}",
         ReproduceOptions,
         _reproduce,
         positional=("name",),

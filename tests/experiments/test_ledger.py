@@ -1,5 +1,6 @@
 """The ledger of the claims, from stored results alone."""
 
+import csv
 from collections import Counter
 from pathlib import Path
 
@@ -53,7 +54,40 @@ def test_counts_verdicts_and_escapes_cells():
     assert "| +1.00 | +0.90 to +1.10 | holds | `a.json` |" in text
 
 
+def test_a_result_that_cannot_be_read_is_named_everywhere(tmp_path):
+    for name in ("a", "b"):
+        least_squares(LeastSquaresSettings(samples=20, repetitions=2), tmp_path / name)
+    damaged = tmp_path / "b" / "corollary3.json"
+    damaged.write_text(damaged.read_text()[:-9])
+    text, page = claims(tmp_path)
+    told = (text, page.read_text(), (tmp_path / "claims" / "claims.md").read_text())
+    assert all(str(damaged) in place for place in told)
+
+
+def test_claims_of_comparisons_are_in_the_ledger():
+    folder = RESULTS / "compare-cifar10-lenet"
+    lines = read_claims(RESULTS)
+    assert len([line for line in lines if line.source == f"{folder.name}/metrics.json"]) > 3
+    assert {line.source for line in read_claims(folder)} == {"metrics.json"}
+
+
 def test_stored_ledger_is_that_of_the_stored_results():
     lines = read_claims(RESULTS)
     assert (RESULTS / "claims" / "claims.md").read_text() == markdown(lines)
     assert Counter(line.claim.verdict for line in lines).total() > 20
+    with (RESULTS / "claims" / "claims.csv").open() as file:
+        rows = [
+            (row["claim"], row["setting"], row["measured"], row["verdict"], row["numbers"])
+            for row in csv.DictReader(file)
+        ]
+    expected = [
+        (c.statement, c.setting, c.measured, c.verdict, f"../{source}") for c, source in lines
+    ]
+    assert sorted(rows) == sorted(expected)
+
+
+def test_stored_results_are_small():
+    files = [file for file in RESULTS.rglob("*") if file.is_file()]
+    assert {file.suffix for file in files} <= {".csv", ".json", ".md", ".svg"}
+    assert max(file.stat().st_size for file in files) < 3e6
+    assert sum(file.stat().st_size for file in files) < 15e6

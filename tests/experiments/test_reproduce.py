@@ -1,7 +1,11 @@
+import json
+import re
+
 import pytest
 
-from mixreg import ConfigurationError
-from mixreg.experiments.reproduce import NAMES, ReproduceOptions, reproduce
+from mixreg import CheckpointError, ConfigurationError
+from mixreg.experiments import two_moons
+from mixreg.experiments.reproduce import REPRODUCIBLE, ReproduceOptions, reproduce
 
 
 @pytest.mark.parametrize("name", ["fig8", "table1"])
@@ -11,6 +15,52 @@ def test_smoke_writes_numbers_and_pictures(tmp_path, name):
     assert shown.is_file()
     assert list(tmp_path.rglob("*.json"))
     assert list(tmp_path.rglob("*.svg"))
+
+
+def _smoke(name, folder, **settings):
+    return ReproduceOptions(name=name, scale="smoke", jobs=1, output=folder, **settings)
+
+
+def test_two_moons_are_not_trained_again(tmp_path, monkeypatch):
+    first = reproduce(_smoke("fig1", tmp_path))
+    stored = (tmp_path / "result.json").read_bytes()
+    monkeypatch.setattr(two_moons, "run", None)
+    assert reproduce(_smoke("fig9", tmp_path)) == first
+    assert (tmp_path / "result.json").read_bytes() == stored
+    with pytest.raises(ConfigurationError, match="repetitions: 3 there, 2 here"):
+        reproduce(_smoke("fig8", tmp_path, seeds=2))
+
+
+def test_a_damaged_result_of_two_moons_is_made_again(tmp_path):
+    text, _ = reproduce(_smoke("fig1", tmp_path))
+    stored = tmp_path / "result.json"
+    stored.write_bytes(stored.read_bytes()[:-9])
+    again, _ = reproduce(_smoke("fig1", tmp_path))
+    assert json.loads(stored.read_text())["format"] == 1
+    assert _without_times(again) == _without_times(text)
+
+
+def _without_times(text):
+    return re.sub(r"[\d.]+ s\b", "", text)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("fig8", "result.json"),
+        ("fig2", "fig2/fig2.json"),
+        ("table1", "table1.json"),
+        ("corollary3", "corollary3.json"),
+    ],
+)
+@pytest.mark.parametrize("stored", [{"format": "mixreg.Future/99"}, {"format": 99}, {}, []])
+def test_results_of_another_version_are_not_replaced(name, file, stored, tmp_path):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(json.dumps(stored))
+    with pytest.raises(CheckpointError, match=r"Nothing was changed\. To keep it, choose another"):
+        reproduce(_smoke(name, tmp_path))
+    assert json.loads((tmp_path / file).read_text()) == stored
+    assert not list(tmp_path.rglob("config.json"))
 
 
 def test_figures_of_one_experiment_share_a_directory():
@@ -23,7 +73,7 @@ def test_figures_of_one_experiment_share_a_directory():
     ("settings", "message"),
     [
         ({"name": "fig88"}, "unknown figure or table 'fig88'; did you mean 'fig8'"),
-        ({"name": NAMES[0], "scale": "huge"}, "unknown scale 'huge'"),
+        ({"name": REPRODUCIBLE[0], "scale": "huge"}, "unknown scale 'huge'"),
         ({"name": "fig4", "seeds": 0}, "seeds must be at least 1, got 0"),
     ],
 )

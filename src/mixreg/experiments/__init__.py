@@ -8,9 +8,15 @@ from mixreg.experiments.evaluation import (
     evaluate_trained,
 )
 from mixreg.experiments.reporting import ReportOptions, report
-from mixreg.experiments.reproduce import ReproduceOptions, plan_reproduction, reproduce
+from mixreg.experiments.reproduce import (
+    REPRODUCIBLE,
+    ReproduceOptions,
+    plan_reproduction,
+    reproduce,
+)
 
 __all__ = [
+    "REPRODUCIBLE",
     "CompareConfig",
     "DiagnoseOptions",
     "EvaluateOptions",

@@ -9,6 +9,8 @@ from mixreg.experiments.evaluation import evaluate_trained, run_result
 from mixreg.experiments.sweeping import SweepSettings, plan, sweep
 from mixreg.experiments.sweeping.missing import whole_seeds
 from mixreg.report import RunResult, print_table, summarize, write_report
+from mixreg.report.replacing import check_replaceable
+from mixreg.report.write import REPORT_FORMAT
 from mixreg.training import Recipe, RunDirectory, TrainConfig
 from mixreg.training.config import check_method
 from mixreg.training.trained import load_run
@@ -79,9 +81,11 @@ def compare(config: CompareConfig) -> tuple[str, Path]:
         The table for the terminal, and the report's path.
 
     Raises:
+        CheckpointError: another version wrote the comparison.
         MissingDataError: the data set is missing.
         MixregError: a run failed.
     """
+    check_replaceable(config.output / "metrics.json", REPORT_FORMAT)
     runs = config.runs()
     names = _names(runs)
     missing = sweep(

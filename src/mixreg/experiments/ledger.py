@@ -4,10 +4,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
+from urllib.parse import unquote
 
-from mixreg.experiments.reporting import ReportOptions, report
-from mixreg.experiments.reporting.finding import find_results
-from mixreg.experiments.reporting.stored import StoredStudy
+from mixreg.experiments.reporting import Collected, collect
 from mixreg.files import write_bytes
 from mixreg.report.claims import Claim, Verdict
 from mixreg.report.wording import effect_texts
@@ -19,6 +18,7 @@ _READING = (
     "elsewhere, and is undecided otherwise. No interval is widened for the number of tests: one in "
     "twenty misses by chance."
 )
+_FOLDER = "claims"
 _VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
@@ -37,20 +37,23 @@ def claims(folder: Path) -> tuple[str, Path]:
             and `report.html` with all figures.
 
     Returns:
-        The ledger's summary for the terminal, and the page's path.
+        The ledger's summary for the terminal with the results that could not be read, and the
+        page's path.
 
     Raises:
         CheckpointError: there is no result there, or none that can be read.
     """
-    output = folder / "claims"
-    _, page = report(ReportOptions(runs=[folder], output=output))
-    lines = read_claims(folder)
-    write_bytes(output / "claims.md", markdown(lines).encode())
-    return "\n".join(_table(_summary(lines))), page
+    collected = _collect(folder)
+    page = collected.write(folder / _FOLDER)
+    lines = list(_lines(collected))
+    text = markdown(lines, collected.missing)
+    write_bytes(folder / _FOLDER / "claims.md", text.encode())
+    told = [*_table(_summary(lines)), *(f"missing: {hole}" for hole in collected.missing)]
+    return "\n".join(told), page
 
 
 def read_claims(folder: Path) -> list[Line]:
-    """The claims of all studies below a folder, by their place in the paper.
+    """The claims of all results below a folder, by their place in the paper.
 
     Args:
         folder: the results.
@@ -61,29 +64,45 @@ def read_claims(folder: Path) -> list[Line]:
     Raises:
         CheckpointError: there is no result there, or none that can be read.
     """
-    studies = [found for found in find_results(folder).results if isinstance(found, StoredStudy)]
-    lines = [
-        Line(claim, found.file.relative_to(folder).as_posix())
-        for found in studies
-        for claim in found.study.claims
-    ]
-    return sorted(lines, key=lambda line: (_order(line.claim.place), line.claim.statement))
+    return list(_lines(_collect(folder)))
 
 
-def markdown(lines: Sequence[Line]) -> str:
+def markdown(lines: Sequence[Line], missing: Sequence[str] = ()) -> str:
     """The ledger as Markdown: a summary, then the tests of each sentence.
 
     Args:
         lines: the claims.
+        missing: what could not be read.
 
     Returns:
         The text.
     """
     parts = [_READING, "", *_table(_summary(lines))]
+    if missing:
+        parts += ["", "Missing, since it cannot be read:", "", *(f"- {hole}" for hole in missing)]
     for statement in dict.fromkeys(line.claim.statement for line in lines):
         tests = [line for line in lines if line.claim.statement == statement]
         parts += ["", f"## {statement.rstrip('.')}", "", *_table(_tests(tests))]
     return "\n".join(parts) + "\n"
+
+
+def _collect(folder: Path) -> Collected:
+    return collect([folder], folder / _FOLDER)
+
+
+def _lines(collected: Collected) -> Iterator[Line]:
+    """By the place in the paper, then by the sentence."""
+    lines = [
+        Line(claim, "" if article.source is None else _from_results(article.source))
+        for article in collected.articles
+        for claim in article.claims
+    ]
+    yield from sorted(lines, key=lambda line: (_order(line.claim.place), line.claim.statement))
+
+
+def _from_results(link: str) -> str:
+    """A link from the ledger's folder as a path from the results."""
+    return unquote(link).removeprefix("../")
 
 
 def _summary(lines: Sequence[Line]) -> Iterator[Sequence[str]]:
@@ -99,7 +118,7 @@ def _tests(lines: Sequence[Line]) -> Iterator[Sequence[str]]:
     yield ("setting", "measured", "n", "effect", "95% interval", "verdict", "numbers")
     for claim, source in lines:
         mean, interval = effect_texts(claim.effect)
-        n, numbers = str(claim.effect.n), f"`{source}`"
+        n, numbers = str(claim.effect.n), f"`{source}`" if source else ""
         yield (claim.setting, claim.measured, n, mean, interval, claim.verdict, numbers)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from mixreg.errors import ConfigurationError
 from mixreg.experiments import images, two_moons
@@ -13,10 +13,10 @@ from mixreg.experiments.sweeping import SweepSettings, plan
 from mixreg.experiments.table1 import Table1Config, plan_table1, table1
 from mixreg.names import unknown_name
 
-Scale = Literal["paper", "cpu", "smoke"]
+SCALES = ("paper", "cpu", "smoke")
 
 _TWO_MOONS = ("fig1", "fig8", "fig9")
-NAMES = (*_TWO_MOONS, *IMAGE_FIGURES, "table1", "corollary3", "claims")
+REPRODUCIBLE = (*_TWO_MOONS, *IMAGE_FIGURES, "table1", "corollary3", "claims")
 
 _RESULTS = Path("mixreg-runs") / "reproduce"
 _LEAST_SQUARES = {
@@ -61,7 +61,7 @@ class ReproduceOptions(SweepSettings):
     """
 
     name: str
-    scale: Scale = "cpu"
+    scale: str = "cpu"
     seeds: int | None = None
     data_root: Path | None = None
     output: Path | None = None
@@ -69,10 +69,10 @@ class ReproduceOptions(SweepSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.name not in NAMES:
-            raise ConfigurationError(str(unknown_name("figure or table", self.name, NAMES)))
-        if self.scale not in get_args(Scale):
-            raise ConfigurationError(str(unknown_name("scale", self.scale, get_args(Scale))))
+        if self.name not in REPRODUCIBLE:
+            raise ConfigurationError(str(unknown_name("figure or table", self.name, REPRODUCIBLE)))
+        if self.scale not in SCALES:
+            raise ConfigurationError(str(unknown_name("scale", self.scale, SCALES)))
         if self.seeds is not None and self.seeds < 1:
             raise ConfigurationError(f"seeds must be at least 1, got {self.seeds}")
 
@@ -117,9 +117,10 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
                 sweeping=options,
             )
     moons = two_moons.SCALES[options.scale]
-    result = two_moons.run(
-        replace(moons, repetitions=options.seeds or moons.repetitions), progress=True
-    )
+    moons = replace(moons, repetitions=options.seeds or moons.repetitions)
+    result = two_moons.find_finished(options.directory / "result.json", moons)
+    if result is None:
+        result = two_moons.run(moons, progress=True)
     two_moons.write(result, options.directory)
     return two_moons.findings(result), options.directory / "two-moons.html"
 

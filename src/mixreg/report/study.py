@@ -13,6 +13,7 @@ from mixreg.errors import CheckpointError
 from mixreg.files import write_bytes, write_json
 from mixreg.report.claims import Claim
 from mixreg.report.page import Article, render_page
+from mixreg.report.replacing import check_replaceable
 from mixreg.report.sequence import PictureSequence
 from mixreg.report.settings import settings
 from mixreg.report.style import Picture
@@ -229,7 +230,7 @@ def write_study(study: Study, folder: Path, numbers: Mapping[str, Any], *, name:
     Args:
         study: what was found.
         folder: where to; made if missing.
-        numbers: JSON-safe values behind the study.
+        numbers: JSON-safe values behind the study; "format" names their format.
         name: file name of the page and of the numbers, without ending.
 
     Returns:
@@ -237,9 +238,11 @@ def write_study(study: Study, folder: Path, numbers: Mapping[str, Any], *, name:
 
     Raises:
         ValueError: the numbers have an entry "study" of their own.
+        CheckpointError: the numbers there have another format.
     """
     if "study" in numbers:
         raise ValueError('the numbers have an entry "study", which is kept for the study itself')
+    check_replaceable(folder / f"{name}.json", numbers.get("format"))
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     for picture in study.all_pictures:

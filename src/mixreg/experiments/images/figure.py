@@ -19,6 +19,7 @@ from mixreg.experiments.images.runs import FigureName, figure_runs
 from mixreg.experiments.images.settings import ImageScale, settings_of
 from mixreg.experiments.sweeping import SweepSettings, sweep
 from mixreg.report.claims import Claim
+from mixreg.report.replacing import check_replaceable
 from mixreg.report.study import Entry, Study, write_study
 from mixreg.report.wording import Judgement
 from mixreg.training import TrainConfig
@@ -83,9 +84,11 @@ def image_figure(
         Tables and findings for the terminal, and the page's path.
 
     Raises:
+        CheckpointError: another version wrote the figure.
         MixregError: a run failed, or no data set is there.
     """
     place = sweeping or SweepSettings()
+    check_replaceable(output / figure / f"{figure}.json", _FORMAT)
     runs = figure_trainings(figure, scale, output, data_root)
     names = [run.directory.name for run in runs]
     result = sweep(

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from mixreg.errors import CheckpointError, ConfigurationError
@@ -24,7 +25,7 @@ from mixreg.report.comparison_page import comparison_article
 from mixreg.report.page import Article, render_page
 from mixreg.report.study import study_article
 
-__all__ = ["ReportOptions", "report"]
+__all__ = ["Collected", "ReportOptions", "collect", "report"]
 
 _TITLE = "Report"
 
@@ -50,6 +51,60 @@ class ReportOptions:
             raise ConfigurationError("name at least one run or result to report")
 
 
+class Collected(NamedTuple):
+    """The parts of a page, and sentences about results that cannot be shown."""
+
+    articles: list[Article]
+    missing: list[str]
+
+    def text(self) -> str:
+        """What is on the page, for the terminal.
+
+        Returns:
+            Lines without an ending line break.
+        """
+        return "\n".join(_lines(self.articles, self.missing))
+
+    def write(self, output: Path) -> Path:
+        """Write report.html, which needs nothing else, and claims.csv.
+
+        Args:
+            output: directory of the page, made if missing.
+
+        Returns:
+            The page's path.
+        """
+        output.mkdir(parents=True, exist_ok=True)
+        page = output / "report.html"
+        counts = f"{len(self.articles)} result{'s' if len(self.articles) > 1 else ''}"
+        html = render_page(self.articles, title=_TITLE, subtitle=counts, missing=self.missing)
+        write_bytes(output / "claims.csv", _claims_csv(self.articles).encode())
+        write_bytes(page, html.encode())
+        return page
+
+
+def collect(paths: Sequence[Path], output: Path) -> Collected:
+    """Read results.
+
+    Args:
+        paths: results, or folders of them.
+        output: directory of the page, from which links lead to the results.
+
+    Returns:
+        What can be shown.
+
+    Raises:
+        MixregError: a path holds no result, or one that cannot be read.
+    """
+    results: dict[Path, Stored] = {}
+    missing: list[str] = []
+    for path in paths:
+        found = find_results(path)
+        results |= {_place(result).resolve(): result for result in found.results}
+        missing += found.missing
+    return Collected(_articles(list(results.values()), output), missing)
+
+
 def report(options: ReportOptions) -> tuple[str, Path]:
     """Write report.html, which needs nothing else, and claims.csv.
 
@@ -62,20 +117,8 @@ def report(options: ReportOptions) -> tuple[str, Path]:
     Raises:
         MixregError: a path holds no result, or one that cannot be read.
     """
-    results: dict[Path, Stored] = {}
-    missing: list[str] = []
-    for path in options.runs:
-        found = find_results(path)
-        results |= {_place(result).resolve(): result for result in found.results}
-        missing += found.missing
-    articles = _articles(list(results.values()), options.output)
-    options.output.mkdir(parents=True, exist_ok=True)
-    page = options.output / "report.html"
-    counts = f"{len(articles)} result{'s' if len(articles) > 1 else ''}"
-    html = render_page(articles, title=_TITLE, subtitle=counts, missing=missing)
-    write_bytes(options.output / "claims.csv", _claims_csv(articles).encode())
-    write_bytes(page, html.encode())
-    return _text(articles, missing), page
+    collected = collect(options.runs, options.output)
+    return collected.text(), collected.write(options.output)
 
 
 def _place(result: Stored) -> Path:
@@ -145,10 +188,6 @@ def _claim_values(claim: Claim, article: Article) -> dict[str, str | float | Non
         "result": article.title,
         "numbers": article.source,
     }
-
-
-def _text(articles: Sequence[Article], missing: Sequence[str]) -> str:
-    return "\n".join(_lines(articles, missing))
 
 
 def _lines(articles: Sequence[Article], missing: Sequence[str]) -> Iterator[str]:

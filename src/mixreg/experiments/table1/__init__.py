@@ -9,6 +9,7 @@ from mixreg.experiments.table1.config import Table1Config
 from mixreg.experiments.table1.effects import RunKey, table_rows
 from mixreg.experiments.table1.measurement import measure_run, read_measurements
 from mixreg.experiments.table1.page import table1_numbers, table1_study
+from mixreg.report.replacing import check_replaceable
 from mixreg.report.study import write_study
 from mixreg.training import RunDirectory, TrainConfig
 
@@ -29,9 +30,11 @@ def table1(config: Table1Config) -> tuple[str, Path]:
         Tables and findings for the terminal, and the report's path.
 
     Raises:
+        CheckpointError: another version wrote the table.
         MissingDataError: the data set is missing.
         MixregError: a run failed; the others are kept.
     """
+    check_replaceable(config.output / "table1.json", _FORMAT)
     runs = config.runs()
     names = _names(runs)
     missing = sweep(

@@ -2,6 +2,7 @@
 
 from mixreg.experiments.two_moons.claims import Claim, Finding
 from mixreg.experiments.two_moons.experiment import run
+from mixreg.experiments.two_moons.finished import find_finished
 from mixreg.experiments.two_moons.page import two_moons_study
 from mixreg.experiments.two_moons.picture import Picture
 from mixreg.experiments.two_moons.result import Curve, Outcome, TwoMoonsResult
@@ -20,6 +21,7 @@ __all__ = [
     "Picture",
     "TwoMoonsResult",
     "TwoMoonsSettings",
+    "find_finished",
     "findings",
     "run",
     "two_moons_study",

@@ -14,7 +14,7 @@ from mixreg.experiments.two_moons.picture import Picture
 from mixreg.experiments.two_moons.settings import TwoMoonsSettings
 from mixreg.files import write_bytes
 
-_FORMAT = 1
+FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class TwoMoonsResult:
             Values by name, read back by `from_dict`.
         """
         return {
-            "format": _FORMAT,
+            "format": FORMAT,
             "settings": self.settings.to_dict(),
             "seeds": list(self.settings.seeds),
             "environment": dict(self.environment),
@@ -161,10 +161,10 @@ class TwoMoonsResult:
         Raises:
             CheckpointError: they were written by another version, or are incomplete.
         """
-        if values.get("format") != _FORMAT:
+        if values.get("format") != FORMAT:
             raise CheckpointError(
                 f"the two-moon result has format {values.get('format')!r}, this version reads "
-                f"{_FORMAT}; run the experiment again"
+                f"{FORMAT}; run the experiment again"
             )
         try:
             return cls(
