@@ -150,6 +150,18 @@ def test_effect_of_rescaling_is_that_of_the_rescaled_model(made):
             assert stored == [pytest.approx(sum(effects) / len(effects), abs=2e-6)]
 
 
+def test_figure_4_says_how_far_erm_overfits(made):
+    folder, _ = made
+    rises = []
+    for run in figure_trainings("fig4", SMOKE, folder, None):
+        if run.method == "erm":
+            history = json.loads((run.directory / "result.json").read_text())["history"]
+            losses = [entry["validation_nll"] for entry in history]
+            rises.append(losses[-1] - min(losses))
+    (table,) = _study(folder, "fig4")["tables"]
+    assert f"of ERM ends {sum(rises) / len(rises):.4f} ±" in table["note"]
+
+
 def test_terms_are_those_of_the_stored_networks(made):
     folder, _ = made
     run = next(r for r in figure_trainings("fig3", SMOKE, folder, None) if r.method == "mixup")

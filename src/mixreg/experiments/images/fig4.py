@@ -134,10 +134,19 @@ def _table(outcomes: Outcomes, setting: Setting, alphas: Sequence[float]) -> Stu
         f"Test performance: {setting.label}",
         "Mean over seeds ± half the width of its 95% confidence interval. A correction is marked "
         "better or worse where the 95% confidence interval of its difference to the raw prediction "
-        "of the same models, paired by seed, excludes 0.",
+        f"of the same models, paired by seed, excludes 0. {_overfitting(outcomes)}",
         ["prediction", "α", *(SCALES[metric].heading for metric in JUDGED), "n"],
         [row for arm in ARMS for row in _rows(outcomes, arm, alphas)],
     )
+
+
+def _overfitting(outcomes: Outcomes) -> str:
+    """How far the training of ERM went on after its best epoch."""
+    losses = [[entry["validation_nll"] for entry in run.history] for run in outcomes.of("erm")]
+    if not losses:
+        return ""
+    rise = mean_text(mean_interval([values[-1] - min(values) for values in losses]), SCALES["nll"])
+    return f"The validation NLL of ERM ends {rise} nats above that of its best epoch."
 
 
 def _claims(outcomes: Outcomes, setting: str, alphas: Sequence[float]) -> Iterator[Claim]:
