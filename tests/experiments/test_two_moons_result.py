@@ -145,29 +145,34 @@ def test_claims_are_judged_by_paired_differences():
         ("mixup", "rescaled"): {"m": [2.0, 3.1, 3.9]},
         ("erm", "raw"): {"m": [3.0, 0.0, 3.5]},
     }
-    claim = Claim("", "", "m", ("mixup", "rescaled"), MIXUP, 1)
+    claim = Claim("", "", "m", ("mixup", "rescaled"), MIXUP, "positive")
     finding = judge(claim, outcomes)
     assert finding.difference.mean == pytest.approx(1.0)
     assert finding.difference.half_width == pytest.approx(0.1 * 4.302652729749 / 3**0.5)
     assert finding.verdict == "holds"
-    nearer = Claim("", "", "m", ("mixup", "rescaled"), ("erm", "raw"), -1, MIXUP)
+    nearer = Claim("", "", "m", ("mixup", "rescaled"), ("erm", "raw"), "negative", MIXUP)
     assert judge(nearer, outcomes).difference.mean == pytest.approx(1.0 - 1.5)
+    equal = judge(claim._replace(expected="zero"), outcomes)
+    assert equal.margin == pytest.approx((6.5 / 3 - 2.0) / 2)
+    assert equal.verdict == "does not hold"
 
 
 @pytest.mark.parametrize(
-    ("mean", "sign", "verdict"),
+    ("mean", "expected", "verdict"),
     [
-        (2.0, 1, "holds"),
-        (-2.0, 1, "does not hold"),
-        (-2.0, -1, "holds"),
-        (0.5, 1, "undecided"),
-        (0.5, 0, "undecided"),
-        (2.0, 0, "does not hold"),
+        (2.0, "positive", "holds"),
+        (-2.0, "positive", "does not hold"),
+        (-2.0, "negative", "holds"),
+        (0.5, "positive", "undecided"),
+        (0.5, "zero", "holds"),
+        (1.5, "zero", "undecided"),
+        (4.0, "zero", "does not hold"),
     ],
 )
-def test_verdicts(mean, sign, verdict):
-    claim = CLAIMS[0]._replace(sign=sign)
-    assert Finding(claim, MeanInterval(mean, 1.0, 5)).verdict == verdict
+def test_verdicts(mean, expected, verdict):
+    claim = CLAIMS[0]._replace(expected=expected)
+    margin = 2.0 if expected == "zero" else None
+    assert Finding(claim, MeanInterval(mean, 1.0, 5), margin).verdict == verdict
 
 
 def test_disagreement_is_counted_between_the_moons():

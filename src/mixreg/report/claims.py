@@ -49,25 +49,8 @@ class Claim:
 
     @property
     def verdict(self) -> Verdict:
-        """What the whole interval says; one seed alone says nothing.
-
-        A side holds where the interval lies on it. "zero" holds where the interval lies within
-        the margin, and does not where it lies outside; without a margin, it can only fail.
-        """
-        low, high = self.effect.low, self.effect.high
-        if low is None or high is None:
-            return "undecided"
-        if self.expected == "zero":
-            margin = self.margin or 0.0
-            if self.margin is not None and -margin <= low and high <= margin:
-                return "holds"
-            return "does not hold" if low > margin or high < -margin else "undecided"
-        found = self.effect.sign
-        if found == 0:
-            return "undecided"
-        return (
-            "holds" if found == {"positive": 1, "negative": -1}[self.expected] else "does not hold"
-        )
+        """What the whole interval says."""
+        return judge_effect(self.effect, self.expected, self.margin)
 
     def to_dict(self) -> dict[str, Any]:
         """The claim as JSON-safe values, with its verdict.
@@ -89,3 +72,36 @@ class Claim:
         """
         stored = {name: value for name, value in values.items() if name != "verdict"}
         return cls(**(stored | {"effect": MeanInterval(**values["effect"])}))
+
+
+def judge_effect(effect: MeanInterval, expected: Expected, margin: float | None = None) -> Verdict:
+    """What the whole interval of an effect says; one seed alone says nothing.
+
+    A side holds where the interval lies on it. "zero" holds where the interval lies within the
+    margin, and does not where it lies outside; without a margin, it can only fail.
+
+    Args:
+        effect: its mean over seeds with the 95% confidence interval.
+        expected: the side of 0 on which the effect should be, or "zero".
+        margin: how far from 0 an effect still counts as none.
+
+    Returns:
+        The verdict.
+
+    Example:
+        >>> judge_effect(MeanInterval(0.1, 0.2, 5), "zero", 0.5)
+        'holds'
+        >>> judge_effect(MeanInterval(0.1, 0.2, 5), "positive")
+        'undecided'
+    """
+    low, high = effect.low, effect.high
+    if low is None or high is None:
+        return "undecided"
+    if expected == "zero":
+        allowed = margin or 0.0
+        if margin is not None and -allowed <= low and high <= allowed:
+            return "holds"
+        return "does not hold" if low > allowed or high < -allowed else "undecided"
+    if effect.sign == 0:
+        return "undecided"
+    return "holds" if effect.sign == {"positive": 1, "negative": -1}[expected] else "does not hold"

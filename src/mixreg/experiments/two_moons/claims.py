@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from mixreg.evaluation import MeanInterval, mean_interval
 from mixreg.experiments.two_moons.measures import Arm
+from mixreg.report.claims import Expected, Verdict, judge_effect
 
-Verdict = Literal["holds", "does not hold", "undecided"]
 Values = Mapping[str, Sequence[float]]
 
 
@@ -15,7 +15,8 @@ class Claim(NamedTuple):
     """A sentence that says which of two models has more of something.
 
     place: where in the paper it stands.
-    sign: the sign that `first` − `second` should have; 0 where they should be equal.
+    expected: where `first` − `second` should be; "zero" where they should be equal, which half
+        the distance between `second` and ERM counts as.
     towards: where given, what is compared is how far each of the two is from this third one.
     """
 
@@ -24,7 +25,7 @@ class Claim(NamedTuple):
     metric: str
     first: Arm
     second: Arm
-    sign: int
+    expected: Expected
     towards: Arm | None = None
 
 
@@ -35,22 +36,17 @@ class Finding:
     Args:
         claim: the claim.
         difference: `first` − `second`, paired by repetition.
+        margin: what still counts as no difference, where none is expected.
     """
 
     claim: Claim
     difference: MeanInterval
+    margin: float | None = None
 
     @property
     def verdict(self) -> Verdict:
-        """What the interval says.
-
-        Equality does not hold where the interval excludes 0, and is undecided else: an interval
-        around 0 is no proof of it.
-        """
-        found = self.difference.sign
-        if found == 0:
-            return "undecided"
-        return "holds" if found == self.claim.sign else "does not hold"
+        """What the interval says."""
+        return judge_effect(self.difference, self.claim.expected, self.margin)
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as JSON-safe values.
@@ -59,7 +55,12 @@ class Finding:
             Values by name.
         """
         difference = self.difference._asdict()
-        return {**self.claim._asdict(), "difference": difference, "verdict": self.verdict}
+        return {
+            **self.claim._asdict(),
+            "difference": difference,
+            "margin": self.margin,
+            "verdict": self.verdict,
+        }
 
 
 ERM: Arm = ("erm", "raw")
@@ -70,35 +71,43 @@ APPROXIMATE: Arm = ("approximate", "raw")
 APPROXIMATE_RESCALED: Arm = ("approximate", "rescaled")
 MODIFIED: Arm = ("modified", "raw")
 
-_BETTER = {"test_accuracy": 1, "test_nll": -1, "test_ece": -1, "test_brier": -1}
+_BETTER: dict[str, Expected] = {
+    "test_accuracy": "positive",
+    "test_nll": "negative",
+    "test_ece": "negative",
+    "test_brier": "negative",
+}
+_WORSE: dict[str, Expected] = {
+    metric: "negative" if side == "positive" else "positive" for metric, side in _BETTER.items()
+}
 _RESCALING, _COURSES = "section 5, figure 4", "section 5, figures 2 and 8"
 _CONFIDENCE, _TERMS = "section 5, figures 7 and 9", "section 5, figure 3"
 _COURSE = ("train_nll", "train_accuracy", "test_nll", "test_accuracy")
 
 
 def _claims() -> Iterator[Claim]:
-    for metric, sign in _BETTER.items():
+    for metric, side in _BETTER.items():
         said = "rescaling improves models trained with Mixup"
-        yield Claim(said, _RESCALING, metric, MIXUP_RESCALED, MIXUP, sign)
-    for metric, sign in _BETTER.items():
+        yield Claim(said, _RESCALING, metric, MIXUP_RESCALED, MIXUP, side)
+    for metric, side in _WORSE.items():
         said = "rescaling always makes ERM worse"
-        yield Claim(said, _RESCALING, metric, ERM_RESCALED, ERM, -sign)
+        yield Claim(said, _RESCALING, metric, ERM_RESCALED, ERM, side)
     for metric in _COURSE:
-        said = "approximate Mixup ends where Mixup ends"
-        yield Claim(said, _COURSES, metric, APPROXIMATE, MIXUP, 0)
-        both = f"{said}, both rescaled"
-        yield Claim(both, _COURSES, metric, APPROXIMATE_RESCALED, MIXUP_RESCALED, 0)
+        said = "approximate Mixup mimics the performance of Mixup, both in training and test"
+        yield Claim(said, _COURSES, metric, APPROXIMATE, MIXUP, "zero")
+        yield Claim(said, _COURSES, metric, APPROXIMATE_RESCALED, MIXUP_RESCALED, "zero")
     for metric in _COURSE:
         said = "approximate Mixup ends nearer to Mixup than ERM does"
-        yield Claim(said, _COURSES, metric, APPROXIMATE, ERM, -1, MIXUP)
+        yield Claim(said, _COURSES, metric, APPROXIMATE, ERM, "negative", MIXUP)
     said = "is less confident than ERM"
-    yield Claim(f"Mixup {said}", _CONFIDENCE, "test_confidence", MIXUP, ERM, -1)
-    yield Claim(f"approximate Mixup {said}", _CONFIDENCE, "test_confidence", APPROXIMATE, ERM, -1)
+    yield Claim(f"Mixup {said}", _CONFIDENCE, "test_confidence", MIXUP, ERM, "negative")
+    approximate = f"approximate Mixup {said}"
+    yield Claim(approximate, _CONFIDENCE, "test_confidence", APPROXIMATE, ERM, "negative")
     for other in (ERM, MODIFIED):
         said = f"Mixup has smaller regularization terms than {_name(other)}"
-        yield Claim(said, _TERMS, "regularizers", MIXUP, other, -1)
+        yield Claim(said, _TERMS, "regularizers", MIXUP, other, "negative")
     said = f"Mixup has a larger loss on modified data than {_name(MODIFIED)}"
-    yield Claim(said, _TERMS, "modified_risk", MIXUP, MODIFIED, 1)
+    yield Claim(said, _TERMS, "modified_risk", MIXUP, MODIFIED, "positive")
 
 
 def _name(arm: Arm) -> str:
@@ -125,4 +134,8 @@ def judge(claim: Claim, outcomes: Mapping[Arm, Values]) -> Finding:
             [abs(a - b) for a, b in zip(values, target, strict=True)] for values in (first, second)
         )
     differences = [a - b for a, b in zip(first, second, strict=True)]
-    return Finding(claim, mean_interval(differences))
+    margin = None
+    if claim.expected == "zero":
+        means = [mean_interval(values).mean for values in (second, outcomes[ERM][claim.metric])]
+        margin = abs(means[0] - means[1]) / 2 or None
+    return Finding(claim, mean_interval(differences), margin)

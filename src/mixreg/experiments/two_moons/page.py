@@ -4,13 +4,12 @@ from collections.abc import Iterator
 
 from mixreg.evaluation import MeanInterval
 from mixreg.experiments.two_moons.boundaries import fig1_svg
-from mixreg.experiments.two_moons.claims import ERM, Claim, Finding
+from mixreg.experiments.two_moons.claims import ERM, Finding
 from mixreg.experiments.two_moons.figures import fig8_svg, fig9_svg
 from mixreg.experiments.two_moons.measures import Arm
 from mixreg.experiments.two_moons.picture import SCALE
 from mixreg.experiments.two_moons.result import TwoMoonsResult
-from mixreg.report.claims import Claim as TestedClaim
-from mixreg.report.claims import Expected
+from mixreg.report.claims import Claim
 from mixreg.report.study import Entry, Study, StudyTable
 from mixreg.report.style import Picture
 
@@ -22,7 +21,6 @@ _COLUMNS = {
     "test_ece": "test ECE",
     "test_brier": "test Brier",
 }
-_SIDES: dict[int, Expected] = {1: "positive", -1: "negative", 0: "zero"}
 
 
 def two_moons_study(result: TwoMoonsResult) -> Study:
@@ -53,18 +51,20 @@ def two_moons_study(result: TwoMoonsResult) -> Study:
     )
 
 
-def about(claim: Claim) -> str:
-    """What was subtracted from what.
+def about(finding: Finding) -> str:
+    """What was subtracted from what, and what counts as no difference.
 
     Args:
-        claim: a claim about two models.
+        finding: a claim about two models.
 
     Returns:
         The text.
     """
+    claim, margin = finding.claim, finding.margin
     first, second = arm_name(claim.first), arm_name(claim.second)
+    within = "" if margin is None else f" (none within ±{margin:.2g}, half way to ERM)"
     if claim.towards is None:
-        return f"{claim.metric}: {first} − {second}"
+        return f"{claim.metric}: {first} − {second}{within}"
     third = arm_name(claim.towards)
     return f"{claim.metric}: distance to {third}, {first} − {second}"
 
@@ -96,15 +96,16 @@ def mean_cell(interval: MeanInterval) -> str:
     return f"{interval.mean:.4f} ± {interval.half_width:.4f}"
 
 
-def _tested(finding: Finding, setting: str) -> TestedClaim:
+def _tested(finding: Finding, setting: str) -> Claim:
     claim = finding.claim
-    return TestedClaim(
+    return Claim(
         statement=f"{claim.statement[0].upper()}{claim.statement[1:]}.",
         place=claim.place,
         setting=setting,
-        measured=f"{about(claim)}, paired by repetition",
+        measured=f"{about(finding)}, paired by repetition",
         effect=finding.difference,
-        expected=_SIDES[claim.sign],
+        expected=claim.expected,
+        margin=finding.margin,
     )
 
 

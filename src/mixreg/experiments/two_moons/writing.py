@@ -68,7 +68,7 @@ def _claims(result: TwoMoonsResult) -> Iterator[str]:
     yield _row("claim", "measured", "difference", "verdict")
     yield _row(*["---"] * 4)
     for finding in result.findings:
-        told, difference = about(finding.claim), mean_cell(finding.difference)
+        told, difference = about(finding), mean_cell(finding.difference)
         yield _row(finding.claim.statement, told, difference, finding.verdict)
 
 
