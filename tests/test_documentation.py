@@ -150,3 +150,21 @@ def test_measured_tables_are_the_stored_results(page, folder, corrections):
     rows = [row for row in stored["comparison"]["rows"] if row["correction"] in corrections]
     shown = re.findall(r"^\| \w+ \| \S+ \| .* ± .* \|$", (DOCS / page).read_text(), re.MULTILINE)
     assert shown == [_measured(row) for row in rows]
+
+
+def test_effects_over_alpha_are_the_stored_results():
+    stored = json.loads((ROOT / "results/paper-cpu/fig4/fig4.json").read_text())["study"]
+    rows: dict[tuple[str, str], list[str]] = {}
+    for claim in stored["claims"]:
+        if claim["statement"].startswith("Rescaling improves") and "lenet" in claim["setting"]:
+            data, _, alpha = claim["setting"].partition(", lenet, α = ")
+            digits = 3 if "NLL" in claim["measured"] else 2
+            mean, half = claim["effect"]["mean"], claim["effect"]["half_width"]
+            cell = f"{mean:+.{digits}f} ± {half:.{digits}f}".replace("-", "−")
+            rows.setdefault((data, alpha), []).append(cell)
+    names = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "fashion-mnist": "Fashion-MNIST"}
+    expected = [f"| {names[d]} | {a} | {' | '.join(cells)} |" for (d, a), cells in rows.items()]
+    text = (DOCS / "how-to-choose.md").read_text()
+    shown = re.findall(r"^\| [A-Z][\w-]+ \| [\d.]+ \| .* ± .* \|$", text, re.MULTILINE)
+    assert len(expected) == 12
+    assert shown == expected
