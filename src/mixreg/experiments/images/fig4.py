@@ -145,7 +145,10 @@ def _overfitting(outcomes: Outcomes) -> str:
     losses = [[entry["validation_nll"] for entry in run.history] for run in outcomes.of("erm")]
     if not losses:
         return ""
-    rise = mean_text(mean_interval([values[-1] - min(values) for values in losses]), SCALES["nll"])
+    rises = [values[-1] - min(values) for values in losses]
+    if not any(rises):
+        return "The validation NLL of ERM is lowest in the last epoch."
+    rise = mean_text(mean_interval(rises), SCALES["nll"])
     return f"The validation NLL of ERM ends {rise} nats above that of its best epoch."
 
 
