@@ -23,7 +23,7 @@ class Draw(NamedTuple):
         shift: places from each example to its partner, from 0 to n − 1.
         partner: j(i) = (i + shift) mod n, int64, shape (n,).
         weight: λ in the dtype of the inputs, shape (n,).
-        pairs: the columns i and j(i), shape (n, 2).
+        pairs: i and j(i) for one example after another, int64, shape (2n,).
         shares: the columns λ and 1 − λ in the dtype of the inputs, at least float32, shape (n, 2).
     """
 
@@ -167,7 +167,7 @@ def _ready(shifts: Tensor, weights: Tensor, x: Tensor) -> list[Draw]:
             shifts.tolist(),
             _apart(_sent(partners, x.device)),
             _apart(_sent(weights, x.device)),
-            _sent(torch.stack([index, partners], 2), x.device),
+            _sent(torch.stack([index, partners], 2).flatten(1), x.device),
             _sent(torch.stack([shares, 1 - shares], 2), x.device),
             strict=True,
         )

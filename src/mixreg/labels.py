@@ -49,7 +49,7 @@ def mixed_one_hot(y: Tensor, pairs: Tensor, shares: Tensor, num_classes: int | N
 
     Args:
         y: class indices, integer, shape (n,).
-        pairs: indices into the batch, int64, shape (n, k).
+        pairs: indices into the batch, int64, those of an example one after another, shape (n·k,).
         shares: their shares, floating point, shape (n, k).
         num_classes: number of classes c.
 
@@ -62,15 +62,15 @@ def mixed_one_hot(y: Tensor, pairs: Tensor, shares: Tensor, num_classes: int | N
         RuntimeError: any other failure of the device.
 
     Example:
-        >>> pairs, shares = torch.tensor([[0, 1], [1, 0]]), torch.tensor([[0.75, 0.25], [0.5, 0.5]])
+        >>> pairs, shares = torch.tensor([0, 1, 1, 0]), torch.tensor([[0.75, 0.25], [0.5, 0.5]])
         >>> mixed_one_hot(torch.tensor([2, 0]), pairs, shares, 3)
         tensor([[0.2500, 0.0000, 0.7500],
                 [0.5000, 0.0000, 0.5000]])
     """
     num_classes = _check_indices(y, num_classes)
-    mixed = torch.zeros(y.shape[0], num_classes, dtype=shares.dtype, device=y.device)
+    mixed = shares.new_zeros(y.shape[0], num_classes)
     try:
-        return mixed.scatter_add_(1, y.long()[pairs], shares)
+        return mixed.scatter_add_(1, y.long().index_select(0, pairs).view_as(shares), shares)
     except RuntimeError:
         _check_range(y, num_classes)
         raise

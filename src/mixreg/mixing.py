@@ -235,8 +235,10 @@ def _mix_shifted(values: Tensor, weight: Tensor, shift: int, out: Tensor | None)
         return torch.lerp(torch.roll(values, -shift, 0), values, rows)
     out = torch.empty_like(values) if out is None else out
     rest = len(values) - shift
-    torch.lerp(values[shift:], values[:rest], rows[:rest], out=out[:rest])
-    torch.lerp(values[:shift], values[rest:], rows[rest:], out=out[rest:])
+    others = reversed(torch.split_with_sizes(values, (shift, rest)))
+    parts = (torch.split_with_sizes(part, (rest, shift)) for part in (values, rows, out))
+    for other, own, row, place in zip(others, *parts, strict=True):
+        torch.lerp(other, own, row, out=place)
     return out
 
 
