@@ -25,6 +25,8 @@ class Problem:
         self.net = torch.nn.Sequential(
             torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3)
         ).double()
+        for parameter in self.net.parameters():
+            torch.nn.init.normal_(parameter, generator=generator)
         self.stats = self.statistics()
 
     def statistics(self):
@@ -59,7 +61,8 @@ def approximate_loss(p, _):
 
 
 def temperature(p, _):
-    logits = p.net(p.x).detach()
+    logits = 1.5 * p.x
+    logits[torch.arange(9, device="cpu"), p.y] += 2
     return mixreg.apply_temperature(logits, mixreg.fit_temperature(logits, p.y))
 
 
