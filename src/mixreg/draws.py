@@ -86,7 +86,7 @@ class BatchDraws:
             self._source, self._block, self._width = generator, None, 0
         elif self._block is None:
             self._block = self._draw(generator)
-        if self._block is None or self._width < n or self._used == len(self._block.numbers):
+        if self._block is None or self._width < n or self._used >= len(self._block.numbers):
             self._width, self._used, self._ready = n, 0, []
             self._block = self._draw(generator)
         numbers, weights = self._block.numbers, self._block.weights
