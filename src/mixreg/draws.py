@@ -182,7 +182,8 @@ def _sent(rows: Tensor, device: torch.device) -> Tensor:
 
 def _apart(rows: Tensor) -> list[Tensor]:
     """Rows that share no memory, so that what a user does with one reaches no other."""
-    return [row.clone() for row in rows]
+    apart: list[Tensor] = torch.ops.aten.unbind_copy.int(rows)
+    return apart
 
 
 def _position(state: dict[str, Tensor]) -> tuple[int, int]:
