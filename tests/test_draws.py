@@ -11,7 +11,7 @@ from scipy import stats
 from mixreg import Beta, CheckpointError, Constant, Mixup, Uniform
 from mixreg.draws import BatchDraws
 
-BLOCK = 64
+BLOCK = 256
 
 
 def batch_draws(law=None, per="sample", seed=0):
@@ -48,7 +48,7 @@ def test_partner_and_weight_of_whole_and_shorter_batches(n, per):
         assert 0 <= draw.shift < n
         assert torch.equal(draw.partner, (torch.arange(n) + draw.shift) % n)
         assert draw.weight.shape == (n,)
-        assert torch.equal(draw.pairs, torch.stack([torch.arange(n), draw.partner], 1).flatten())
+        assert torch.equal(draw.rows, draw.weight.unsqueeze(1))
         assert torch.equal(draw.shares, torch.stack([draw.weight, 1 - draw.weight], 1))
         assert per == "sample" or len(draw.weight.unique()) == 1
 
@@ -83,7 +83,7 @@ def test_rows_follow_one_another_without_correlation():
     assert np.abs(correlation).max() < 4.5 / np.sqrt(len(columns))
 
 
-@pytest.mark.parametrize(("n", "batches"), [(3, BLOCK), (2**10, 16), (2**14 + 1, 1)])
+@pytest.mark.parametrize(("n", "batches"), [(3, BLOCK), (2**10, 32), (2**15 + 1, 1)])
 def test_large_batches_are_not_drawn_far_ahead(n, batches):
     asked = []
 
@@ -101,7 +101,7 @@ def test_large_batches_are_not_drawn_far_ahead(n, batches):
 
 def test_one_large_batch_does_not_make_later_ones_large():
     draws = batch_draws()
-    for n in [2**14] + [5] * 2 * BLOCK:
+    for n in [2**15] + [5] * 2 * BLOCK:
         draw = take(draws, empty(n))
     assert draw.weight.untyped_storage().nbytes() == 5 * 8
     assert draws.state_dict()["position"].tolist()[0] == 5

@@ -12,8 +12,8 @@ from mixreg.streams import Stream
 
 Per = Literal["sample", "batch"]
 
-_BATCHES = 64
-_WEIGHTS = 2**14
+_BATCHES = 256
+_WEIGHTS = 2**15
 
 
 class Draw(NamedTuple):
@@ -23,14 +23,14 @@ class Draw(NamedTuple):
         shift: places from each example to its partner, from 0 to n − 1.
         partner: j(i) = (i + shift) mod n, int64, shape (n,).
         weight: λ in the dtype of the inputs, shape (n,).
-        pairs: i and j(i) for one example after another, int64, shape (2n,).
+        rows: λ once more, to multiply inputs by, shape (n, 1, ..., 1).
         shares: the columns λ and 1 − λ in the dtype of the inputs, at least float32, shape (n, 2).
     """
 
     shift: int
     partner: Tensor
     weight: Tensor
-    pairs: Tensor
+    rows: Tensor
     shares: Tensor
 
 
@@ -51,8 +51,8 @@ class _Block(NamedTuple):
 class BatchDraws:
     """Shift, partners and weights λ for one batch after another.
 
-    For a small batch, drawing takes longer than mixing. So the draws of up to 64 batches, but not
-    of more than 16,384 weights, are made together and sent to the device together. A smaller batch
+    For a small batch, drawing takes longer than mixing. So the draws of up to 256 batches, but not
+    of more than 32,768 weights, are made together and sent to the device together. A smaller batch
     than the one they were made for takes the first weights of its row; for a larger one all is
     drawn anew.
 
@@ -81,21 +81,12 @@ class BatchDraws:
         Returns:
             The draws, on the device of `x`.
         """
-        n, generator = len(x), self._stream.generator()
-        if generator is not self._source:
-            self._source, self._block, self._width = generator, None, 0
-        elif self._block is None:
-            self._block = self._draw(generator)
-        if self._block is None or self._width < n or self._used >= len(self._block.numbers):
-            self._width, self._used, self._ready = n, 0, []
-            self._block = self._draw(generator)
-        numbers, weights = self._block.numbers, self._block.weights
-        if not self._ready or not _fits(self._ready[0].weight, x):
-            self._ready = _ready(numbers % self._width, weights, x)
-        if n == self._width:
-            return self._ready[self._used]
-        row = slice(self._used, self._used + 1)
-        return _ready(numbers[row] % n, weights[row, :n], x)[0]
+        n, generator = x.shape[0], self._stream.generator()
+        if n == self._width and self._used < len(self._ready) and generator is self._source:
+            draw = self._ready[self._used]
+            if _fits(draw.rows, x):
+                return draw
+        return self._prepared(x, generator)
 
     def advance(self) -> None:
         """Take the current draws as used."""
@@ -133,6 +124,23 @@ class BatchDraws:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_ready": []}  # other processes may lack the device
 
+    def _prepared(self, x: Tensor, generator: torch.Generator) -> Draw:
+        n = len(x)
+        if generator is not self._source:
+            self._source, self._block, self._width = generator, None, 0
+        elif self._block is None:
+            self._block = self._draw(generator)
+        if self._block is None or self._width < n or self._used >= len(self._block.numbers):
+            self._width, self._used, self._ready = n, 0, []
+            self._block = self._draw(generator)
+        numbers, weights = self._block.numbers, self._block.weights
+        if not self._ready or not _fits(self._ready[0].rows, x):
+            self._ready = _ready(numbers % self._width, weights, x)
+        if n == self._width:
+            return self._ready[self._used]
+        row = slice(self._used, self._used + 1)
+        return _ready(numbers[row] % n, weights[row, :n], x)[0]
+
     def _draw(self, generator: torch.Generator) -> _Block:
         batches = _batches(self._width)
         with torch.inference_mode(False):  # the draws outlive the mode of this call
@@ -152,23 +160,24 @@ def _batches(width: int) -> int:
     return max(1, min(_BATCHES, _WEIGHTS // width)) if width else 0
 
 
-def _fits(weight: Tensor, x: Tensor) -> bool:
-    return weight.dtype == x.dtype and weight.device == x.device
+def _fits(rows: Tensor, x: Tensor) -> bool:
+    return rows.dtype == x.dtype and rows.ndim == x.ndim and rows.device == x.device
 
 
 def _ready(shifts: Tensor, weights: Tensor, x: Tensor) -> list[Draw]:
     """Draws of k batches of n from shifts (k,) and weights (k, n), like `x`."""
     with torch.inference_mode(False):
-        index = torch.arange(weights.shape[1], device="cpu").expand_as(weights)
-        partners = (index + shifts.unsqueeze(1)) % weights.shape[1]
-        weights = weights.to(x.dtype)
+        n = weights.shape[1]
+        cyclic = torch.arange(2 * n, device="cpu") % n
+        partners = cyclic.unfold(0, n, 1).index_select(0, shifts)
+        weights = _sent(weights.to(x.dtype), x.device)
         shares = weights.to(torch.promote_types(x.dtype, torch.float32))
         draws = zip(
             shifts.tolist(),
             _apart(_sent(partners, x.device)),
-            _apart(_sent(weights, x.device)),
-            _sent(torch.stack([index, partners], 2).flatten(1), x.device),
-            _sent(torch.stack([shares, 1 - shares], 2), x.device),
+            _apart(weights),
+            weights.view(len(weights), n, *(1,) * (x.ndim - 1)).unbind(),
+            torch.stack([shares, 1 - shares], 1).transpose(1, 2).unbind(),
             strict=True,
         )
         return [Draw(*draw) for draw in draws]

@@ -44,13 +44,13 @@ def dense_targets(y: Tensor, num_classes: int | None, *, dtype: torch.dtype) -> 
         raise
 
 
-def mixed_one_hot(y: Tensor, pairs: Tensor, shares: Tensor, num_classes: int | None) -> Tensor:
-    """Σ_k shares_ik e_{y[pairs_ik]}: the mixed one-hot vectors, without making the unmixed ones.
+def mixed_one_hot(y: Tensor, shift: int, shares: Tensor, num_classes: int | None) -> Tensor:
+    """s_i0 e_{y_i} + s_i1 e_{y_j}, j = (i + shift) mod n, without unmixed one-hot vectors.
 
     Args:
         y: class indices, integer, shape (n,).
-        pairs: indices into the batch, int64, those of an example one after another, shape (n·k,).
-        shares: their shares, floating point, shape (n, k).
+        shift: places from each example to its partner, from 0 to n − 1.
+        shares: s, shares of an example and of its partner, floating point, shape (n, 2).
         num_classes: number of classes c.
 
     Returns:
@@ -62,15 +62,16 @@ def mixed_one_hot(y: Tensor, pairs: Tensor, shares: Tensor, num_classes: int | N
         RuntimeError: any other failure of the device.
 
     Example:
-        >>> pairs, shares = torch.tensor([0, 1, 1, 0]), torch.tensor([[0.75, 0.25], [0.5, 0.5]])
-        >>> mixed_one_hot(torch.tensor([2, 0]), pairs, shares, 3)
+        >>> mixed_one_hot(torch.tensor([2, 0]), 1, torch.tensor([[0.75, 0.25], [0.5, 0.5]]), 3)
         tensor([[0.2500, 0.0000, 0.7500],
                 [0.5000, 0.0000, 0.5000]])
     """
     num_classes = _check_indices(y, num_classes)
-    mixed = shares.new_zeros(y.shape[0], num_classes)
+    n = y.shape[0]
+    mixed = shares.new_zeros(n, num_classes)
+    twice = torch.cat((y, y)).long()
     try:
-        return mixed.scatter_add_(1, y.long().index_select(0, pairs).view_as(shares), shares)
+        return mixed.scatter_add_(1, twice.as_strided((n, 2), (1, shift)), shares)
     except RuntimeError:
         _check_range(y, num_classes)
         raise

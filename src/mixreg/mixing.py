@@ -63,7 +63,7 @@ class Mixup:
     one batch are dependent, as they also are for a random permutation. A shift needs no gather
     copy. Equation 4 has j = i in one of n pairs, a batch in one of b, the more the smaller it is.
 
-    Shifts and weights are drawn on the CPU, for up to 64 batches at a time, and sent to the device
+    Shifts and weights are drawn on the CPU, for up to 256 batches at a time, and sent to the device
     without waiting for it.
 
     Args:
@@ -138,7 +138,7 @@ class Mixup:
         _check_buffer(out, x)
         draw = self._draws.current(x)
         targets = self._targets(y, draw)
-        inputs = _mix_shifted(x, draw.weight, draw.shift, out)  # last, since it empties the caches
+        inputs = _mix_shifted(x, draw.rows, draw.shift, out)  # last, since it empties the caches
         self._draws.advance()
         return MixedBatch(inputs, targets, draw.weight, draw.partner)
 
@@ -190,8 +190,8 @@ class Mixup:
     def _targets(self, y: Tensor, draw: Draw) -> Tensor:
         if y.is_floating_point():
             check_floating_targets(y, self.num_classes)
-            return _mix_shifted(y, draw.weight, draw.shift, None)
-        return mixed_one_hot(y, draw.pairs, draw.shares, self.num_classes)
+            return _mix_shifted(y, _rows(draw.weight, y), draw.shift, None)
+        return mixed_one_hot(y, draw.shift, draw.shares, self.num_classes)
 
 
 def mixed_accuracy(logits: Tensor, y: Tensor, batch: MixedBatch) -> Tensor:
@@ -228,17 +228,18 @@ def mixed_accuracy(logits: Tensor, y: Tensor, batch: MixedBatch) -> Tensor:
     return (weight * own + (1 - weight) * other).mean()
 
 
-def _mix_shifted(values: Tensor, weight: Tensor, shift: int, out: Tensor | None) -> Tensor:
+def _mix_shifted(values: Tensor, rows: Tensor, shift: int, out: Tensor | None) -> Tensor:
     """λ·values + (1 − λ)·(values shifted cyclically), for large values by interpolating views."""
-    rows = _rows(weight, values)
     if out is None and (values.requires_grad or values.numel() < _FEW):
         return torch.lerp(torch.roll(values, -shift, 0), values, rows)
     out = torch.empty_like(values) if out is None else out
-    rest = len(values) - shift
-    others = reversed(torch.split_with_sizes(values, (shift, rest)))
-    parts = (torch.split_with_sizes(part, (rest, shift)) for part in (values, rows, out))
-    for other, own, row, place in zip(others, *parts, strict=True):
-        torch.lerp(other, own, row, out=place)
+    rest = values.shape[0] - shift
+    other = torch.split_with_sizes(values, (shift, rest))
+    own = torch.split_with_sizes(values, (rest, shift))
+    row = torch.split_with_sizes(rows, (rest, shift))
+    place = torch.split_with_sizes(out, (rest, shift))
+    torch.lerp(other[1], own[0], row[0], out=place[0])
+    torch.lerp(other[0], own[1], row[1], out=place[1])
     return out
 
 
@@ -253,7 +254,7 @@ def _check_inputs(x: Tensor, y: Tensor) -> None:
             f"mixing needs floating-point inputs, got {x.dtype}; convert and normalise them "
             "first, for example x.float() / 255"
         )
-    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(x) == 0:
+    if x.ndim == 0 or y.ndim == 0 or x.shape[0] != y.shape[0] or x.shape[0] == 0:
         raise ValueError(
             "inputs and labels must have one row an example and at least one, got shapes "
             f"{tuple(x.shape)} and {tuple(y.shape)}"
