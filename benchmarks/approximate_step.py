@@ -1,6 +1,6 @@
 """One training step with the approximate Mixup risk against ERM, mixup and the naive way.
 
-    python benchmarks/approximate_step.py --threads 1 --output results/benchmarks/approximate-step.json
+    python benchmarks/approximate_step.py --threads 1 --output results.json
 
 All candidates do the same step on the same batch: gradients to none, forward, backward, SGD with
 momentum. Times are interleaved, so that a change in the machine's load meets all alike; reported

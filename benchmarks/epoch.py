@@ -1,6 +1,6 @@
 """One training epoch of LeNet on CIFAR-10 with crop, flip and mixup, against the usual pipeline.
 
-    MIXREG_DATA=/path/to/data python benchmarks/epoch.py --output results/benchmarks/epoch-2-threads.json
+    MIXREG_DATA=/path/to/data python benchmarks/epoch.py --output results.json
 
 Both sides train the same network by the same plain loop: SGD with momentum, batches of 128,
 cross-entropy with soft targets, mixup with α = 1 for each sample on ours and, as its default is,

@@ -1,6 +1,6 @@
 """Exact terms: R1 to R4 of LeNet on CIFAR-10 as n grows, and the exact Mixup risk of two moons.
 
-    MIXREG_DATA=/path/to/data python benchmarks/exact_terms.py --output results/benchmarks/exact-terms.json
+    MIXREG_DATA=/path/to/data python benchmarks/exact_terms.py --output results.json
 
 Every n runs in a process of its own, whose peak resident memory is the operating system's figure
 less that of the process before the terms (PyTorch and the data). The factorisation of the inputs is

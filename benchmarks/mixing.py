@@ -1,6 +1,6 @@
 """Mixing a batch: `mixreg.Mixup` for each sample against timm, torchvision and one streaming pass.
 
-    python benchmarks/mixing.py --threads 1 --output results/benchmarks/mixing.json
+    python benchmarks/mixing.py --threads 1 --output results.json
 
 The streaming pass is `torch.add(a, b, out=c)` on tensors of the batch's size: two reads and one
 write, the least that mixing can do. "out=" reuses one output buffer; without it every batch is

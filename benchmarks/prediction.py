@@ -1,6 +1,6 @@
 """Prediction: what `RescaledModel` adds to the forward pass of torchvision's ResNet-18.
 
-    python benchmarks/prediction.py --output results/benchmarks/prediction.json
+    python benchmarks/prediction.py --output results.json
 
 The network predicts a batch of 64 in evaluation mode, without gradients, on images of 32×32 and of
 224×224 pixels: as it is, wrapped, and with equation 22 folded into its weights.

@@ -4,7 +4,9 @@ import json
 import pytest
 
 from mixreg import ConfigurationError, MixregError
+from mixreg.data.location import MissingDataError
 from mixreg.experiments import CompareConfig, compare
+from mixreg.experiments.sweeping import missing
 
 SMALL = {"data": "digits", "epochs": 2, "batch_size": 256, "progress": False, "jobs": 1}
 
@@ -41,6 +43,20 @@ def test_done_runs_are_not_run_again_and_new_seeds_are_added(comparison):
     assert weights.stat().st_mtime_ns == before
     assert (config.output / "runs" / "mixup-seed2" / "result.json").is_file()
     assert "3 seeds" in table
+
+
+def test_a_seed_left_out_is_a_hole_on_the_page(comparison, monkeypatch):
+    def nothing(run):
+        raise MissingDataError("no digits here")
+
+    monkeypatch.setattr(missing, "load_data", nothing)
+    output = comparison[0].output
+    with pytest.raises(MixregError, match="no digits here"):
+        compare(CompareConfig(**SMALL, seeds=9, output=output))
+    _, page = compare(CompareConfig(**SMALL, seeds=9, output=output, skip_missing=True))
+    assert "seed 8 is left out: no digits here" in page.read_text()
+    stored = json.loads((output / "metrics.json").read_text())["missing"]
+    assert stored[-1] == "seed 8 is left out: no digits here"
 
 
 def test_a_damaged_evaluation_is_made_again(comparison):

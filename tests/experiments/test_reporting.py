@@ -49,13 +49,13 @@ def make_run(folder, method="mixup", seed=0, *, finished=True, evaluated=True, c
     return folder
 
 
-def make_comparison(folder, title="digits, mlp, α = 1"):
+def make_comparison(folder, title="digits, mlp, α = 1", missing=()):
     runs = [
         RunResult(method, seed, alpha, evaluation(seed))
         for seed in (0, 1)
         for method, alpha in (("erm", None), ("mixup", 1.0))
     ]
-    write_report(runs, folder, title=title, baseline="erm")
+    write_report(runs, folder, title=title, baseline="erm", missing=missing)
     return folder
 
 
@@ -174,6 +174,12 @@ def test_unfinished_runs_are_refused_where_named_and_holes_where_found(tmp_path,
     assert "\nmissing: " in text
     assert "\n  missing: CIFAR-100: not at hand" in text
     assert html.count('class="missing"') == 2
+
+
+def test_holes_of_a_comparison_are_told_again(tmp_path):
+    text, html = shown(tmp_path, make_comparison(tmp_path / "compared", missing=["seed 2 is out"]))
+    assert "\n  missing: seed 2 is out" in text
+    assert "seed 2 is out" in html
 
 
 def test_the_same_run_twice_would_count_twice(tmp_path):

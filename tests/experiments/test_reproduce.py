@@ -74,6 +74,8 @@ def test_figures_of_one_experiment_share_a_directory():
     [
         ({"name": "fig88"}, "unknown figure or table 'fig88'; did you mean 'fig8'"),
         ({"name": REPRODUCIBLE[0], "scale": "huge"}, "unknown scale 'huge'"),
+        ({"name": "claims", "scale": "paper"}, "claims are read from all results below --output"),
+        ({"name": "claims", "seeds": 2}, "leave out --scale and --seeds"),
         ({"name": "fig4", "seeds": 0}, "seeds must be at least 1, got 0"),
     ],
 )

@@ -3,6 +3,8 @@ import json
 import pytest
 
 from mixreg import ConfigurationError, MixregError
+from mixreg.data.location import MissingDataError
+from mixreg.experiments.sweeping import missing
 from mixreg.experiments.table1 import Table1Config, table1
 from mixreg.experiments.table1.measurement import read_measurements
 from mixreg.training import METHODS, RunDirectory
@@ -67,6 +69,17 @@ def test_temperature_scaling_changes_no_scale_free_number(measured):
         assert row["effects"][name]["difference_to_erm"]["mean"] == 0
     assert row["effects"]["jacobian"]["difference_to_erm"]["mean"] != 0
     assert row["verdicts"]["jacobian"] == "not shown"
+
+
+def test_a_seed_left_out_is_a_hole_on_the_page(measured, monkeypatch):
+    def nothing(run):
+        raise MissingDataError("no moons here")
+
+    monkeypatch.setattr(missing, "load_data", nothing)
+    config = Table1Config(**SMALL, seeds=3, output=measured[0].output, skip_missing=True)
+    text, page = table1(config)
+    for shown in (text, page.read_text()):
+        assert "seed 2 is left out: no moons here" in shown
 
 
 def test_done_runs_are_kept_and_new_settings_measured_again(measured):

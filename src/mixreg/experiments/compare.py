@@ -96,10 +96,13 @@ def compare(config: CompareConfig) -> tuple[str, Path]:
         backend=config.place,
         skip_missing=config.skip_missing,
     ).missing
-    results = [_result(run) for run in whole_seeds(runs, [missing.get(n, "") for n in names])]
+    whole = whole_seeds(runs, [missing.get(name, "") for name in names])
+    results = [_result(run) for run in whole.runs]
     title = f"{config.data}, {config.model}, α = {config.alpha:g}"
     baseline = config.methods[0]
-    paths = write_report(results, config.output, title=title, baseline=baseline)
+    paths = write_report(
+        results, config.output, title=title, baseline=baseline, missing=whole.holes
+    )
     return print_table(summarize(results, baseline)), paths.page
 
 

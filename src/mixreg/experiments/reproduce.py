@@ -50,6 +50,7 @@ class ReproduceOptions(SweepSettings):
         scale: "paper" for its settings, "cpu" for minutes to hours on two cores, "smoke" for
             seconds. For two moons the paper's own scale takes no longer; for Table 1, which in the
             paper is a summary without an experiment, "paper" is LeNet on CIFAR-10 and "cpu" digits.
+            By default "cpu"; claims have none.
         seeds: number of repetitions; by default that of the scale.
         data_root: folder of the data sets; by default $MIXREG_DATA, else ./data.
         output: directory of the results; by default one named after the experiment and the scale
@@ -57,11 +58,11 @@ class ReproduceOptions(SweepSettings):
         dry_run: only list the runs with their state and estimated cost.
 
     Raises:
-        ConfigurationError: nothing has that name.
+        ConfigurationError: nothing has that name, or a setting makes no sense for it.
     """
 
     name: str
-    scale: str = "cpu"
+    scale: str | None = None
     seeds: int | None = None
     data_root: Path | None = None
     output: Path | None = None
@@ -71,10 +72,20 @@ class ReproduceOptions(SweepSettings):
         super().__post_init__()
         if self.name not in REPRODUCIBLE:
             raise ConfigurationError(str(unknown_name("figure or table", self.name, REPRODUCIBLE)))
-        if self.scale not in SCALES:
+        if self.scale is not None and self.scale not in SCALES:
             raise ConfigurationError(str(unknown_name("scale", self.scale, SCALES)))
         if self.seeds is not None and self.seeds < 1:
             raise ConfigurationError(f"seeds must be at least 1, got {self.seeds}")
+        if self.name == "claims" and (self.scale, self.seeds) != (None, None):
+            raise ConfigurationError(
+                "claims are read from all results below --output, whatever their scale and seeds; "
+                "leave out --scale and --seeds"
+            )
+
+    @property
+    def size(self) -> str:
+        """The scale, "cpu" if none is given."""
+        return self.scale or "cpu"
 
     @property
     def directory(self) -> Path:
@@ -86,7 +97,7 @@ class ReproduceOptions(SweepSettings):
             experiment = "two-moons"
         elif self.name in IMAGE_FIGURES:
             experiment = "images"
-        return self.output or _RESULTS / f"{experiment}-{self.scale}"
+        return self.output or _RESULTS / f"{experiment}-{self.size}"
 
 
 def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
@@ -103,7 +114,7 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
     if options.name == "claims":
         return claims(options.directory)
     if options.name == "corollary3":
-        fits = _LEAST_SQUARES[options.scale]
+        fits = _LEAST_SQUARES[options.size]
         return least_squares(
             replace(fits, repetitions=options.seeds or fits.repetitions), options.directory
         )
@@ -116,7 +127,7 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
                 data_root=options.data_root,
                 sweeping=options,
             )
-    moons = two_moons.SCALES[options.scale]
+    moons = two_moons.SCALES[options.size]
     moons = replace(moons, repetitions=options.seeds or moons.repetitions)
     result = two_moons.find_finished(options.directory / "result.json", moons)
     if result is None:
@@ -146,14 +157,14 @@ def plan_reproduction(options: ReproduceOptions) -> str:
 
 
 def _image_scale(options: ReproduceOptions) -> images.ImageScale:
-    scale = images.SCALES[options.scale]
+    scale = images.SCALES[options.size]
     return scale if options.seeds is None else images.with_seeds(scale, options.seeds)
 
 
 def _table1_config(options: ReproduceOptions) -> Table1Config:
     seeds = {} if options.seeds is None else {"seeds": options.seeds}
     return Table1Config(
-        **(_TABLE1[options.scale] | seeds),
+        **(_TABLE1[options.size] | seeds),
         data_root=options.data_root,
         output=options.directory,
         jobs=options.jobs,

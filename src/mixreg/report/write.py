@@ -33,7 +33,12 @@ class ReportPaths:
 
 
 def write_report(
-    runs: Sequence[RunResult], output_dir: str | Path, *, title: str, baseline: str
+    runs: Sequence[RunResult],
+    output_dir: str | Path,
+    *,
+    title: str,
+    baseline: str,
+    missing: Sequence[str] = (),
 ) -> ReportPaths:
     """Write report.html, metrics.json, table.csv and figures/*.svg, each whole or not at all.
 
@@ -44,6 +49,7 @@ def write_report(
         output_dir: the folder; made if missing, files of the same names are replaced.
         title: heading, such as data set and model.
         baseline: method whose raw prediction the others are compared with.
+        missing: runs that should be there and are not.
 
     Returns:
         The paths.
@@ -52,7 +58,9 @@ def write_report(
         ValueError: no runs, two of the same method, α and seed, other test sets, or a baseline
             that is none of the methods or stands for several α.
     """
-    article = comparison_article(runs, title=title, baseline=baseline, source="metrics.json")
+    article = comparison_article(
+        runs, title=title, baseline=baseline, missing=missing, source="metrics.json"
+    )
     comparison = article.values["comparison"]
     folder = Path(output_dir)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
@@ -64,7 +72,8 @@ def write_report(
         folder / "report.html", folder / "metrics.json", folder / "table.csv", tuple(figures)
     )
     write_bytes(paths.table, csv_table(comparison).encode())
-    write_json(paths.metrics, _numbers(comparison, ordered_runs(comparison, runs), title))
+    ordered = ordered_runs(comparison, runs)
+    write_json(paths.metrics, _numbers(comparison, ordered, title) | {"missing": list(missing)})
     write_bytes(paths.page, render_page([article]).encode())
     return paths
 

@@ -153,7 +153,11 @@ def _distinct(articles: Sequence[Article]) -> Iterator[Article]:
 def _comparison(result: StoredComparison | RunComparison, source: str | None = None) -> Article:
     try:
         return comparison_article(
-            result.runs, title=result.title, baseline=result.baseline, source=source
+            result.runs,
+            title=result.title,
+            baseline=result.baseline,
+            missing=result.missing,
+            source=source,
         )
     except ValueError as error:
         raise CheckpointError(f"{result.title}: these runs cannot be compared: {error}") from error

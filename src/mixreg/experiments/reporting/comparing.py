@@ -18,6 +18,7 @@ class RunComparison(NamedTuple):
     title: str
     baseline: str
     runs: tuple[RunResult, ...]
+    missing: tuple[str, ...] = ()
 
 
 def compare_runs(stored: Sequence[StoredRun]) -> list[RunComparison]:

@@ -35,6 +35,7 @@ class StoredComparison(NamedTuple):
     title: str
     baseline: str
     runs: tuple[RunResult, ...]
+    missing: tuple[str, ...]
 
 
 class StoredRun(NamedTuple):
@@ -151,7 +152,8 @@ def _comparison(file: Path, values: Mapping[str, Any]) -> StoredComparison:
         runs = tuple(RunResult.from_dict(run) for run in values["runs"])
         label = values["comparison"]["baseline"]
         (baseline,) = {run.method for run in runs if run.group.label == label}
-        return StoredComparison(file, values["title"], baseline, runs)
+        missing = tuple(values.get("missing", ()))
+        return StoredComparison(file, values["title"], baseline, runs, missing)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"the comparison is damaged ({error!r}); run the same `mixreg compare` again, which "

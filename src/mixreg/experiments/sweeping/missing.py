@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from mixreg.data.location import MissingDataError
 from mixreg.training import RunDirectory, TrainConfig
@@ -34,7 +35,14 @@ def find_missing(runs: Sequence[TrainConfig], *, fetch: bool) -> list[str]:
     return found
 
 
-def whole_seeds(runs: Sequence[TrainConfig], missing: Sequence[str]) -> list[TrainConfig]:
+class WholeSeeds(NamedTuple):
+    """Runs that can be compared seed by seed, and what is not there of all that was asked for."""
+
+    runs: list[TrainConfig]
+    holes: tuple[str, ...]
+
+
+def whole_seeds(runs: Sequence[TrainConfig], missing: Sequence[str]) -> WholeSeeds:
     """The runs of those repetitions of which none was left out.
 
     Args:
@@ -42,16 +50,21 @@ def whole_seeds(runs: Sequence[TrainConfig], missing: Sequence[str]) -> list[Tra
         missing: for each what is missing, or an empty text.
 
     Returns:
-        Runs that can be compared seed by seed.
+        These runs, and a sentence for each other seed.
 
     Raises:
         MissingDataError: there are none.
     """
-    broken = {run.seed for run, message in zip(runs, missing, strict=True) if message}
+    broken: dict[int, str] = {}
+    for run, message in zip(runs, missing, strict=True):
+        if message:
+            broken.setdefault(run.seed, message)
     whole = [run for run in runs if run.seed not in broken]
     if not whole:
         raise MissingDataError("nothing is left to report: " + next(filter(None, missing)))
-    return whole
+    return WholeSeeds(
+        whole, tuple(f"seed {seed} is left out: {message}" for seed, message in broken.items())
+    )
 
 
 def _try(run: TrainConfig) -> str:

@@ -45,7 +45,7 @@ def table1(config: Table1Config) -> tuple[str, Path]:
         backend=config.place,
         skip_missing=config.skip_missing,
     ).missing
-    runs = whole_seeds(runs, [missing.get(name, "") for name in names])
+    runs, holes = whole_seeds(runs, [missing.get(name, "") for name in names])
     measured = {_key(run): read_measurements(RunDirectory(run.directory)) for run in runs}
     rows = table_rows(measured)
     study = table1_study(
@@ -55,6 +55,7 @@ def table1(config: Table1Config) -> tuple[str, Path]:
         scales=config.input_scales,
         settings=[run.identity() for run in runs],
         environment=[RunDirectory(run.directory).read_environment() for run in runs],
+        missing=holes,
     )
     numbers = {
         "format": _FORMAT,

@@ -38,6 +38,7 @@ def table1_study(
     scales: Sequence[float],
     settings: Sequence[Mapping[str, Any]],
     environment: Sequence[Mapping[str, Any]],
+    missing: Sequence[str] = (),
 ) -> Study:
     """The page of Table 1.
 
@@ -48,6 +49,7 @@ def table1_study(
         scales: factors of the scaled inputs.
         settings: configurations of the runs.
         environment: versions and hardware of the runs.
+        missing: runs that should be there and are not.
 
     Returns:
         The page.
@@ -62,6 +64,7 @@ def table1_study(
         pictures=list(table1_pictures(rows, measured, scales)),
         settings=settings,
         environment=environment,
+        missing=missing,
     )
 
 
