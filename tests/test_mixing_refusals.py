@@ -18,9 +18,9 @@ def message_alone(value):
     ("x", "y", "error", "message"),
     [
         (X.mul(255).byte(), Y, TypeError, r"got torch.uint8; convert .* x\.float\(\) / 255"),
-        (X.long(), Y, TypeError, "floating-point inputs, got torch.int64"),
-        (X, Y[:3], ValueError, r"one row an example and at least one, got shapes \(4, 3\)"),
-        (X[:0], Y[:0], ValueError, r"at least one, got shapes \(0, 3\)"),
+        (X.long(), Y, TypeError, "inputs must be floating point, got torch.int64"),
+        (X, Y[:3], ValueError, r"one row an example, got shapes \(4, 3\)"),
+        (X[:0], Y[:0], ValueError, r"at least one example, got inputs \(0, 3\)"),
         (torch.tensor(1.0), Y, ValueError, "one row an example"),
         (X, torch.tensor([0, 1, 2, 3]), ValueError, r"0\.\.2 for num_classes=3"),
         (X, Y.float(), TypeError, r"use y\.long\(\)"),
@@ -94,7 +94,7 @@ def test_refused_buffers(x, out, message):
     ("changed", "error", "message"),
     [
         ({"y": Y}, TypeError, r"targets must be floating point, got torch.int64.*dense_targets"),
-        ({"x": X.long()}, TypeError, "floating-point inputs"),
+        ({"x": X.long()}, TypeError, "inputs must be floating point"),
         ({"y": SOFT[:3]}, ValueError, "one row an example"),
         ({"weight": HALF[:3]}, ValueError, r"must have shape \(4,\), got \(3,\) and \(4,\)"),
         ({"weight": torch.tensor(0.5)}, ValueError, r"got \(\) and \(4,\)"),

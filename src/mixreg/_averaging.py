@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from mixreg._examples import check_examples
 from mixreg.errors import DataError
 from mixreg.labels import dense_targets
 
@@ -59,7 +60,7 @@ class Sums:
     def add(self, x: Tensor, y: Tensor) -> None:
         """Add one batch of inputs and labels."""
         x, y = x.detach(), y.detach()
-        _check_inputs(x, y)
+        _check_batch(x, y)
         rows = _ROWS if x.device.type == "cpu" else max(len(x), 1)
         for inputs, labels in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
             if len(inputs) > 0:
@@ -122,16 +123,7 @@ def over_all_processes(measure: Callable[[], Sums]) -> Sums:
     return merged
 
 
-def _check_inputs(x: Tensor, y: Tensor) -> None:
-    if not x.is_floating_point():
-        raise TypeError(
-            f"inputs must be floating point, as the model sees them, got {x.dtype}; "
-            "convert and normalise them first, for example x.float() / 255"
-        )
-    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
-        raise ValueError(
-            "inputs and labels must have one row an example, got shapes "
-            f"{tuple(x.shape)} and {tuple(y.shape)}"
-        )
+def _check_batch(x: Tensor, y: Tensor) -> None:
+    check_examples(x, y)
     if x.numel() == 0 and len(x) > 0:
         raise ValueError(f"inputs have no entries, got shape {tuple(x.shape)}")

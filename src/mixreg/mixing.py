@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from mixreg._examples import check_examples
 from mixreg.draws import BatchDraws, Draw, Per
 from mixreg.labels import check_floating_targets, check_num_classes, mixed_one_hot
 from mixreg.laws import MixingLaw
@@ -46,7 +47,7 @@ def mix(x: Tensor, y: Tensor, weight: Tensor, partner: Tensor) -> MixedBatch:
         tensor([[1.],
                 [2.]])
     """
-    _check_inputs(x, y)
+    _check_batch(x, y)
     _check_pairing(x, y, weight, partner)
     weight = weight.to(x.device, x.dtype)
     inputs = torch.lerp(x[partner], x, _rows(weight, x))
@@ -134,7 +135,7 @@ class Mixup:
             TypeError: integer inputs or ambiguous labels.
             ValueError: an empty batch, labels out of range or of another width, unfit `out`.
         """
-        _check_inputs(x, y)
+        _check_batch(x, y)
         _check_buffer(out, x)
         draw = self._draws.current(x)
         targets = self._targets(y, draw)
@@ -248,17 +249,10 @@ def _rows(weight: Tensor, values: Tensor) -> Tensor:
     return rows if rows.dtype == values.dtype else rows.to(values.dtype)
 
 
-def _check_inputs(x: Tensor, y: Tensor) -> None:
-    if not x.is_floating_point():
-        raise TypeError(
-            f"mixing needs floating-point inputs, got {x.dtype}; convert and normalise them "
-            "first, for example x.float() / 255"
-        )
-    if x.ndim == 0 or y.ndim == 0 or x.shape[0] != y.shape[0] or x.shape[0] == 0:
-        raise ValueError(
-            "inputs and labels must have one row an example and at least one, got shapes "
-            f"{tuple(x.shape)} and {tuple(y.shape)}"
-        )
+def _check_batch(x: Tensor, y: Tensor) -> None:
+    check_examples(x, y)
+    if x.shape[0] == 0:
+        raise ValueError(f"a batch must have at least one example, got inputs {tuple(x.shape)}")
     if x.device != y.device:
         raise ValueError(
             f"inputs and labels must be on one device, got {x.device} and {y.device}; "

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from mixreg._examples import check_examples
 from mixreg.labels import dense_targets
 from mixreg.statistics import TrainingStatistics
 
@@ -97,16 +98,7 @@ def paired_targets(x: Tensor, y: Tensor, stats: TrainingStatistics) -> Tensor:
         TypeError: integer inputs or ambiguous labels.
         ValueError: too few examples, or shapes that are not those of the statistics.
     """
-    if not x.is_floating_point():
-        raise TypeError(
-            f"inputs must be floating point, got {x.dtype}; convert and normalise them first, "
-            "for example x.float() / 255"
-        )
-    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
-        raise ValueError(
-            "inputs and labels must have one row an example, got shapes "
-            f"{tuple(x.shape)} and {tuple(y.shape)}"
-        )
+    check_examples(x, y)
     if len(x) < 2:
         raise ValueError(
             f"partners are drawn from the batch, which needs at least 2 examples, got {len(x)}; "

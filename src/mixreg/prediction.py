@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from mixreg._examples import check_inputs
 from mixreg.errors import CheckpointError
 from mixreg.folding import fold
 from mixreg.laws import MixingLaw, law_from_dict
@@ -37,11 +38,7 @@ def shrink(x: Tensor, x_mean: Tensor, law: MixingLaw) -> Tensor:
         >>> shrink(torch.tensor([[4.0]]), torch.tensor([0.0]), Beta(1.0))
         tensor([[3.]])
     """
-    if not x.is_floating_point():
-        raise TypeError(
-            f"inputs must be floating point, got {x.dtype}; convert and normalise them as for the "
-            "trained model"
-        )
+    check_inputs(x)
     if x.ndim == 0 or x.shape[1:] != x_mean.shape:
         raise ValueError(
             f"the statistics describe inputs of shape (n, {_dims(x_mean)}), got "

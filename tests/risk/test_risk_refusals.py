@@ -51,7 +51,7 @@ def risk(request):
     ("x", "y", "error", "message"),
     [
         (X.long(), Y, TypeError, "inputs must be floating point, got torch.int64.*x.float"),
-        (X[:4], Y, ValueError, r"one row a sample, got shapes \(4, 3\) and \(6,\)"),
+        (X[:4], Y, ValueError, r"one row an example, got shapes \(4, 3\) and \(6,\)"),
         (X, Y + 1, ValueError, "class indices must lie in 0..1"),
         (X, Y.double(), TypeError, "integer class indices"),
         (X, torch.ones(6, 3).double() / 3, ValueError, r"must have shape \(n, 2\)"),

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mixreg._examples import check_inputs
 from mixreg.prediction import Link
 from mixreg.risk.derivatives import Linearization, linearize
 from mixreg.risk.network import Network, check_network, sample_name
@@ -64,11 +65,7 @@ def jacobian_norms(
         >>> jacobian_norms(lambda x: 3 * x, x, link="identity").outputs
         tensor([3., 3.], dtype=torch.float64)
     """
-    if not x.is_floating_point():
-        raise TypeError(
-            f"inputs must be floating point, got {x.dtype}; convert and normalise them as for the "
-            "trained model"
-        )
+    check_inputs(x)
     metric = whitening or Whitening.from_data(x)
     check_network(net, x)
     parts = [

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mixreg._examples import check_inputs
 from mixreg.curvature import directional_derivatives
 from mixreg.prediction import Link
 from mixreg.risk.network import Network, check_network, evaluate, sample_name
@@ -70,11 +71,7 @@ def roughness(
         >>> roughness(lambda x: 3 * x, x, generator=g, link="identity").value
         1.0
     """
-    if not x.is_floating_point():
-        raise TypeError(
-            f"inputs must be floating point, got {x.dtype}; convert and normalise them as for the "
-            "trained model"
-        )
+    check_inputs(x)
     n = len(x)
     if n < 2 or pairs < 2:
         raise ValueError(f"need at least 2 samples and 2 pairs, got {n} and {pairs}")

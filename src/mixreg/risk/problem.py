@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mixreg._examples import check_examples
 from mixreg.labels import dense_targets
 from mixreg.losses import Loss, LossFunction, cross_entropy, logistic, resolve_loss, squared_error
 from mixreg.risk.network import (
@@ -137,16 +138,7 @@ def chunks(total: int, size: int) -> Iterator[slice]:
 
 
 def _check_data(x: Tensor, y: Tensor, pairs: bool) -> None:
-    if not x.is_floating_point():
-        raise TypeError(
-            f"inputs must be floating point, got {x.dtype}; convert and normalise them as for the "
-            "trained model, for example x.float() / 255"
-        )
-    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
-        raise ValueError(
-            "inputs and labels must have one row a sample, got shapes "
-            f"{tuple(x.shape)} and {tuple(y.shape)}"
-        )
+    check_examples(x, y)
     if len(x) < 1 + pairs:
         raise ValueError(
             f"need at least {1 + pairs} samples{' to mix' if pairs else ''}, got {len(x)}"
