@@ -3,8 +3,11 @@
     python benchmarks/mixing.py --threads 1 --output results.json
 
 The streaming pass is `torch.add(a, b, out=c)` on tensors of the batch's size: two reads and one
-write, the least that mixing can do. "out=" reuses one output buffer; without it every batch is
-written to fresh memory, as the peers' are. Every candidate draws λ ~ Beta(α, α), mixes inputs and
+write. (Mixing reads one tensor twice, which a cache makes cheaper.) "out=" reuses one output
+buffer; without it every batch is written to new memory, as the peers' are. For a batch of 38 MB the
+operating system must clear that memory page by page, which can take several times as long as the
+mixing. So each case runs in a process of its own: what another one has freed would be used again
+without being cleared. Every candidate draws λ ~ Beta(α, α), mixes inputs and
 class indices, and returns mixed targets.
 
 Each peer gets what it needs: timm mixes in place, so it works on a tensor of its own, which is not
@@ -18,6 +21,9 @@ for many batches at once, and every timing must have its share of these draws.
 """
 
 import itertools
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -73,15 +79,23 @@ def main() -> None:
     """Measure, print and store."""
     parser = _harness.arguments(__doc__.splitlines()[0])
     parser.add_argument("--alpha", type=float, default=1.0)
+    parser.add_argument("--case", choices=CASES, help="measure this one alone and print JSON")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    results: dict[str, Any] = {"alpha": options.alpha, "cases": {}}
-    for name, case in CASES.items():
+    if options.case is not None:
+        case = CASES[options.case]
         repeats = options.repeats or case.repeats
         seconds = _harness.interleaved(candidates(case, options.alpha), repeats, at_least=0.1)
         table = _harness.summary(seconds, baseline="streaming pass")
-        _harness.report(f"{name}: float32 {case.shape}, {options.threads} threads", table)
-        results["cases"][name] = {"shape": case.shape, "repeats": repeats, "times": table}
+        print(json.dumps({"shape": case.shape, "repeats": repeats, "times": table}))
+        return
+    results: dict[str, Any] = {"alpha": options.alpha, "cases": {}}
+    for name, case in CASES.items():
+        command = [sys.executable, __file__, *sys.argv[1:], "--case", name]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        results["cases"][name] = json.loads(done.stdout.splitlines()[-1])
+        title = f"{name}: float32 {CASES[name].shape}, {options.threads} threads"
+        _harness.report(title, results["cases"][name]["times"])
     results["environment"] = _harness.environment("timm", "torchvision")
     _harness.write(options.output, results)
 

@@ -2,14 +2,16 @@
 
 import dataclasses
 import pickle
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from mixreg import Beta, CheckpointError, Constant, Mixup, Uniform
-from mixreg.draws import BatchDraws
+from mixreg import Beta, CheckpointError, Constant, Mixup, Uniform, draws
+from mixreg.draws import BatchDraws, _ready
 
 BLOCK = 256
 
@@ -175,6 +177,33 @@ def test_the_given_generator_is_left_to_others():
     mixups[0].load_state_dict(mixups[0].state_dict())
     assert torch.equal(given.get_state(), state)
     assert not torch.equal(first.weight, second.weight)
+
+
+def test_threads_share_an_object_without_sharing_draws():
+    mixup, x, y = seeded(Uniform()), torch.randn(4, 2), torch.tensor([0, 1, 0, 1])
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            weights = list(threads.map(lambda _: mixup(x, y).weight, range(4 * BLOCK)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(torch.stack(weights).unique(dim=0)) == 4 * BLOCK
+
+
+def test_other_inputs_in_between_take_one_row_alone(monkeypatch):
+    made = []
+
+    def counted(shifts, weights, x):
+        made.append(len(shifts))
+        return _ready(shifts, weights, x)
+
+    monkeypatch.setattr(draws, "_ready", counted)
+    mixed = batch_draws()
+    for _ in range(3):
+        for dtype in (torch.float32, torch.float64):
+            take(mixed, empty(4, dtype))
+    assert made == [BLOCK, 1, 1, 1]
 
 
 def test_draws_stay_until_they_are_used():

@@ -245,6 +245,21 @@ def test_bad_weights_and_probabilities(value):
         Beta(1.0).with_probability(value)
 
 
+@pytest.mark.parametrize("value", ["0.5", None, True, torch.tensor(0.5)])
+def test_probabilities_of_another_type(value):
+    with pytest.raises(TypeError, match="probability must be a real number"):
+        Beta(1.0).with_probability(value)
+    with pytest.raises(TypeError, match="probability must be a real number"):
+        mixture([(value, Beta(1.0)), (0.5, Constant(1.0))])
+
+
+@pytest.mark.parametrize("p", [0.1, 0.3, 0.5])
+def test_probabilities_of_numpy(p):
+    law = Beta(1.0).with_probability(np.float32(p))
+    assert law == Beta(1.0).with_probability(float(np.float32(p)))
+    assert mixreg.laws.law_from_dict(json.loads(json.dumps(law.to_dict()))) == law
+
+
 @pytest.mark.parametrize("p", [(0.5, 0.6), (1.5, -0.5), (math.nan, 1.0), ()])
 def test_bad_mixtures(p):
     with pytest.raises(ValueError, match=r"sum to 1|one probability"):

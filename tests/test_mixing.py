@@ -131,6 +131,34 @@ def test_gradients_flow_to_inputs_and_targets(shape, generator):
         torch.testing.assert_close(gradient, rows)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:FutureWarning")
+@pytest.mark.parametrize("size", [4, 48])
+def test_forward_mode_and_vmap(size, generator):
+    x, y = torch.randn(2, 6, 3, size, size, generator=generator), torch.rand(6, 2)
+    own, tangent = torch.func.jvp(lambda x: mixup()(x, y).inputs, (x[0],), (x[1],))
+    mixer = mixup()
+    alike = torch.vmap(lambda x: mixer(x, y).inputs, randomness="same")(x)
+    assert torch.isfinite(mixer(x[0], y).inputs).all()
+    assert torch.equal(own, mixup()(x[0], y).inputs)
+    assert torch.equal(tangent, mixup()(x[1], y).inputs)
+    assert torch.equal(alike, torch.stack([own, tangent]))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
+def test_partners_of_any_integer_type(dtype):
+    x, y, partner = torch.randn(3, 2), torch.eye(3), torch.tensor([1, 1, 0])
+    weight = torch.tensor([0.75, 0.5, 0.25])
+    batch, expected = mix(x, y, weight, partner.to(dtype)), mix(x, y, weight, partner)
+    for part, other in zip(batch, expected, strict=True):
+        assert torch.equal(part, other)
+
+
+def test_a_buffer_without_memory():
+    for x in (torch.zeros(3, 0), torch.zeros(3, 2, device="meta")):
+        out = torch.empty_like(x)
+        assert mixup()(x, x, out=out).inputs is out
+
+
 @pytest.mark.parametrize("grad", [False, True])
 @pytest.mark.parametrize("size", [4, 48])
 def test_channels_last_is_kept(grad, size):

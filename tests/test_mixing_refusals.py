@@ -103,6 +103,7 @@ def test_refused_buffers(x, out, message):
         ({"partner": NEXT + 1}, ValueError, r"partners must lie in 0\.\.3"),
         ({"partner": NEXT - 1}, ValueError, r"partners must lie in 0\.\.3"),
         ({"partner": NEXT.float()}, TypeError, "integer indices, got torch.float32"),
+        ({"partner": NEXT * 1j}, TypeError, "integer indices, got torch.complex64"),
         ({"partner": NEXT > 0}, TypeError, "integer indices, got torch.bool"),
     ],
     ids=message_alone,

@@ -110,6 +110,14 @@ def test_foreign_states(text):
     assert model.law == Beta(1.0)
 
 
+def test_no_state_and_no_law():
+    model = RescaledModel(nn.Linear(3, 2), CLASSES, Beta(1.0))
+    with pytest.raises(CheckpointError, match="no law and link of a RescaledModel"):
+        model.load_state_dict(model.state_dict() | {"_extra_state": None})
+    with pytest.raises(TypeError, match=r"law must be a mixing law such as Beta\(1.0\), got 1.0"):
+        RescaledModel(nn.Linear(3, 2), CLASSES, 1.0)
+
+
 def test_statistics_of_another_shape_in_a_state():
     state = RescaledModel(nn.Linear(3, 2), CLASSES, Beta(1.0)).state_dict()
     state["x_mean"] = torch.zeros(5)

@@ -156,6 +156,7 @@ def test_damaged_and_foreign_files(tmp_path):
         "NaN": lambda: save_file(
             {"x_mean": mean * torch.nan, "y_mean": mean}, path, metadata={"statistics": nan}
         ),
+        "a list": lambda: save_file({"x": mean}, path, metadata={"statistics": "[1]"}),
         "other": lambda: save_file({"x": mean}, path, metadata={"statistics": "{"}),
     }
     for write in foreign.values():

@@ -138,6 +138,26 @@ def test_workers_and_epochs_draw_differently_and_reproducibly(persistent):
 
 
 @forks
+@pytest.mark.parametrize("used", [0, 1])
+def test_spawned_workers_draw_as_forked_ones(used):
+    def rows(context):
+        mixer = mixup()
+        for _ in range(used):
+            mixer(X, Y)
+        loader = DataLoader(
+            TensorDataset(X, Y),
+            batch_size=3,
+            collate_fn=mixer.collate,
+            num_workers=1,
+            multiprocessing_context=context,
+            generator=torch.Generator().manual_seed(1),
+        )
+        return rows_of_an_epoch(loader)
+
+    assert rows("spawn") == rows("fork")
+
+
+@forks
 def test_workers_draw_anew_where_the_parent_has_drawn():
     mixer = mixup()
     before = tuple(mixer(X[:3], Y[:3]).weight.tolist())

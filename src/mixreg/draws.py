@@ -1,5 +1,6 @@
 """Shifts and weights of mixed batches, drawn for many batches at once."""
 
+from threading import Lock
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -60,6 +61,9 @@ class BatchDraws:
         law: law of λ.
         per: "sample" draws λ for each example, "batch" one λ for all.
         generator: CPU source of the seed of all draws, or None (see `Stream`).
+
+    Attributes:
+        lock: to be held from `current` to `advance`.
     """
 
     def __init__(self, law: MixingLaw, per: Per, generator: torch.Generator | None) -> None:
@@ -67,7 +71,8 @@ class BatchDraws:
         self._stream = Stream(generator)
         if generator is not None:
             self._stream = Stream(own_generator(_seed(generator), "batches"))
-        self._source: torch.Generator | None = None
+        self.lock = Lock()
+        self._source: tuple[int, int] | None = None
         self._width = self._used = 0
         self._block: _Block | None = None
         self._ready: list[Draw] = []
@@ -82,7 +87,8 @@ class BatchDraws:
             The draws, on the device of `x`.
         """
         n, generator = x.shape[0], self._stream.generator()
-        if n == self._width and self._used < len(self._ready) and generator is self._source:
+        same = self._stream.process == self._source
+        if same and n == self._width and self._used < len(self._ready):
             draw = self._ready[self._used]
             if _fits(draw.rows, x):
                 return draw
@@ -101,7 +107,7 @@ class BatchDraws:
         """
         state = self._stream.state_dict()
         position = [0, 0]
-        if self._stream.generator() is self._source:
+        if self._stream.process == self._source:
             position = [self._width, self._used]
             if self._block is not None:
                 state["generator"] = self._block.start.clone()
@@ -117,26 +123,30 @@ class BatchDraws:
             CheckpointError: the values are not such a state.
         """
         width, used = _position(state)
-        generator = self._stream.load_state_dict(state)
-        self._source = generator if width else None
+        self._stream.load_state_dict(state)
+        self._source = self._stream.process if width else None
         self._width, self._used, self._block, self._ready = width, used, None, []
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_ready": []}  # other processes may lack the device
+        kept = {name: value for name, value in self.__dict__.items() if name != "lock"}
+        return kept | {"_ready": []}  # other processes may lack the device
+
+    def __setstate__(self, values: dict[str, Any]) -> None:
+        self.__dict__.update(values, lock=Lock())
 
     def _prepared(self, x: Tensor, generator: torch.Generator) -> Draw:
         n = len(x)
-        if generator is not self._source:
-            self._source, self._block, self._width = generator, None, 0
+        if self._stream.process != self._source:
+            self._source, self._block, self._width = self._stream.process, None, 0
         elif self._block is None:
             self._block = self._draw(generator)
         if self._block is None or self._width < n or self._used >= len(self._block.numbers):
             self._width, self._used, self._ready = n, 0, []
             self._block = self._draw(generator)
         numbers, weights = self._block.numbers, self._block.weights
-        if not self._ready or not _fits(self._ready[0].rows, x):
-            self._ready = _ready(numbers % self._width, weights, x)
-        if n == self._width:
+        if n == self._width and not self._ready:
+            self._ready = _ready(numbers % n, weights, x)
+        if n == self._width and _fits(self._ready[0].rows, x):
             return self._ready[self._used]
         row = slice(self._used, self._used + 1)
         return _ready(numbers[row] % n, weights[row, :n], x)[0]

@@ -107,12 +107,14 @@ class MixingLaw(ABC):
             The mixture p·(this law) + (1 − p)·(λ = 1).
 
         Raises:
+            TypeError: the probability is not a number.
             ValueError: the probability is not in [0, 1].
 
         Example:
             >>> Beta(1.0).with_probability(0.5).theta_mean
             0.875
         """
+        probability = _python_float(probability, "probability")
         if not 0 <= probability <= 1:
             raise ValueError(f"probability must lie in [0, 1], got {probability}")
         return mixture([(probability, self), (1 - probability, Constant(1.0))])
@@ -273,7 +275,7 @@ class Mixture(MixingLaw):
         laws: the laws.
 
     Raises:
-        TypeError: a part is not a law.
+        TypeError: a part is not a law, or a probability not a number.
         ValueError: the probabilities are negative, do not sum to one, or do not match the laws.
     """
 
@@ -281,7 +283,8 @@ class Mixture(MixingLaw):
     laws: tuple[MixingLaw, ...]
 
     def __post_init__(self) -> None:
-        p = self.probabilities
+        p = tuple(_python_float(value, "probability") for value in self.probabilities)
+        object.__setattr__(self, "probabilities", p)
         for law in self.laws:
             if not isinstance(law, MixingLaw):
                 raise TypeError(f"a mixture is made of mixing laws such as Beta(1.0), got {law!r}")
@@ -332,7 +335,7 @@ def mixture(parts: Sequence[tuple[float, MixingLaw]]) -> MixingLaw:
         The mixture, or its only part.
 
     Raises:
-        TypeError: a part is not a law.
+        TypeError: a part is not a law, or a probability not a number.
         ValueError: the probabilities are negative or do not sum to one.
 
     Example:
@@ -376,11 +379,14 @@ def law_from_dict(values: dict[str, Any]) -> MixingLaw:
 
 
 def _keep_float(law: MixingLaw, name: str) -> None:
-    """Store a number of any kind (NumPy's too) as a Python float, which JSON can hold."""
-    value = getattr(law, name)
+    object.__setattr__(law, name, _python_float(getattr(law, name), name))
+
+
+def _python_float(value: object, name: str) -> float:
+    """A number of any kind (NumPy's too) as a Python float, which JSON can hold."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a real number, got {value!r}")
-    object.__setattr__(law, name, float(value))
+    return float(value)
 
 
 def _uniform_draws(n: int, generator: torch.Generator | None) -> Tensor:

@@ -1,6 +1,7 @@
 """Mixing a batch with itself: the convex combinations of the Mixup risk (equation 4)."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, get_args
 
 import torch
@@ -50,6 +51,7 @@ def mix(x: Tensor, y: Tensor, weight: Tensor, partner: Tensor) -> MixedBatch:
     _check_batch(x, y)
     _check_pairing(x, y, weight, partner)
     weight = weight.to(x.device, x.dtype)
+    partner = partner.long()  # as uint8 it would be taken for a mask
     inputs = torch.lerp(x[partner], x, _rows(weight, x))
     targets = torch.lerp(y[partner], y, _rows(weight, y))
     return MixedBatch(inputs, targets, weight, partner)
@@ -65,7 +67,7 @@ class Mixup:
     copy. Equation 4 has j = i in one of n pairs, a batch in one of b, the more the smaller it is.
 
     Shifts and weights are drawn on the CPU, for up to 256 batches at a time, and sent to the device
-    without waiting for it.
+    without waiting for it. Threads that share one object mix one after another.
 
     Args:
         law: law of λ.
@@ -137,10 +139,11 @@ class Mixup:
         """
         _check_batch(x, y)
         _check_buffer(out, x)
-        draw = self._draws.current(x)
-        targets = self._targets(y, draw)
-        inputs = _mix_shifted(x, draw.rows, draw.shift, out)  # last, since it empties the caches
-        self._draws.advance()
+        with self._draws.lock:
+            draw = self._draws.current(x)
+            targets = self._targets(y, draw)
+            inputs = _mix_shifted(x, draw.rows, draw.shift, out)  # last, as it empties the caches
+            self._draws.advance()
         return MixedBatch(inputs, targets, draw.weight, draw.partner)
 
     def transform(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -231,9 +234,15 @@ def mixed_accuracy(logits: Tensor, y: Tensor, batch: MixedBatch) -> Tensor:
 
 def _mix_shifted(values: Tensor, rows: Tensor, shift: int, out: Tensor | None) -> Tensor:
     """λ·values + (1 − λ)·(values shifted cyclically), for large values by interpolating views."""
-    if out is None and (values.requires_grad or values.numel() < _FEW):
-        return torch.lerp(torch.roll(values, -shift, 0), values, rows)
-    out = torch.empty_like(values) if out is None else out
+    if out is not None:
+        return _interpolate_views(values, rows, shift, out)
+    if not values.requires_grad and values.numel() >= _FEW:
+        with suppress(RuntimeError):  # forward mode and vmap know no out=
+            return _interpolate_views(values, rows, shift, torch.empty_like(values))
+    return torch.lerp(torch.roll(values, -shift, 0), values, rows)
+
+
+def _interpolate_views(values: Tensor, rows: Tensor, shift: int, out: Tensor) -> Tensor:
     rest = values.shape[0] - shift
     other = torch.split_with_sizes(values, (shift, rest))
     own = torch.split_with_sizes(values, (rest, shift))
@@ -266,7 +275,7 @@ def _check_pairing(x: Tensor, y: Tensor, weight: Tensor, partner: Tensor) -> Non
             f"targets must be floating point, got {y.dtype}; turn class indices into one-hot "
             "vectors with mixreg.dense_targets, or use mixreg.Mixup"
         )
-    if partner.is_floating_point() or partner.dtype == torch.bool:
+    if partner.dtype.is_floating_point or partner.dtype.is_complex or partner.dtype == torch.bool:
         raise TypeError(f"partners must be integer indices, got {partner.dtype}")
     if weight.shape != (len(x),) or partner.shape != (len(x),):
         raise ValueError(
@@ -291,5 +300,6 @@ def _check_buffer(out: Tensor | None, x: Tensor) -> None:
         raise ValueError("out must not require gradients; use out.detach()")
     if x.requires_grad:
         raise ValueError("out cannot be used for inputs that require gradients; leave it out")
-    if out.untyped_storage().data_ptr() == x.untyped_storage().data_ptr():
+    memory = out.untyped_storage().data_ptr()
+    if memory != 0 and memory == x.untyped_storage().data_ptr():
         raise ValueError("out must not share memory with the inputs; mixing reads them again")

@@ -119,6 +119,8 @@ class RescaledModel(nn.Module):
         link: Link = "softmax",
     ) -> None:
         super().__init__()
+        if not isinstance(law, MixingLaw):
+            raise TypeError(f"law must be a mixing law such as Beta(1.0), got {law!r}")
         _check_link(link, stats.y_mean)
         self.net = net
         self.law = law
@@ -182,7 +184,7 @@ class RescaledModel(nn.Module):
             edges = about["input_range"]
             input_range = None if edges is None else (float(edges[0]), float(edges[1]))
             _check_known(link)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"no law and link of a RescaledModel: {error}") from error
         self.law, self.link, self.input_range = law, link, input_range
         self._range_unchecked = self.input_range is not None

@@ -171,7 +171,7 @@ class TrainingStatistics:
                     )
                 x_mean, y_mean = file.get_tensor("x_mean"), file.get_tensor("y_mean")
             return cls(x_mean, y_mean, about["count"], about["x_min"], about["x_max"])
-        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        except (SafetensorError, AttributeError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{path} is not a readable statistics file: {error}") from error
 
     def describe(self) -> dict[str, Any]:

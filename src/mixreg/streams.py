@@ -1,5 +1,7 @@
 """One stream of random draws for each process that shares a generator."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch import distributed as dist
@@ -39,6 +41,11 @@ class Stream:
         self._generator = generator or own_generator(torch.initial_seed(), "mixing")
         self._process = (0, 0)
 
+    @property
+    def process(self) -> tuple[int, int]:
+        """Rank, and the seed of the data-loader worker, that the generator belongs to."""
+        return self._process
+
     def generator(self) -> torch.Generator:
         """The generator of this process.
 
@@ -62,14 +69,11 @@ class Stream:
         process = torch.tensor(self._process, dtype=torch.int64, device="cpu")
         return {"generator": state, "process": process}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> torch.Generator:
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue from a saved state.
 
         Args:
             state: what `state_dict` returned in the same process.
-
-        Returns:
-            The generator, which `generator` returns too if this is the process of the state.
 
         Raises:
             CheckpointError: the values are not such a state.
@@ -80,7 +84,15 @@ class Stream:
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise CheckpointError(f"this is not the state of a mixing stream: {error}") from error
         self._process = (rank, worker)
-        return self._generator
+
+    def __getstate__(self) -> dict[str, Any]:
+        # PyTorch cannot hand generators to processes that are spawned, but bytes it can
+        state = self._generator.get_state().numpy().tobytes()
+        return self.__dict__ | {"_generator": state}
+
+    def __setstate__(self, values: dict[str, Any]) -> None:
+        state = torch.frombuffer(bytearray(values["_generator"]), dtype=torch.uint8)
+        self.__dict__.update(values, _generator=torch.Generator(device="cpu").set_state(state))
 
 
 def _this_process() -> tuple[int, int]:
