@@ -90,7 +90,7 @@ def main() -> None:
         print(json.dumps({"shape": case.shape, "repeats": repeats, "times": table}))
         return
     results: dict[str, Any] = {"alpha": options.alpha, "cases": {}}
-    for name, case in CASES.items():
+    for name in CASES:
         command = [sys.executable, __file__, *sys.argv[1:], "--case", name]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         results["cases"][name] = json.loads(done.stdout.splitlines()[-1])
