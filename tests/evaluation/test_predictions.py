@@ -136,6 +136,13 @@ def test_a_truncated_file_is_refused(tmp_path, keep):
         Predictions.load(path)
 
 
+def test_predictions_of_another_source_are_refused(tmp_path):
+    some().save(tmp_path / "p", source="these weights")
+    assert Predictions.load(tmp_path / "p", source="these weights").count == some().count
+    with pytest.raises(CheckpointError, match="p holds predictions of other weights"):
+        Predictions.load(tmp_path / "p", source="those weights")
+
+
 def test_another_safetensors_file_is_refused(tmp_path):
     save_file({"raw": torch.zeros(2, 2)}, tmp_path / "p")
     with pytest.raises(CheckpointError, match="holds no predictions"):

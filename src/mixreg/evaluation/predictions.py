@@ -64,37 +64,46 @@ class Predictions:
         """Number of classes c."""
         return self.raw.shape[1]
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, source: str = "") -> None:
         """Write one safetensors file, whole or not at all.
 
         Args:
             path: the file, in a folder that exists; an existing one is replaced.
+            source: what tells apart whose predictions they are, such as a digest of the weights.
         """
         tensors = {name: getattr(self, name).cpu().contiguous() for name in _NAMES}
-        write_bytes(Path(path), serialize(tensors, metadata={"format": _FORMAT}))
+        about = {"format": _FORMAT, "source": source}
+        write_bytes(Path(path), serialize(tensors, metadata=about))
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path, *, source: str | None = None) -> Self:
         """Read what `save` wrote.
 
         Args:
             path: the file.
+            source: the source it must have been saved with; None for any.
 
         Returns:
             The predictions, on the CPU.
 
         Raises:
             FileNotFoundError: no such file.
-            CheckpointError: the file is damaged, or holds something else.
+            CheckpointError: the file is damaged, or holds something else, or other predictions.
         """
         if not Path(path).is_file():
             raise FileNotFoundError(f"no predictions at {path}; write them with Predictions.save")
         try:
             with safe_open(path, framework="pt") as file:
-                found = (file.metadata() or {}).get("format")
-                if found != _FORMAT:
+                about = file.metadata() or {}
+                if about.get("format") != _FORMAT:
                     raise CheckpointError(
-                        f"{path} holds no predictions: expected the format {_FORMAT}, got {found}"
+                        f"{path} holds no predictions: expected the format {_FORMAT}, got "
+                        f"{about.get('format')}"
+                    )
+                if source is not None and about.get("source") != source:
+                    raise CheckpointError(
+                        f"{path} holds predictions of other weights, settings or data; delete it "
+                        "and run the evaluation again"
                     )
                 tensors = {name: file.get_tensor(name) for name in _NAMES}
             return cls(**tensors)

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from mixreg.diagnostics import Diagnosis, diagnose
 from mixreg.errors import ConfigurationError
-from mixreg.experiments.evaluation import EvaluateOptions, load_checkpoint
+from mixreg.experiments.evaluation import EvaluateOptions, beside, load_checkpoint
 from mixreg.experiments.methods import mixes
 from mixreg.randomness import generator
 from mixreg.report.diagnosis import Subject, diagnosis_numbers, diagnosis_study
@@ -50,7 +50,8 @@ class DiagnoseOptions:
         reference: a run with the method erm on the same data, for Proposition 1.
         seed: seed of the samples and the draws.
         progress: show a progress bar.
-        output: directory of the report; by default `diagnosis` inside the run, or beside the file.
+        output: directory of the report; by default `diagnosis` inside the run, or
+            `NAME-diagnosis` beside the file NAME.
 
     Raises:
         ConfigurationError: a value is out of range.
@@ -131,8 +132,8 @@ def diagnose_checkpoint(options: DiagnoseOptions) -> tuple[str, Path]:
         "findings": [finding.text for finding in study.findings],
         "caveats": list(study.caveats),
     }
-    base = options.checkpoint if options.checkpoint.is_dir() else options.checkpoint.parent
-    page = write_study(study, options.output or base / "diagnosis", numbers, name="diagnosis")
+    output = options.output or beside(options.checkpoint, "diagnosis")
+    page = write_study(study, output, numbers, name="diagnosis")
     return study.text(), page
 
 

@@ -1,6 +1,8 @@
 """Every correction and metric of a trained classifier, from logits that are computed once."""
 
 import dataclasses
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from mixreg.experiments.methods import mixes
 from mixreg.files import write_json
 from mixreg.report import RunResult, print_table, summarize, write_report
 from mixreg.training import RunDirectory, TrainConfig
+from mixreg.training.checkpoints import weights_bytes
 from mixreg.training.run_directory import environment
 from mixreg.training.trained import Trained, load_bare, load_run
 
@@ -29,7 +32,8 @@ class EvaluateOptions:
         model: name of the model; a file of weights needs it.
         alpha: shape α of the mixup a file of weights was trained with.
         mixing_probability: chance that a sample was mixed.
-        output: directory of the report; by default `evaluation` inside the run, or beside the file.
+        output: directory of the report; by default `evaluation` inside the run, or
+            `NAME-evaluation` beside the file NAME.
     """
 
     checkpoint: Path
@@ -91,14 +95,28 @@ def evaluate_checkpoint(options: EvaluateOptions) -> tuple[str, Path]:
         The table for the terminal, and the report's path.
     """
     trained = load_checkpoint(options)
-    base = options.checkpoint if options.checkpoint.is_dir() else options.checkpoint.parent
-    output = options.output or base / "evaluation"
+    output = options.output or beside(options.checkpoint, "evaluation")
     is_plain_run = trained.run is not None and set(options.given()) <= {"data_root"}
-    evaluation = evaluate_trained(trained, base if is_plain_run else output)
+    evaluation = evaluate_trained(trained, options.checkpoint if is_plain_run else output)
     result = run_result(trained.config, trained.run, evaluation)
     title = f"{trained.config.data}, {trained.config.model}, {options.checkpoint.name}"
     paths = write_report([result], output, title=title, baseline=result.method)
     return print_table(summarize([result], result.method)), paths.page
+
+
+def beside(checkpoint: Path, name: str) -> Path:
+    """Where a report on a checkpoint goes by default.
+
+    Args:
+        checkpoint: directory of a run, or a file of weights.
+        name: kind of the report.
+
+    Returns:
+        A folder in the run, or one beside the file, which is named after it.
+    """
+    if checkpoint.is_dir():
+        return checkpoint / name
+    return checkpoint.parent / f"{checkpoint.stem}-{name}"
 
 
 def run_result(config: TrainConfig, run: RunDirectory | None, evaluation: Evaluation) -> RunResult:
@@ -126,8 +144,8 @@ def run_result(config: TrainConfig, run: RunDirectory | None, evaluation: Evalua
 def evaluate_trained(trained: Trained, directory: Path) -> Evaluation:
     """Evaluate a classifier with every correction.
 
-    The logits of the validation and test sets are saved in the directory and used again when they
-    are there; the evaluation is written beside them.
+    The logits of the validation and test sets are saved in the directory, and used again for the
+    same weights, training means and settings; the evaluation is written beside them.
 
     Args:
         trained: the classifier.
@@ -135,31 +153,46 @@ def evaluate_trained(trained: Trained, directory: Path) -> Evaluation:
 
     Returns:
         Metrics, reliability and histograms of each correction.
+
+    Raises:
+        CheckpointError: the network's outputs are not finite.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    source = _source(trained)
     validation = None
     if trained.data.size("validation") > 0:
-        validation = _predictions(trained, "validation", directory)
-    test = _predictions(trained, "test", directory)
+        validation = _predictions(trained, "validation", directory, source)
+    test = _predictions(trained, "test", directory, source)
     evaluation = evaluate(validation, test, y_mean=trained.class_means, law=trained.law)
     write_json(directory / "evaluation.json", evaluation.to_dict())
     return evaluation
 
 
-def _predictions(trained: Trained, split: Split, directory: Path) -> Predictions:
+def _source(trained: Trained) -> str:
+    """Digest of all that predictions depend on."""
+    sizes = [trained.data.size(split) for split in ("train", "validation", "test")]
+    settings = json.dumps([trained.config.identity(), sizes], sort_keys=True)
+    parts = (settings.encode(), weights_bytes(trained.net), trained.stats.x_mean.numpy().tobytes())
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def _predictions(trained: Trained, split: Split, directory: Path, source: str) -> Predictions:
     file = directory / f"logits-{split}.safetensors"
     if file.is_file():
         try:
-            return Predictions.load(file)
+            return Predictions.load(file, source=source)
         except CheckpointError:
             file.unlink()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    predictions = predict(
-        trained.net,
-        trained.data.batches(split, 500),
-        trained.stats.x_mean,
-        trained.law,
-        device=device,
-    )
-    predictions.save(file)
+    try:
+        predictions = predict(
+            trained.net,
+            trained.data.batches(split, 500),
+            trained.stats.x_mean,
+            trained.law,
+            device=device,
+        )
+    except ValueError as error:
+        raise CheckpointError(f"these weights cannot be evaluated: {error}") from error
+    predictions.save(file, source=source)
     return predictions
