@@ -95,6 +95,13 @@ def test_evaluate_refuses_what_is_no_checkpoint(tmp_path, capsys):
         (["reproduce", "fig4", "--data-root", "/nonexistent"], "/nonexistent"),
         (["report", "/nonexistent"], "there is nothing at /nonexistent"),
         (["fly"], "fly"),
+        ([], "was not provided"),
+        (["train", "--model", "lenet"], "lenet needs images"),
+        (["train", "--model", "torchvision/nosuch"], "unknown torchvision model 'nosuch'"),
+        (["train", "--model", "torchvision/resnet18"], "takes no inputs of shape (1, 8, 8)"),
+        (["train", "--precision", "17"], "Precision '17' is invalid"),
+        (["train", "--accelerator", "tpux"], "invalid accelerator name"),
+        (["train", "--config", sys.executable], "the file of --config holds no text"),
     ],
 )
 def test_mistakes_end_in_one_clear_error(words, message, tmp_path, capsys, monkeypatch):
@@ -102,6 +109,7 @@ def test_mistakes_end_in_one_clear_error(words, message, tmp_path, capsys, monke
     shown = _error(capsys, *words)
     assert message in shown
     assert "Traceback" not in shown
+    assert not (tmp_path / "mixreg-runs").exists()
 
 
 def test_an_unknown_key_in_a_config_file(tmp_path, capsys):

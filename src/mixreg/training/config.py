@@ -119,6 +119,7 @@ class Recipe:
         for name, valid, meaning in (
             ("alpha", math.isfinite(self.alpha) and self.alpha > 0, "a positive finite number"),
             ("mixing_probability", 0 <= self.mixing_probability <= 1, "in [0, 1]"),
+            ("label_noise", self.label_noise is None or 0 <= self.label_noise <= 1, "in [0, 1]"),
             ("smoothing", self.smoothing is None or 0 <= self.smoothing < 1, "in [0, 1)"),
             ("directions", self.directions in {1, 2}, "1 or 2"),
             ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
@@ -127,9 +128,12 @@ class Recipe:
             ("batch_size", self.batch_size >= 1, "at least 1"),
             ("learning_rate", self.learning_rate > 0, "positive"),
             ("momentum", 0 <= self.momentum < 1, "in [0, 1)"),
+            ("momentum", self.momentum > 0 or not self.nesterov, "positive for nesterov"),
             ("weight_decay", self.weight_decay >= 0, "at least 0"),
             ("milestones", all(m >= 1 for m in self.milestones), "epochs of at least 1"),
+            ("decay", 0 <= self.decay <= 1, "in [0, 1]"),
             ("devices", self.devices >= 1, "at least 1"),
+            ("workers", self.workers >= 0, "at least 0"),
             ("batch_size", self.batch_size % max(self.devices, 1) == 0, "a multiple of devices"),
         ):
             if not valid:
