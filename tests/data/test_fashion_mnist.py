@@ -102,7 +102,8 @@ def test_missing_says_what_where_and_how(tmp_path):
 def test_an_absent_file_is_named(tmp_path, name):
     release = write(tmp_path, published())
     (tmp_path / name).unlink()
-    with pytest.raises(DataError, match=f"is incomplete: {name} missing"):
+    message = rf"is incomplete: {name} missing\. Delete its other files .*download=True"
+    with pytest.raises(DataError, match=message):
         read_fashion_mnist(tmp_path, release)
 
 

@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -69,6 +71,30 @@ def test_other_contents_are_refused(tmp_path, arrays, key, value, message):
     np.savez(tmp_path / "a.npz", **{**arrays, key: value})
     with pytest.raises(DataError, match=message):
         read_archive(tmp_path / "a.npz", **SIZES)
+
+
+@pytest.mark.parametrize("name", ["train_images", "train_images.npy"])
+def test_a_member_that_is_no_array_is_named(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr(name, b"no array")
+    with pytest.raises(DataError, match="holds train_images as something else than a NumPy array"):
+        read_archive(tmp_path / "a.npz", **SIZES)
+
+
+@pytest.mark.parametrize(("field", "value"), [("flag_bits", 1), ("compress_type", 97)])
+def test_encryption_and_unknown_compression_are_refused(tmp_path, arrays, field, value):
+    path = tmp_path / "a.npz"
+    np.savez(path, **arrays)
+    content = bytearray(path.read_bytes())
+    places = {"flag_bits": (6, 8), "compress_type": (8, 10)}[field]
+    for magic, offset in zip((b"PK\x03\x04", b"PK\x01\x02"), places, strict=True):
+        start = content.find(magic)
+        while start >= 0:
+            content[start + offset] = value
+            start = content.find(magic, start + 1)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.npz is damaged or no NumPy archive: .*(encr|compr)"):
+        read_archive(path, **SIZES)
 
 
 def test_an_absent_array_is_named(tmp_path, arrays):

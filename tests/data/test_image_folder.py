@@ -158,6 +158,12 @@ def test_a_damaged_image_is_named(tree, workers, content):
     assert "Traceback" not in str(error.value)
 
 
+def test_an_image_of_too_many_pixels_is_named(tree, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(DataError, match=r"val/n01/0\.png is damaged or no image: .*exceeds limit"):
+        list(imagenet(tree).batches("test", 1))
+
+
 def test_classes_must_agree(tree):
     (tree / "imagenet" / "val" / "n03").mkdir()
     with pytest.raises(DataError, match=r"do not have the same classes.*: n03"):

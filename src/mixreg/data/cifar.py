@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mixreg.data.image_archive import read_archive
 from mixreg.data.in_memory import Samples
-from mixreg.data.location import data_root, read_file, refuse_missing
+from mixreg.data.location import data_root, read_file, refuse_incomplete, refuse_missing
 from mixreg.data.official import Official, check_digest, class_indices
 from mixreg.data.safe_pickle import load_pickle
 from mixreg.errors import DataError
@@ -50,6 +50,15 @@ class Release:
     num_classes: int
     train_size: int = 50_000
     test_size: int = 10_000
+
+    @property
+    def remedy(self) -> str:
+        """How to get it."""
+        return (
+            f"Get it by mixreg.data.load({self.name!r}, download=True), by "
+            f"torchvision.datasets.{self.name.upper()}(ROOT, download=True), or by "
+            "unpacking the Python version from https://www.cs.toronto.edu/~kriz/cifar.html."
+        )
 
 
 CIFAR10 = Release(
@@ -103,11 +112,7 @@ def read_cifar(release: Release, root: str | os.PathLike[str] | None) -> Officia
             release.name,
             wanted=f"the folder {release.folder} or the file {archive.name}",
             folders=[place],
-            remedy=(
-                f"Get it by mixreg.data.load({release.name!r}, download=True), by "
-                f"torchvision.datasets.{release.name.upper()}(ROOT, download=True), or by "
-                "unpacking the Python version from https://www.cs.toronto.edu/~kriz/cifar.html."
-            ),
+            remedy=release.remedy,
             root=place,
         )
     return read_archive(
@@ -121,6 +126,9 @@ def read_cifar(release: Release, root: str | os.PathLike[str] | None) -> Officia
 
 def _read_folder(release: Release, folder: Path) -> Official:
     """The official files, each checked by its MD5 before it is unpickled."""
+    files = [name for name, _ in (release.meta, *release.train, release.test)]
+    if absent := [name for name in files if not (folder / name).exists()]:
+        refuse_incomplete(release.name, folder=folder, absent=absent, remedy=release.remedy)
     meta_name, meta_md5 = release.meta
     meta = _load(folder / meta_name, meta_md5)
     names = meta.get(release.names_key)

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from mixreg.data.idx import parse_idx, read_idx_bytes
 from mixreg.data.in_memory import Samples
-from mixreg.data.location import data_root, refuse_missing
+from mixreg.data.location import data_root, refuse_incomplete, refuse_missing
 from mixreg.data.official import Official, check_digest, class_indices
-from mixreg.errors import DataError
 
 SUBFOLDERS = (".", "fashion-mnist", "FashionMNIST/raw")
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -31,6 +30,11 @@ CLASS_NAMES = (
     "Sneaker",
     "Bag",
     "Ankle boot",
+)
+_REMEDY = (
+    "Get it by mixreg.data.load('fashion-mnist', download=True), by torchvision."
+    "datasets.FashionMNIST(ROOT, download=True), by installing Debian's package "
+    "dataset-fashion-mnist, or from https://github.com/zalandoresearch/fashion-mnist."
 )
 
 
@@ -103,17 +107,13 @@ def read_fashion_mnist(
             "fashion-mnist",
             wanted=", ".join(f"{f.name}[.gz]" for f in release.files),
             folders=folders,
-            remedy=(
-                "Get it by mixreg.data.load('fashion-mnist', download=True), by torchvision."
-                "datasets.FashionMNIST(ROOT, download=True), by installing Debian's package "
-                "dataset-fashion-mnist, or from https://github.com/zalandoresearch/fashion-mnist."
-            ),
+            remedy=_REMEDY,
             root=place,
         )
     absent = [f.name for f in release.files if f.name not in found]
     if absent:
         folder = next(iter(found.values())).parent
-        raise DataError(f"Fashion-MNIST in {folder} is incomplete: {', '.join(absent)} missing")
+        refuse_incomplete("fashion-mnist", folder=folder, absent=absent, remedy=_REMEDY)
     return Official(
         _samples(found, release.train_images, release.train_labels),
         _samples(found, release.test_images, release.test_labels),

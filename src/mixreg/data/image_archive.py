@@ -12,6 +12,17 @@ from mixreg.data.in_memory import Samples
 from mixreg.data.official import Official, class_indices
 from mixreg.errors import DataError
 
+# RuntimeError: an encrypted archive, or an unknown compression.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
 
 def read_archive(
     path: Path, *, train_size: int, test_size: int, shape: tuple[int, int, int], num_classes: int
@@ -67,11 +78,13 @@ def _read_arrays(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, ND
             for key, shape in shapes.items():
                 if key not in archive:
                     raise DataError(f"{path} has no array {key!r}, only {sorted(archive)}")
-                arrays[key] = archive[key]
-                if arrays[key].shape != shape:
-                    found = arrays[key].shape
-                    raise DataError(f"{path} holds {key} of shape {found}, expected {shape}")
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+                values = archive[key]
+                if not isinstance(values, np.ndarray):
+                    raise DataError(f"{path} holds {key} as something else than a NumPy array")
+                if values.shape != shape:
+                    raise DataError(f"{path} holds {key} of shape {values.shape}, expected {shape}")
+                arrays[key] = values
+    except _UNREADABLE as error:
         raise DataError(f"{path} is damaged or no NumPy archive: {error}") from error
     return arrays
 

@@ -56,6 +56,24 @@ def refuse_missing(
     )
 
 
+def refuse_incomplete(name: str, *, folder: Path, absent: Sequence[str], remedy: str) -> NoReturn:
+    """Say that files of a data set are missing beside others, and how to get them.
+
+    Args:
+        name: the data set.
+        folder: where its other files are.
+        absent: names of the files that are missing.
+        remedy: how to get the data set.
+
+    Raises:
+        DataError: always.
+    """
+    raise DataError(
+        f"data set {name!r} in {folder.absolute()} is incomplete: {', '.join(absent)} missing. "
+        f"Delete its other files there and get it again. {remedy}"
+    )
+
+
 def read_file(path: Path) -> bytes:
     """The whole of a file.
 
