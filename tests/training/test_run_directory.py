@@ -43,8 +43,41 @@ def test_a_damaged_file_is_named(tmp_path):
     run = RunDirectory(tmp_path)
     run.prepare(TrainConfig())
     (tmp_path / "config.json").write_text('{"format": 1, "conf')
-    with pytest.raises(CheckpointError, match=r"config\.json is damaged"):
+    with pytest.raises(CheckpointError, match=r"config\.json is damaged.*delete the directory"):
         run.read_config()
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "null", '"text"'])
+def test_json_that_is_no_object_is_damage(tmp_path, content):
+    run = RunDirectory(tmp_path)
+    for name in ("config", "result", "evaluation"):
+        (tmp_path / f"{name}.json").write_text(content)
+        with pytest.raises(CheckpointError, match=rf"{name}\.json is damaged: it holds a .*; "):
+            getattr(run, f"read_{name}")()
+
+
+def test_settings_and_history_must_be_there(tmp_path):
+    run = RunDirectory(tmp_path)
+    (tmp_path / "config.json").write_text('{"format": 1, "config": []}')
+    with pytest.raises(CheckpointError, match=r"config\.json is damaged: it holds no settings"):
+        run.read_config()
+    for content in ("{}", '{"history": []}', '{"history": 3}'):
+        (tmp_path / "result.json").write_text(content)
+        with pytest.raises(CheckpointError, match=r"result\.json is damaged: it holds no history"):
+            run.read_result()
+
+
+@pytest.mark.parametrize("content", [None, "[]", '{"python'])
+def test_a_lost_environment_is_not_made_up(tmp_path, content):
+    run = RunDirectory(tmp_path)
+    run.prepare(TrainConfig())
+    file = tmp_path / "environment.json"
+    assert run.read_environment() == environment()
+    file.unlink()
+    if content is not None:
+        file.write_text(content)
+    run.prepare(TrainConfig())
+    assert run.read_environment() == {}
 
 
 def test_another_version_is_refused(tmp_path):

@@ -5,7 +5,7 @@ from torch import nn
 from mixreg import CheckpointError, ConfigurationError, MixregError, TrainingStatistics
 from mixreg.training import METHODS, TrainConfig, train
 from mixreg.training.objectives import make_objective, training_targets
-from mixreg.training.trained import load_run, load_weights
+from mixreg.training.trained import load_run
 
 
 def _config(path, **settings):
@@ -102,19 +102,6 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     run.checkpoint.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError, match=r"last\.ckpt is damaged"):
         train(_config(tmp_path))
-
-
-def test_damaged_weights_are_named(tmp_path):
-    run = train(_config(tmp_path))
-    run.weights.write_bytes(run.weights.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match=r"model\.safetensors is not a readable file"):
-        load_run(run.path, {})
-
-
-def test_weights_of_another_model_are_refused(tmp_path):
-    run = train(_config(tmp_path))
-    with pytest.raises(CheckpointError, match="does not fit the model"):
-        load_weights(run.weights, nn.Linear(3, 2))
 
 
 class TestObjectives:

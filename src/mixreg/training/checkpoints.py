@@ -56,11 +56,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         try:
             stored: dict[str, Any] = torch.load(path, map_location, weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-            raise CheckpointError(
-                f"{path} is damaged and cannot be resumed from ({error}); delete it to train "
-                "again from the start"
-            ) from error
+            raise CheckpointError(_damage(path)) from error
+        if not isinstance(stored, dict):
+            raise CheckpointError(_damage(path))
         return stored
+
+
+def _damage(path: Any) -> str:
+    """What is wrong with a checkpoint; torch's own message advises to execute what it holds."""
+    return (
+        f"{path} is damaged, or holds pickled objects besides tensors and plain values, and cannot "
+        "be resumed from; delete it to train again from the start"
+    )
 
 
 class Snapshots(Callback):

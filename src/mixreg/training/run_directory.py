@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shlex
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -125,13 +126,18 @@ class RunDirectory:
         """
         if not (self.path / "config.json").is_file():
             raise CheckpointError(f"{self.path} holds no run: there is no config.json in it")
-        stored = self._read("config.json")
+        remedy = f"delete the directory {self.path} to train again, or choose another --output"
+        stored = self._read("config.json", remedy)
         if stored.get("format") != _FORMAT:
             raise CheckpointError(
                 f"{self.path} was written by another version of mixreg (format "
                 f"{stored.get('format')}, this is {_FORMAT}); train again into a new directory"
             )
-        config: dict[str, Any] = stored["config"]
+        config = stored.get("config")
+        if not isinstance(config, dict):
+            raise CheckpointError(
+                f"{self.path / 'config.json'} is damaged: it holds no settings; {remedy}"
+            )
         return config
 
     def read_result(self) -> dict[str, Any]:
@@ -143,15 +149,27 @@ class RunDirectory:
         Raises:
             CheckpointError: the run is unfinished or damaged.
         """
-        return self._read("result.json")
+        remedy = (
+            "delete it and run the same `mixreg train` again, which goes on from its checkpoint"
+        )
+        result = self._read("result.json", remedy)
+        if not isinstance(result.get("history"), list) or not result["history"]:
+            raise CheckpointError(
+                f"{self.path / 'result.json'} is damaged: it holds no history; {remedy}"
+            )
+        return result
 
     def read_environment(self) -> dict[str, Any]:
         """Versions and hardware the run began with.
 
         Returns:
-            The values of `environment.json`.
+            The values of `environment.json`; empty if it is missing or damaged, for what the
+            training ran on is then not known any more.
         """
-        return self._read("environment.json")
+        try:
+            return self._read("environment.json", "")
+        except CheckpointError:
+            return {}
 
     def read_evaluation(self) -> Evaluation:
         """The stored evaluation.
@@ -162,12 +180,11 @@ class RunDirectory:
         Raises:
             CheckpointError: there is none, or it is damaged.
         """
+        remedy = f"run `mixreg evaluate {shlex.quote(str(self.path))}`, which writes it again"
         try:
-            return Evaluation.from_dict(self._read("evaluation.json"))
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"{self.evaluation} is damaged ({error}); delete it and run again"
-            ) from error
+            return Evaluation.from_dict(self._read("evaluation.json", remedy))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{self.evaluation} is damaged: {error!r}; {remedy}") from error
 
     def write_result(self, history: list[dict[str, float]], seconds: float) -> None:
         """Store the history; from now on the run is finished.
@@ -178,14 +195,20 @@ class RunDirectory:
         """
         write_json(self.path / "result.json", {"history": history, "seconds": seconds})
 
-    def _read(self, name: str) -> dict[str, Any]:
+    def _read(self, name: str, remedy: str) -> dict[str, Any]:
+        """The object in a JSON file, or an error that ends in the remedy for a damaged one."""
         file = self.path / name
         if not file.is_file():
             raise CheckpointError(f"{self.path} holds no run with a result: there is no {name}")
         try:
-            values: dict[str, Any] = json.loads(file.read_text())
+            values = json.loads(file.read_text())
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise CheckpointError(f"{file} is damaged: {error}; delete it and run again") from error
+            raise CheckpointError(f"{file} is damaged: {error}; {remedy}") from error
+        if not isinstance(values, dict):
+            raise CheckpointError(
+                f"{file} is damaged: it holds a {type(values).__name__}, expected an object; "
+                f"{remedy}"
+            )
         return values
 
     def _check_same(self, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
