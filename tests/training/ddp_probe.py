@@ -46,6 +46,7 @@ def main(output: Path) -> None:
             batch_size=128,
             devices=2,
             progress=False,
+            loggers=["csv"],
             output=output / "run",
         )
     )

@@ -10,7 +10,14 @@ import time
 import pytest
 from safetensors.torch import load_file
 
-SETTINGS = ("--data=digits", "--model=mlp", "--epochs=40", "--batch_size=256", "--seed=3")
+SETTINGS = (
+    "--data=digits",
+    "--model=mlp",
+    "--epochs=40",
+    "--batch_size=256",
+    "--seed=3",
+    "--loggers=csv",
+)
 
 
 def _command(output, *more):
@@ -75,6 +82,9 @@ def test_the_same_command_resumes_to_the_same_bits(tmp_path, how, status, more):
     resumed_result, resumed_weights = _finish(broken, *more)
 
     assert resumed_result["history"] == result["history"]
+    table, resumed_table = (path / "csv" / "metrics.csv" for path in (tmp_path / "whole", broken))
+    assert resumed_table.read_text() == table.read_text()
+    assert len(table.read_text().splitlines()) == 1 + 40
     assert len(result["history"]) == 40
     assert result["seconds"] > 0
     assert resumed_result["seconds"] > 0

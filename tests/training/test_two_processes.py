@@ -25,11 +25,23 @@ def records(tmp_path_factory):
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    (output / "stderr").write_text(done.stderr)
     ranks = [
         [json.loads(line) for line in (output / f"rank{rank}.jsonl").read_text().splitlines()]
         for rank in (0, 1)
     ]
     return output / "run", ranks
+
+
+def test_no_line_of_code_is_warned_of(records):
+    run, _ = records
+    assert ".py:" not in (run.parent / "stderr").read_text()
+
+
+def test_the_first_process_logs_each_epoch_once(records):
+    run, _ = records
+    rows = (run / "csv" / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 1 + 2
 
 
 def test_each_process_draws_its_own_weights_and_samples(records):

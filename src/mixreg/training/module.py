@@ -177,7 +177,9 @@ class TrainingModule(lightning.LightningModule):
             entry[f"{split}_nll"] = _take(self.nll[split])
             entry[f"{split}_accuracy"] = _take(self.accuracy[split])
         self.history.append(entry)
-        self.log_dict({k: v for k, v in entry.items() if k != "epoch"}, rank_zero_only=True)
+        for logger in self.loggers:
+            logger.log_metrics(entry | {"epoch": self.current_epoch}, self.global_step - 1)
+            logger.save()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the history and the time it took with the weights.

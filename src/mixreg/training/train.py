@@ -12,7 +12,7 @@ from typing import Any, cast
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
@@ -24,6 +24,7 @@ from mixreg.randomness import derive_seed
 from mixreg.spectral import apply_spectral_norm
 from mixreg.training.checkpoints import AtomicCheckpointIO, Snapshots, weights_bytes
 from mixreg.training.config import PAIRED_METHODS, TrainConfig
+from mixreg.training.metrics_table import MetricsTable
 from mixreg.training.module import TrainingModule
 from mixreg.training.run_directory import RunDirectory
 
@@ -188,6 +189,7 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
             warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+            warnings.filterwarnings("ignore", message=".*dirpath has changed.*")
             yield
     finally:
         logger.setLevel(level)
@@ -226,7 +228,7 @@ def _trainer(run: RunDirectory, config: TrainConfig) -> lightning.Trainer:
 def _loggers(path: Path, config: TrainConfig) -> list[Logger]:
     made: list[Logger] = []
     if "csv" in config.loggers:
-        made.append(CSVLogger(path, name="csv", version=""))
+        made.append(MetricsTable(path / "csv"))
     if "tensorboard" in config.loggers:
         made.append(TensorBoardLogger(path, name="tensorboard", version=""))
     return made
