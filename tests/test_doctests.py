@@ -9,12 +9,7 @@ import torch
 
 import mixreg
 
-# `mixreg.__main__` is the entry point itself; importing it would run the command line.
-MODULES = ["mixreg"] + [
-    module.name
-    for module in pkgutil.walk_packages(mixreg.__path__, "mixreg.")
-    if module.name != "mixreg.__main__"
-]
+MODULES = ["mixreg"] + [module.name for module in pkgutil.walk_packages(mixreg.__path__, "mixreg.")]
 
 
 @pytest.mark.parametrize("name", MODULES)

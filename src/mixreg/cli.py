@@ -28,6 +28,7 @@ from mixreg.experiments import (
     report,
     reproduce,
 )
+from mixreg.files import failure_text
 from mixreg.training import TrainConfig, is_first_process, train
 
 _SWITCHES = ("dry_run", "skip_missing")
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except MixregError as error:
         sys.exit(_failure(str(error)))
     except OSError as error:
-        sys.exit(_failure(f"{error.strerror or error}: {error.filename or ''}"))
+        sys.exit(_failure(failure_text(error)))
     except KeyboardInterrupt:
         print("\nmixreg: interrupted; run the same command to go on", file=sys.stderr)
         sys.exit(130)

@@ -45,6 +45,27 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise
 
 
+def failure_text(error: OSError) -> str:
+    """What the file system refused, where, and what to do where there was no room.
+
+    Args:
+        error: its error.
+
+    Returns:
+        One line.
+
+    Example:
+        >>> failure_text(FileNotFoundError(errno.ENOENT, "No such file or directory", "a.csv"))
+        'No such file or directory: a.csv'
+        >>> failure_text(OSError(errno.ENOSPC, "No space left on device"))
+        'No space left on device; free some space and run the same command again'
+    """
+    reason = str(error.strerror or error)
+    place = "" if error.filename is None else f": {error.filename}"
+    remedy = "; free some space and run the same command again" if error.errno in _FULL else ""
+    return reason + place + remedy
+
+
 def write_json(path: Path, values: Any) -> None:
     """Write JSON with a stable layout, whole or not at all.
 
