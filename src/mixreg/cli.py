@@ -7,6 +7,7 @@ import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the words after `mixreg`; by default those of the process.
     """
     words = _normalised(sys.argv[1:] if arguments is None else arguments)
-    parsed = _parser().parse_args(words)
+    try:
+        parsed = _parser().parse_args(words)
+    except UnicodeDecodeError as error:
+        sys.exit(_failure(f"the file of --config holds no text: {error}"))
     command = next(c for c in _COMMANDS if c.name == parsed.command)
     try:
         command.run(_settings(command, parsed[command.name]))
@@ -170,7 +174,7 @@ def _settings(command: _Command, parsed: Namespace) -> Any:
 def _normalised(words: Sequence[str]) -> list[str]:
     """Options with dashes or underscores, switches and lists in short form, recipes by name."""
     result: list[str] = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
         name, equals, value = word.partition("=")
         if re.fullmatch(r"--[a-zA-Z][\w-]*", name):
             name = "--" + name[2:].replace("-", "_")

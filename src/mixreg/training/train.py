@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import lightning
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -53,6 +54,7 @@ def train(config: TrainConfig) -> RunDirectory:
     net = build_model(config, data)
     if not is_first_process():
         return _fit(run, config, data, net)
+    _check_hardware(config)
     with run.lock():
         run.prepare(config)
         return _known(run, config) if run.finished else _fit(run, config, data, net)
@@ -75,17 +77,22 @@ def load_data(config: TrainConfig) -> datasets.Dataset:
 
     Returns:
         The data set, split by the run's seed.
+
+    Raises:
+        ConfigurationError: the data set cannot be split so.
+        DataError: it is missing or damaged.
     """
-    return datasets.load(
-        config.data,
-        config.data_root,
-        seed=config.seed,
-        validation_fraction=config.validation_fraction,
-        label_noise=config.label_noise,
-        augment=config.augment,
-        workers=config.workers,
-        download=config.download,
-    )
+    with _as_settings():
+        return datasets.load(
+            config.data,
+            config.data_root,
+            seed=config.seed,
+            validation_fraction=config.validation_fraction,
+            label_noise=config.label_noise,
+            augment=config.augment,
+            workers=config.workers,
+            download=config.download,
+        )
 
 
 def build_model(config: TrainConfig, data: datasets.Dataset) -> nn.Module:
@@ -99,26 +106,51 @@ def build_model(config: TrainConfig, data: datasets.Dataset) -> nn.Module:
         The network, in channels-last layout where inputs are images.
 
     Raises:
-        ConfigurationError: a logistic loss for more than two classes.
+        ConfigurationError: a logistic loss for more than two classes, or a model that does not
+            exist or does not take such inputs.
     """
     if config.loss == "logistic" and data.num_classes != 2:
         raise ConfigurationError(
             f"loss='logistic' needs two classes, {config.data} has {data.num_classes}; "
             "use loss='cross_entropy'"
         )
-    net = models.build(
-        config.model,
-        input_shape=data.input_shape,
-        num_outputs=1 if config.loss == "logistic" else data.num_classes,
-        dropout=config.dropout if config.method == "dropout" else 0.0,
-        seed=config.seed,
-    )
+    with _as_settings():
+        net = models.build(
+            config.model,
+            input_shape=data.input_shape,
+            num_outputs=1 if config.loss == "logistic" else data.num_classes,
+            dropout=config.dropout if config.method == "dropout" else 0.0,
+            seed=config.seed,
+        )
     if config.method == "spectral":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("spectral norm", config.seed))
             net = apply_spectral_norm(net)
     is_image = len(data.input_shape) == 3
     return net.to(memory_format=torch.channels_last) if is_image else net
+
+
+@contextmanager
+def _as_settings() -> Iterator[None]:
+    """What another part refuses of a run's settings as an error of the configuration."""
+    try:
+        yield
+    except (ValueError, MisconfigurationException) as error:
+        raise ConfigurationError(" ".join(str(error).split())) from error
+
+
+def _check_hardware(config: TrainConfig) -> None:
+    """Refuse an accelerator that is not there, or a precision it does not have."""
+    with quiet(), _as_settings():
+        lightning.Trainer(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            precision=cast(Any, config.precision),
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+        )
 
 
 def _check_batches(config: TrainConfig, data: datasets.Dataset) -> None:
