@@ -1,4 +1,4 @@
-"""`mixreg` and `python -m mixreg`: Ctrl-C also ends the seconds that the imports take.
+"""`mixreg` and `python -m mixreg`, ended by Ctrl-C in one line, also while modules are imported.
 
 Only `import mixreg` itself comes before: an interrupt in that time still shows where it struck.
 """

@@ -63,9 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(_failure(str(error)))
     except OSError as error:
         sys.exit(_failure(failure_text(error)))
-    except KeyboardInterrupt:
-        print("\nmixreg: interrupted; run the same command to go on", file=sys.stderr)
-        sys.exit(130)
 
 
 def _train(config: TrainConfig) -> None:

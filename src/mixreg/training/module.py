@@ -170,7 +170,8 @@ class TrainingModule(lightning.LightningModule):
         if not math.isfinite(entry["objective"]):
             raise MixregError(
                 f"the objective became {entry['objective']} in epoch {self.current_epoch + 1}; "
-                "try a smaller --learning_rate"
+                "try a smaller --learning_rate, with another --output or after deleting this run's "
+                "directory, which belongs to the present settings"
             )
         entry |= {name: _take(mean) for name, mean in self.means.items()}
         for split in self.splits:
