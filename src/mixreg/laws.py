@@ -8,7 +8,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from mixreg._beta import gauss_jacobi, log_gamma_variates
 from mixreg._moments import FoldedMoments, beta_moments, mixed_moments, uniform_moments
+from mixreg._numbers import keep_float, python_float
 
 
 class Quadrature(NamedTuple):
@@ -114,7 +114,7 @@ class MixingLaw(ABC):
             >>> Beta(1.0).with_probability(0.5).theta_mean
             0.875
         """
-        probability = _python_float(probability, "probability")
+        probability = python_float(probability, "probability")
         if not 0 <= probability <= 1:
             raise ValueError(f"probability must lie in [0, 1], got {probability}")
         return mixture([(probability, self), (1 - probability, Constant(1.0))])
@@ -145,7 +145,7 @@ class Beta(MixingLaw):
     alpha: float
 
     def __post_init__(self) -> None:
-        _keep_float(self, "alpha")
+        keep_float(self, "alpha")
         if not (math.isfinite(self.alpha) and self.alpha > 0):
             raise ValueError(
                 f"alpha must be a positive finite number, got {self.alpha}; "
@@ -196,8 +196,8 @@ class Uniform(MixingLaw):
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        _keep_float(self, "low")
-        _keep_float(self, "high")
+        keep_float(self, "low")
+        keep_float(self, "high")
         if not 0 <= self.low < self.high <= 1:
             raise ValueError(f"need 0 <= low < high <= 1, got low={self.low}, high={self.high}")
 
@@ -242,7 +242,7 @@ class Constant(MixingLaw):
     weight: float
 
     def __post_init__(self) -> None:
-        _keep_float(self, "weight")
+        keep_float(self, "weight")
         if not 0 <= self.weight <= 1:
             raise ValueError(f"weight must lie in [0, 1], got {self.weight}")
 
@@ -283,7 +283,7 @@ class Mixture(MixingLaw):
     laws: tuple[MixingLaw, ...]
 
     def __post_init__(self) -> None:
-        p = tuple(_python_float(value, "probability") for value in self.probabilities)
+        p = tuple(python_float(value, "probability") for value in self.probabilities)
         object.__setattr__(self, "probabilities", p)
         for law in self.laws:
             if not isinstance(law, MixingLaw):
@@ -376,17 +376,6 @@ def law_from_dict(values: dict[str, Any]) -> MixingLaw:
         case {"law": "mixture", "parts": parts}:
             return mixture([(p, law_from_dict(law)) for p, law in parts])
     raise ValueError(f"expected the values of a mixing law as written by to_dict(), got {values}")
-
-
-def _keep_float(law: MixingLaw, name: str) -> None:
-    object.__setattr__(law, name, _python_float(getattr(law, name), name))
-
-
-def _python_float(value: object, name: str) -> float:
-    """A number of any kind (NumPy's too) as a Python float, which JSON can hold."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a real number, got {value!r}")
-    return float(value)
 
 
 def _uniform_draws(n: int, generator: torch.Generator | None) -> Tensor:
