@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from mixreg import CheckpointError
 from mixreg.experiments import EvaluateOptions, evaluate_checkpoint
 from mixreg.experiments import evaluation as module
+from mixreg.experiments.evaluation import beside
 from mixreg.training import TrainConfig, train
 
 BARE = {"data": "digits", "model": "mlp", "alpha": 1.0}
@@ -39,6 +40,11 @@ def test_files_in_one_folder_have_reports_of_their_own(run, tmp_path):
     assert metrics(first, **BARE) != metrics(second, **BARE)
     assert (tmp_path / "a-evaluation" / "report.html").is_file()
     assert (tmp_path / "b-evaluation" / "report.html").is_file()
+
+
+def test_every_report_has_its_place(tmp_path):
+    assert beside(tmp_path, "diagnosis") == tmp_path / "diagnosis"
+    assert beside(tmp_path / "net.v2.pt", "diagnosis") == tmp_path / "net.v2-diagnosis"
 
 
 @pytest.mark.parametrize("options", [{"alpha": 0.1}, {"mixing_probability": 0.5}], ids=str)
