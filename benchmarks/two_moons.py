@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import _harness
 from mixreg import Mixup, TrainingStatistics
+from mixreg._random import generator
 from mixreg.approximate_loss import ApproximateMixupLoss
 from mixreg.data import load
 from mixreg.data.in_memory import InMemoryDataset
@@ -28,7 +29,6 @@ from mixreg.experiments.two_moons.training import train
 from mixreg.losses import logistic
 from mixreg.models import build
 from mixreg.perturbation import modified
-from mixreg.randomness import generator
 
 EPOCHS = 10
 REPEATS = 5

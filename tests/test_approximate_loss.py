@@ -8,9 +8,9 @@ from torch import nn
 from torch.func import functional_call, hessian
 
 from mixreg import Beta, Constant, TrainingStatistics, approximate_loss
-from mixreg.ablation import moments_kept
 from mixreg.approximate_loss import ApproximateMixupLoss
 from mixreg.losses import cross_entropy, logistic, squared_error
+from mixreg.perturbation import moments_kept
 
 LAW = Beta(0.7)
 WIDTH, CLASSES = 2, 3

@@ -9,8 +9,8 @@ from torch import distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mixreg import Beta, TrainingStatistics, approximate_loss
+from mixreg._errors import MixregError
 from mixreg.approximate_loss import ApproximateMixupLoss
-from mixreg.errors import MixregError
 from mixreg.models import build
 
 LAW = Beta(1.0)

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from mixreg import Beta, TrainingStatistics
+from mixreg._errors import MixregError
 from mixreg.approximate_loss import ApproximateMixupLoss
-from mixreg.errors import MixregError
 
 LAW = Beta(1.0)
 X, Y = torch.linspace(-1, 1, 18).reshape(6, 3), torch.arange(6) % 2

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from mixreg._random import generator
 from mixreg.calibration import (
     apply_temperature,
     describe_limit,
     fit_temperature,
     search_temperature,
 )
-from mixreg.randomness import generator
 
 
 def sampled(n, c, *, temperature=1.0, scale=3.0, seed=0):

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.autograd.functional import hessian, jacobian
 
+from mixreg._errors import MixregError
 from mixreg.curvature import directional_curvature, directional_derivatives, loss_curvature
-from mixreg.errors import MixregError
 from mixreg.losses import cross_entropy, logistic, squared_error
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-11}

@@ -10,8 +10,8 @@ import pytest
 import torch
 from scipy import stats
 
-from mixreg import Beta, CheckpointError, Constant, Mixup, Uniform, draws
-from mixreg.draws import BatchDraws, _ready
+from mixreg import Beta, CheckpointError, Constant, Mixup, Uniform, pairing
+from mixreg.pairing import BatchDraws, _ready
 
 BLOCK = 256
 
@@ -198,7 +198,7 @@ def test_other_inputs_in_between_take_one_row_alone(monkeypatch):
         made.append(len(shifts))
         return _ready(shifts, weights, x)
 
-    monkeypatch.setattr(draws, "_ready", counted)
+    monkeypatch.setattr(pairing, "_ready", counted)
     mixed = batch_draws()
     for _ in range(3):
         for dtype in (torch.float32, torch.float64):

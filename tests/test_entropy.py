@@ -7,13 +7,13 @@ import torch
 from sklearn.datasets import load_digits, load_iris
 from sklearn.linear_model import LogisticRegression
 
+from mixreg._errors import MixregError
 from mixreg.entropy import (
     entropy,
     entropy_inequality,
     fit_linear_softmax,
     proposition_one,
 )
-from mixreg.errors import MixregError
 from mixreg.laws import Beta, Constant
 
 LAWS = [Beta(0.1), Beta(1.0), Constant(0.5)]

@@ -2,8 +2,7 @@ import sys
 
 import pytest
 
-from mixreg.errors import ConfigurationError, MixregError
-from mixreg.extras import require
+from mixreg._errors import ConfigurationError, MixregError, require
 
 
 def test_an_installed_module_is_returned():

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from mixreg import cli
-from mixreg.files import DiskFullError, failure_text, write_bytes
+from mixreg._files import DiskFullError, failure_text, write_bytes
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from mixreg._errors import MixregError
 from mixreg.curvature import directional_derivatives
-from mixreg.errors import MixregError
 
 VECTORS, IMAGES, SEQUENCES, SIGNALS, VOLUMES = (
     (5, 8),

@@ -11,7 +11,7 @@ import mixreg
 
 ROOT = Path(mixreg.__file__).parent
 ENTRY_POINTS = {"cli", "__main__"}
-THEORY = {"risk", "recipes"}
+THEORY = {"_forward_mode", "risk", "recipes"}
 """Packages that count as theory, with every module directly in the package but the entry points."""
 
 FREE = {"numpy", "safetensors", "torch"}

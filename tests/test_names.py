@@ -1,6 +1,6 @@
 import pytest
 
-from mixreg.names import check_name, unknown_name
+from mixreg._errors import check_name, unknown_name
 
 
 def test_the_nearest_name_is_suggested_whatever_its_case():

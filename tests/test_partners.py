@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mixreg import TrainingStatistics
-from mixreg.partners import draw_independent_partners, draw_partner, paired_targets
+from mixreg.pairing import draw_independent_partners, draw_partner, paired_targets
 
 
 def batch_of(n, count, generator):

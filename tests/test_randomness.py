@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixreg.randomness import derive_seed, generator
+from mixreg._random import derive_seed, generator
 
 ENTRY = st.one_of(st.integers(0, 2**80), st.text(max_size=8))
 ENTROPY = st.lists(ENTRY, max_size=5).map(tuple)

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from mixreg import Beta, CheckpointError, Mixup
-from mixreg.streams import Stream
+from mixreg._random import Stream
 
 X, Y = torch.arange(12.0).reshape(12, 1), torch.arange(12) % 3
 # From Python 3.12 on, forking workers beside pytest-xdist's own thread draws a warning.
@@ -24,8 +24,8 @@ def draws(mixer, batches=3):
 
 
 def as_rank(monkeypatch, rank):
-    monkeypatch.setattr("mixreg.streams.dist.is_initialized", lambda: True)
-    monkeypatch.setattr("mixreg.streams.dist.get_rank", lambda: rank)
+    monkeypatch.setattr("mixreg._random.dist.is_initialized", lambda: True)
+    monkeypatch.setattr("mixreg._random.dist.get_rank", lambda: rank)
 
 
 def test_a_saved_state_continues_bit_for_bit():
@@ -185,7 +185,7 @@ def test_the_state_of_a_rank_may_be_loaded_before_the_group_is_made(monkeypatch)
     mixer = mixup()
     draws(mixer, 1)
     state = mixer.state_dict()
-    monkeypatch.setattr("mixreg.streams.dist.is_initialized", lambda: False)
+    monkeypatch.setattr("mixreg._random.dist.is_initialized", lambda: False)
     resumed.load_state_dict(state)
     as_rank(monkeypatch, 3)
     assert torch.equal(draws(resumed), draws(mixer))

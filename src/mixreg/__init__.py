@@ -3,18 +3,24 @@
 The library implements Carratino, Cissé, Jenatton and Vert, "On Mixup Regularization".
 """
 
-from mixreg.ablation import PerturbedBatch, perturbed_batch
+from mixreg._checks import dense_targets
+from mixreg._errors import CheckpointError, ConfigurationError, DataError, MixregError
 from mixreg.approximate_loss import ApproximateMixupLoss, ApproximateTerms
 from mixreg.calibration import apply_temperature, fit_temperature
 from mixreg.covariance import perturbation_covariances
 from mixreg.curvature import directional_curvature
 from mixreg.entropy import entropy_inequality, proposition_one
-from mixreg.errors import CheckpointError, ConfigurationError, DataError, MixregError
-from mixreg.labels import dense_targets
 from mixreg.laws import Beta, Constant, MixingLaw, Uniform, law_from_dict, mixture
 from mixreg.losses import cross_entropy, logistic, squared_error
 from mixreg.mixing import MixedBatch, Mixup, mix, mixed_accuracy
-from mixreg.perturbation import ModifiedData, Perturbation, draw_perturbation, modified
+from mixreg.perturbation import (
+    ModifiedData,
+    Perturbation,
+    PerturbedBatch,
+    draw_perturbation,
+    modified,
+    perturb,
+)
 from mixreg.prediction import RescaledModel, shrink, unshrink
 from mixreg.risk import (
     ApproximateMixupRisk,
@@ -63,7 +69,7 @@ __all__ = [
     "draw_perturbation",
     "modified",
     "perturbation_covariances",
-    "perturbed_batch",
+    "perturb",
     # Risks: equations 2, 4, 7, 10, 12, 19 and 20
     "ApproximateMixupRisk",
     "RiskEstimate",

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from mixreg._examples import check_examples
-from mixreg.errors import DataError
-from mixreg.labels import dense_targets
+from mixreg._checks import check_examples, dense_targets
+from mixreg._errors import DataError
 
 _ROWS = 64  # enough for vectorised sums, few enough for the float64 copy to stay in the cache
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mixreg.ablation import PerturbationKind, moments_kept
+from mixreg._errors import MixregError
+from mixreg._random import Stream
 from mixreg.curvature import (
     Curvature,
     DirectionalDerivatives,
@@ -14,15 +15,14 @@ from mixreg.curvature import (
     directional_derivatives,
     loss_curvature,
 )
-from mixreg.errors import MixregError
 from mixreg.laws import MixingLaw
 from mixreg.losses import Loss, cross_entropy, logistic, resolve_loss, squared_error
-from mixreg.partners import draw_partner, paired_targets
+from mixreg.pairing import draw_partner, paired_targets
+from mixreg.perturbation import PerturbationKind, moments_kept
 from mixreg.prediction import shrink
 from mixreg.risk.network import first_not_finite, sample_name
 from mixreg.risk.smoothness import autograd_derivatives
 from mixreg.statistics import TrainingStatistics
-from mixreg.streams import Stream
 
 _PROBED = 4
 _LABEL_SUM_TOLERANCE = 1e-5
@@ -84,8 +84,8 @@ class ApproximateMixupLoss:
         generator: CPU source of all draws, the own state of this object; by default a new one
             seeded from PyTorch's initial seed. Each process of `torch.distributed` draws its own
             stream from it.
-        perturbation: law of perturbation (`mixreg.ablation`), whose second moments replace those
-            of mixup; "gaussian" has the same ones and is the same here.
+        perturbation: law of perturbation (see `mixreg.perturbation`), whose second moments replace
+            those of mixup; "gaussian" has the same ones and is the same here.
         check: refuse outputs that are not finite and soft labels that do not sum to one. On an
             accelerator this waits for the device once a step.
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from mixreg.errors import MixregError
+from mixreg._errors import MixregError
+from mixreg._files import failure_text
 from mixreg.experiments import (
     REPRODUCIBLE,
     CompareConfig,
@@ -29,7 +30,6 @@ from mixreg.experiments import (
     report,
     reproduce,
 )
-from mixreg.files import failure_text
 from mixreg.training import TrainConfig, is_first_process, train
 
 _SWITCHES = ("dry_run", "skip_missing")

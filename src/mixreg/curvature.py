@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, func, nn
 from torch.autograd import forward_ad
 
+from mixreg._errors import MixregError
 from mixreg._forward_mode import forward_rules
-from mixreg._forward_rules import make_dual, unpack_dual
-from mixreg.errors import MixregError
+from mixreg._forward_mode.rules import make_dual, unpack_dual
 from mixreg.losses import (
     Loss,
     LossFunction,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixreg.errors import MixregError
+from mixreg._errors import MixregError
 from mixreg.laws import MixingLaw
 from mixreg.losses import cross_entropy
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mixreg.names import unknown_name
+from mixreg._errors import unknown_name
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 LossName = Literal["cross_entropy", "logistic", "squared_error"]

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from mixreg._examples import check_examples
-from mixreg.draws import BatchDraws, Draw, Per
-from mixreg.labels import check_floating_targets, check_num_classes, mixed_one_hot
+from mixreg._checks import check_examples, check_floating_targets, check_num_classes, mixed_one_hot
 from mixreg.laws import MixingLaw
+from mixreg.pairing import BatchDraws, Draw, Per
 
 _FEW = 2**14  # entries below which one rolled copy costs less than two interpolations into views
 

@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from mixreg._examples import check_inputs
-from mixreg.errors import CheckpointError
+from mixreg._checks import check_inputs
+from mixreg._errors import CheckpointError
 from mixreg.folding import fold
 from mixreg.laws import MixingLaw, law_from_dict
 from mixreg.statistics import TrainingStatistics

@@ -13,8 +13,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from mixreg._averaging import Sums, over_all_processes
-from mixreg.errors import CheckpointError
-from mixreg.files import write_bytes
+from mixreg._errors import CheckpointError
+from mixreg._files import write_bytes
 
 _FORMAT = "mixreg.TrainingStatistics/1"
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 import torchvision
 
+from mixreg._errors import DataError
 from mixreg.data import load
 from mixreg.data.cifar import CIFAR10, CIFAR100, Release, read_cifar
-from mixreg.errors import DataError
 
 PUBLISHED = {
     "cifar10": (CIFAR10, torchvision.datasets.CIFAR10),

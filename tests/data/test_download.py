@@ -4,8 +4,8 @@ from urllib.error import URLError
 import pytest
 import torchvision
 
+from mixreg._errors import DataError
 from mixreg.data import load
-from mixreg.errors import DataError
 
 DOWNLOADER = "download_and_extract_archive"
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torchvision
 
+from mixreg._errors import DataError
 from mixreg.data import fashion_mnist, load
 from mixreg.data.fashion_mnist import (
     CLASS_NAMES,
@@ -16,7 +17,6 @@ from mixreg.data.fashion_mnist import (
     read_fashion_mnist,
 )
 from mixreg.data.location import MissingDataError
-from mixreg.errors import DataError
 
 
 def idx(array: np.ndarray) -> bytes:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from mixreg._errors import DataError
 from mixreg.data.image_archive import read_archive
-from mixreg.errors import DataError
 
 SIZES = {"train_size": 5, "test_size": 3, "shape": (4, 4, 3), "num_classes": 2}
 

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from mixreg._errors import DataError
 from mixreg.data import load
-from mixreg.errors import DataError
 
 CLASSES = ("n01", "n02")
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from mixreg._errors import DataError
 from mixreg.data import load
 from mixreg.data.location import data_root, read_file
-from mixreg.errors import DataError
 
 
 def test_argument_then_environment_then_default(no_data_around, monkeypatch):

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mixreg._errors import DataError
 from mixreg.data.safe_pickle import load_pickle
-from mixreg.errors import DataError
 
 FILE = Path("folder/batch")
 

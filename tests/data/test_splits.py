@@ -3,8 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mixreg._random import generator
 from mixreg.data.splits import flip_labels, stratified_holdout
-from mixreg.randomness import generator
 
 
 @given(

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from mixreg import Beta, Constant
+from mixreg._random import generator
 from mixreg.diagnostics import diagnose, entropy_report, jacobian_norms, roughness
-from mixreg.randomness import generator
 from mixreg.risk import approximate_mixup_risk, empirical_risk, mixup_risk, modified_risk
 
 LAW = Beta(1.0)

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mixreg import MixregError
+from mixreg._random import generator
 from mixreg.diagnostics import roughness
 from mixreg.models import build
-from mixreg.randomness import generator
 
 
 def samples(n=9, d=5, seed=1):

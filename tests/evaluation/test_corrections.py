@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixreg import Beta, Constant
+from mixreg._random import generator
 from mixreg.evaluation.corrections import CORRECTIONS, correct
 from mixreg.evaluation.predictions import Predictions
-from mixreg.randomness import generator
 
 LAW = Beta(1.0)
 MEAN = torch.tensor([0.2, 0.3, 0.5])

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from mixreg import Beta
+from mixreg._random import generator
 from mixreg.calibration import fit_temperature
 from mixreg.evaluation import CORRECTIONS, Evaluation, Predictions, correct, evaluate, metrics
-from mixreg.randomness import generator
 
 LAW = Beta(1.0)
 MEAN = torch.tensor([0.2, 0.3, 0.5])

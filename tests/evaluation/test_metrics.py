@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mixreg._random import generator
 from mixreg.calibration import apply_temperature
 from mixreg.evaluation.metrics import METRICS, Metrics, metrics
-from mixreg.randomness import generator
 
 
 def case(seed, n=200, c=4, scale=3.0):

@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mixreg import Beta, CheckpointError, RescaledModel, TrainingStatistics
+from mixreg._random import generator
 from mixreg.evaluation.corrections import correct
 from mixreg.evaluation.predictions import Predictions, predict
-from mixreg.randomness import generator
 
 LAW = Beta(1.0)
 

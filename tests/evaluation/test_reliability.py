@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mixreg._random import generator
 from mixreg.evaluation.metrics import metrics
 from mixreg.evaluation.reliability import (
     Histogram,
@@ -16,7 +17,6 @@ from mixreg.evaluation.reliability import (
     entropy_histogram,
     reliability_curve,
 )
-from mixreg.randomness import generator
 
 
 def case(seed, n=100, c=3, scale=2.0):

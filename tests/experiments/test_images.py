@@ -15,8 +15,8 @@ from mixreg import (
     cross_entropy,
     modified_risk,
 )
+from mixreg._errors import DataError
 from mixreg.data import load
-from mixreg.errors import DataError
 from mixreg.experiments.images import (
     IMAGE_FIGURES,
     SCALES,

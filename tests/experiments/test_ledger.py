@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mixreg.errors import CheckpointError
+from mixreg._errors import CheckpointError
 from mixreg.evaluation import MeanInterval
 from mixreg.experiments.least_squares import LeastSquaresSettings, least_squares
 from mixreg.experiments.ledger import Line, claims, markdown, read_claims

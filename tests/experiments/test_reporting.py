@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from mixreg import Beta
+from mixreg._errors import CheckpointError, ConfigurationError
+from mixreg._files import write_json
 from mixreg.cli import main
-from mixreg.errors import CheckpointError, ConfigurationError
 from mixreg.evaluation import MeanInterval, Predictions, evaluate
 from mixreg.experiments.reporting import ReportOptions, report
-from mixreg.files import write_json
 from mixreg.report import RunResult, write_report
 from mixreg.report.claims import Claim
 from mixreg.report.study import Entry, Study, write_study

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mixreg import CheckpointError, RescaledModel
+from mixreg._random import generator
 from mixreg.calibration import fit_temperature
 from mixreg.diagnostics import jacobian_norms, roughness
 from mixreg.evaluation import metrics
@@ -11,7 +12,6 @@ from mixreg.experiments.table1.measurement import (
     measure_run,
     read_measurements,
 )
-from mixreg.randomness import generator
 from mixreg.training import TrainConfig, train
 from mixreg.training.trained import load_run
 

@@ -8,7 +8,7 @@ import re
 import pytest
 import torch
 
-from mixreg.errors import CheckpointError, ConfigurationError
+from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg.evaluation import MeanInterval
 from mixreg.experiments import two_moons
 from mixreg.experiments.two_moons import SCALES, SMOKE, TwoMoonsResult, TwoMoonsSettings

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from mixreg import Beta, RescaledModel, TrainingStatistics, mix
+from mixreg._errors import MixregError
+from mixreg._random import generator
 from mixreg.curvature import directional_curvature
 from mixreg.data import load
 from mixreg.data.shuffling import epoch_order
-from mixreg.errors import MixregError
 from mixreg.evaluation import metrics
 from mixreg.experiments.two_moons import methods
 from mixreg.experiments.two_moons.features import draw_features
@@ -23,7 +24,6 @@ from mixreg.experiments.two_moons.training import train
 from mixreg.losses import logistic, two_class_logits
 from mixreg.models.random_features import RandomFourierFeatures
 from mixreg.perturbation import modified
-from mixreg.randomness import generator
 from mixreg.risk import approximate_mixup_risk, empirical_risk, modified_risk
 from mixreg.risk.mixup import mixup_risk, mixup_risk_estimate
 

@@ -3,7 +3,7 @@ import sys
 import pytest
 import torch
 
-from mixreg.errors import ConfigurationError
+from mixreg._errors import ConfigurationError
 from mixreg.models import MODELS, build
 
 SHAPES = {

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mixreg import Beta
+from mixreg._random import generator
 from mixreg.evaluation import (
     CorrectedResult,
     Evaluation,
@@ -13,7 +14,6 @@ from mixreg.evaluation import (
     evaluate,
 )
 from mixreg.evaluation.reliability import Histogram, ReliabilityCurve
-from mixreg.randomness import generator
 from mixreg.report import RunResult
 from mixreg.report.claims import Claim
 from mixreg.report.sequence import Frame, PictureSequence

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mixreg.errors import CheckpointError
+from mixreg._errors import CheckpointError
 from mixreg.report.study import Entry, Study, StudyTable, write_study
 from mixreg.report.style import Picture
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from mixreg import reference
-from mixreg.errors import MixregError
+from mixreg._errors import MixregError
 from mixreg.laws import Beta, Constant
 from mixreg.risk import approximate_mixup_risk, empirical_risk, modified_risk
 from mixreg.whitening import Whitening

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mixreg.errors import MixregError
+from mixreg._errors import MixregError
 from mixreg.laws import Beta
 from mixreg.risk import (
     approximate_mixup_risk,

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mixreg._errors import DataError
 from mixreg.data.image_archive import read_archive
 from mixreg.data.in_memory import Samples
 from mixreg.data.location import data_root, read_file, refuse_incomplete, refuse_missing
 from mixreg.data.official import Official, check_digest, class_indices
 from mixreg.data.safe_pickle import load_pickle
-from mixreg.errors import DataError
 
 CHANNELS, SIDE = 3, 32
 

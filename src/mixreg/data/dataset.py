@@ -5,7 +5,7 @@ from typing import Literal, Protocol, get_args
 
 from torch import Tensor
 
-from mixreg.names import check_name
+from mixreg._errors import check_name
 
 Split = Literal["train", "validation", "test"]
 

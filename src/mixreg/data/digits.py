@@ -5,10 +5,10 @@ Source: Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1
 
 import torch
 
+from mixreg._random import generator
 from mixreg.data.in_memory import Samples
 from mixreg.data.official import Official
 from mixreg.data.splits import stratified_holdout
-from mixreg.randomness import generator
 
 TEST_FRACTION = 0.25
 TEST_SEED = 0

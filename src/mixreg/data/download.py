@@ -3,9 +3,8 @@
 import os
 from typing import Any
 
+from mixreg._errors import DataError, require
 from mixreg.data.location import data_root
-from mixreg.errors import DataError
-from mixreg.extras import require
 
 CIFAR_CLASSES = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}
 FASHION_FOLDER = "FashionMNIST/raw"

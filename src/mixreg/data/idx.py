@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mixreg._errors import DataError
 from mixreg.data.location import read_file
-from mixreg.errors import DataError
 
 UNSIGNED_BYTE = 8
 

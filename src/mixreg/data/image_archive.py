@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mixreg._errors import DataError
 from mixreg.data.in_memory import Samples
 from mixreg.data.official import Official, class_indices
-from mixreg.errors import DataError
 
 # RuntimeError: an encrypted archive, or an unknown compression.
 _UNREADABLE = (

@@ -10,13 +10,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as MapDataset
 
+from mixreg._errors import DataError, require
+from mixreg._random import derive_seed, generator
 from mixreg.data.augmentation import Normalisation
 from mixreg.data.dataset import Split, check_share, check_split
 from mixreg.data.image_tree import ImageFiles
 from mixreg.data.shuffling import epoch_order, equal_share
-from mixreg.errors import DataError
-from mixreg.extras import require
-from mixreg.randomness import derive_seed, generator
 
 CROP, RESIZED = 224, 256
 

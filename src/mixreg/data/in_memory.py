@@ -7,10 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mixreg._random import generator
 from mixreg.data.augmentation import CropAndFlip, Normalisation
 from mixreg.data.dataset import Split, check_share, check_split
 from mixreg.data.shuffling import epoch_order, equal_share
-from mixreg.randomness import generator
 
 _BLOCK = 512  # images augmented at once: enough to share the overhead, and they fit the cache
 

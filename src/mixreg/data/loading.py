@@ -3,6 +3,8 @@
 import os
 from typing import TypeVar
 
+from mixreg._errors import check_name
+from mixreg._random import generator
 from mixreg.data.catalogue import DATASETS, IMAGENET_NORMALISATION, IN_MEMORY, Root
 from mixreg.data.dataset import Dataset, Split
 from mixreg.data.download import download as fetch
@@ -12,8 +14,6 @@ from mixreg.data.in_memory import InMemoryDataset, Samples
 from mixreg.data.location import MissingDataError
 from mixreg.data.official import Official
 from mixreg.data.splits import flip_labels, stratified_holdout
-from mixreg.names import check_name
-from mixreg.randomness import generator
 
 S = TypeVar("S", Samples, ImageFiles)
 

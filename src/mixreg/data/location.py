@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from mixreg.errors import DataError
+from mixreg._errors import DataError
 
 ENVIRONMENT_VARIABLE = "MIXREG_DATA"
 DEFAULT_ROOT = "data"

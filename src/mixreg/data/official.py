@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mixreg._errors import DataError
 from mixreg.data.in_memory import Samples
-from mixreg.errors import DataError
 
 
 class Official(NamedTuple):

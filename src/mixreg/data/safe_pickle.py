@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixreg.errors import DataError
+from mixreg._errors import DataError
 
 
 def load_pickle(path: Path, content: bytes) -> dict[bytes, Any]:

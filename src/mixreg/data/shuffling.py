@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mixreg.randomness import generator
+from mixreg._random import generator
 
 
 def epoch_order(size: int, *, seed: int, epoch: int) -> Tensor:

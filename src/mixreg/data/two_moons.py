@@ -2,9 +2,9 @@
 
 import torch
 
+from mixreg._random import derive_seed, generator
 from mixreg.data.in_memory import Samples
 from mixreg.data.official import Official
-from mixreg.randomness import derive_seed, generator
 
 SIZE = 300
 NOISE = 0.01

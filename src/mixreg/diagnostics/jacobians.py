@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mixreg._examples import check_inputs
+from mixreg._checks import check_inputs
 from mixreg.prediction import Link
 from mixreg.risk.derivatives import Linearization, linearize
 from mixreg.risk.network import Network, check_network, sample_name

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mixreg._examples import check_inputs
+from mixreg._checks import check_inputs
 from mixreg.curvature import directional_derivatives
 from mixreg.prediction import Link
 from mixreg.risk.network import Network, check_network, evaluate, sample_name

@@ -11,9 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
+from mixreg._errors import CheckpointError
+from mixreg._files import write_bytes
 from mixreg.calibration import check_logits
-from mixreg.errors import CheckpointError
-from mixreg.files import write_bytes
 from mixreg.laws import MixingLaw
 from mixreg.losses import two_class_logits
 from mixreg.prediction import shrink

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from mixreg.errors import CheckpointError, ConfigurationError
+from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg.experiments.evaluation import evaluate_trained, run_result
 from mixreg.experiments.sweeping import SweepSettings, plan, sweep
 from mixreg.experiments.sweeping.missing import whole_seeds

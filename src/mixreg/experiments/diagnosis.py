@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from mixreg._errors import ConfigurationError
+from mixreg._random import generator
 from mixreg.diagnostics import Diagnosis, diagnose
-from mixreg.errors import ConfigurationError
 from mixreg.experiments.evaluation import EvaluateOptions, beside, load_checkpoint
 from mixreg.experiments.methods import mixes
-from mixreg.randomness import generator
 from mixreg.report.diagnosis import Subject, diagnosis_numbers, diagnosis_study
 from mixreg.report.study import write_study
 from mixreg.risk.mixup import folded_rule

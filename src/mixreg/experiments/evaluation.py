@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
+from mixreg._errors import CheckpointError, ConfigurationError
+from mixreg._files import write_json
 from mixreg.data import Split
-from mixreg.errors import CheckpointError, ConfigurationError
 from mixreg.evaluation import Evaluation, Predictions, evaluate, predict
 from mixreg.experiments.methods import mixes
-from mixreg.files import write_json
 from mixreg.report import RunResult, print_table, summarize, write_report
 from mixreg.training import RunDirectory, TrainConfig
 from mixreg.training.checkpoints import weights_bytes

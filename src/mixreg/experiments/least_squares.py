@@ -7,9 +7,9 @@ import torch
 from sklearn.datasets import load_diabetes
 from torch import Tensor
 
+from mixreg._random import generator
 from mixreg.evaluation import MeanInterval, mean_interval
 from mixreg.laws import Beta, MixingLaw
-from mixreg.randomness import generator
 from mixreg.report.claims import Claim
 from mixreg.report.study import Entry, Study, StudyTable, write_study
 from mixreg.training.run_directory import environment

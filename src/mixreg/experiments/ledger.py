@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 from urllib.parse import unquote
 
+from mixreg._files import write_bytes
 from mixreg.experiments.reporting import Collected, collect
-from mixreg.files import write_bytes
 from mixreg.report.claims import Claim, Verdict
 from mixreg.report.wording import effect_texts
 

@@ -4,14 +4,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mixreg.errors import ConfigurationError
+from mixreg._errors import ConfigurationError, unknown_name
 from mixreg.experiments import images, two_moons
 from mixreg.experiments.images import IMAGE_FIGURES
 from mixreg.experiments.least_squares import LeastSquaresSettings, least_squares
 from mixreg.experiments.ledger import claims
 from mixreg.experiments.sweeping import SweepSettings, plan
 from mixreg.experiments.table1 import Table1Config, plan_table1, table1
-from mixreg.names import unknown_name
 
 SCALES = ("paper", "cpu", "smoke")
 

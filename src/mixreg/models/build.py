@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
+from mixreg._errors import unknown_name
+from mixreg._random import derive_seed
 from mixreg.models.external import LIBRARIES, build_external
 from mixreg.models.lenet import LeNet
 from mixreg.models.mlp import MLP
 from mixreg.models.random_features import RandomFourierFeatures
 from mixreg.models.resnet import resnet20, resnet34, resnet50
-from mixreg.names import unknown_name
-from mixreg.randomness import derive_seed
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "mlp": MLP,

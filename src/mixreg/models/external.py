@@ -6,10 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from mixreg.errors import ConfigurationError
-from mixreg.extras import require
+from mixreg._errors import ConfigurationError, check_name, require
 from mixreg.models.shapes import check_sizes
-from mixreg.names import check_name
 
 LIBRARIES = ("torchvision", "timm")
 # These return more than one output while they train.

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from mixreg.errors import CheckpointError
+from mixreg._errors import CheckpointError
 
 
 def check_replaceable(file: Path, form: str | int | None) -> None:

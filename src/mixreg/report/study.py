@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from mixreg.errors import CheckpointError
-from mixreg.files import write_bytes, write_json
+from mixreg._errors import CheckpointError
+from mixreg._files import write_bytes, write_json
 from mixreg.report.claims import Claim
 from mixreg.report.page import Article, render_page
 from mixreg.report.replacing import check_replaceable

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mixreg.files import write_bytes, write_json
+from mixreg._files import write_bytes, write_json
 from mixreg.report.comparison_page import comparison_article, ordered_runs, single_pictures
 from mixreg.report.page import render_page
 from mixreg.report.results import RunResult

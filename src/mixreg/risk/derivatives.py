@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, autograd
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from mixreg._errors import MixregError
+from mixreg._random import generator
 from mixreg.covariance import PerturbationCovariance
-from mixreg.errors import MixregError
-from mixreg.randomness import generator
 from mixreg.risk.network import Network, SampleName, check_outputs, first_not_finite
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mixreg.errors import MixregError
+from mixreg._errors import MixregError
 
 Network = Callable[[Tensor], Tensor]
 SampleName = Callable[[int], str]

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixreg._examples import check_examples
-from mixreg.labels import dense_targets
+from mixreg._checks import check_examples, dense_targets
 from mixreg.losses import Loss, LossFunction, cross_entropy, logistic, resolve_loss, squared_error
 from mixreg.risk.network import (
     Network,

@@ -13,8 +13,8 @@ from lightning.pytorch.callbacks import Callback
 from safetensors.torch import save
 from torch import nn
 
-from mixreg.errors import CheckpointError
-from mixreg.files import write_bytes
+from mixreg._errors import CheckpointError
+from mixreg._files import write_bytes
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mixreg._errors import ConfigurationError, unknown_name
 from mixreg.data import DATASETS
-from mixreg.draws import Per
-from mixreg.errors import ConfigurationError
 from mixreg.laws import Beta, MixingLaw
 from mixreg.models import MODELS
-from mixreg.names import unknown_name
+from mixreg.pairing import Per
 
 PAIRED_METHODS = ("approximate", "inputs-only", "labels-only", "independent", "gaussian")
 METHODS = (

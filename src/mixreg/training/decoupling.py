@@ -10,10 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mixreg.draws import Per
-from mixreg.errors import ConfigurationError
+from mixreg._errors import ConfigurationError
 from mixreg.laws import MixingLaw
 from mixreg.losses import LossFunction
+from mixreg.pairing import Per
 
 MARGIN = 0.5
 """Least distance of the two weights, the default of the authors' program."""

@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from mixreg.files import write_bytes
+from mixreg._files import write_bytes
 
 
 class MetricsTable(Logger):

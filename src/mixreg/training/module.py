@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
+from mixreg._checks import dense_targets
+from mixreg._errors import MixregError
+from mixreg._random import derive_seed, generator
 from mixreg.data import Dataset, Split
-from mixreg.errors import MixregError
-from mixreg.labels import dense_targets
 from mixreg.losses import cross_entropy, two_class_logits
-from mixreg.randomness import derive_seed, generator
 from mixreg.statistics import TrainingStatistics
 from mixreg.training.config import TrainConfig
 from mixreg.training.objectives import Objective, make_objective, training_targets

@@ -6,13 +6,13 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from mixreg.ablation import PerturbationKind, perturbed_batch
+from mixreg._checks import dense_targets
 from mixreg.approximate_loss import ApproximateMixupLoss
-from mixreg.draws import Per
-from mixreg.labels import dense_targets
 from mixreg.laws import MixingLaw
 from mixreg.losses import LossFunction, resolve_loss
 from mixreg.mixing import Mixup
+from mixreg.pairing import Per
+from mixreg.perturbation import PerturbationKind, perturb
 from mixreg.prediction import shrink
 from mixreg.statistics import TrainingStatistics
 from mixreg.training.config import TrainConfig
@@ -176,5 +176,5 @@ class _Perturbed:
         self.kind, self.generator = kind, generator
 
     def __call__(self, net: nn.Module, x: Tensor, y: Tensor) -> Step:
-        batch = perturbed_batch(x, y, self.stats, self.law, self.kind, generator=self.generator)
+        batch = perturb(x, y, self.stats, self.law, self.kind, generator=self.generator)
         return Step(self.loss(batch.targets, net(batch.inputs)).mean(), {})

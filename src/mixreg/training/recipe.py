@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from mixreg.names import check_name
+from mixreg._errors import check_name
 
 _FOLDER = resources.files("mixreg.training") / "recipes"
 

@@ -11,9 +11,9 @@ from typing import Any
 import filelock
 import torch
 
-from mixreg.errors import CheckpointError, ConfigurationError, MixregError
+from mixreg._errors import CheckpointError, ConfigurationError, MixregError
+from mixreg._files import write_json
 from mixreg.evaluation import Evaluation
-from mixreg.files import write_json
 from mixreg.training.config import TrainConfig
 
 _FORMAT = 1

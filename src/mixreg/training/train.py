@@ -19,9 +19,9 @@ from torch import nn
 
 from mixreg import data as datasets
 from mixreg import models
-from mixreg.errors import ConfigurationError
-from mixreg.files import write_bytes
-from mixreg.randomness import derive_seed
+from mixreg._errors import ConfigurationError
+from mixreg._files import write_bytes
+from mixreg._random import derive_seed
 from mixreg.spectral import apply_spectral_norm
 from mixreg.training.checkpoints import AtomicCheckpointIO, Snapshots, weights_bytes
 from mixreg.training.config import PAIRED_METHODS, TrainConfig

@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
+from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg.data import Dataset
-from mixreg.errors import CheckpointError, ConfigurationError
 from mixreg.laws import MixingLaw
 from mixreg.statistics import TrainingStatistics
 from mixreg.training.config import TrainConfig

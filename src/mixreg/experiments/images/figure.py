@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-from mixreg.errors import MixregError
+from mixreg._errors import MixregError
 from mixreg.experiments.images.ablation import ablation
 from mixreg.experiments.images.fig2 import fig2
 from mixreg.experiments.images.fig3 import fig3

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mixreg.errors import CheckpointError
+from mixreg._errors import CheckpointError
+from mixreg._files import write_json
 from mixreg.evaluation import Evaluation
 from mixreg.experiments.evaluation import evaluate_trained
-from mixreg.files import write_json
 from mixreg.risk import approximate_mixup_risk
 from mixreg.training import RunDirectory, TrainConfig
 from mixreg.training.train import load_data

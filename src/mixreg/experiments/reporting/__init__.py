@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from mixreg.errors import CheckpointError, ConfigurationError
+from mixreg._errors import CheckpointError, ConfigurationError
+from mixreg._files import write_bytes
 from mixreg.experiments.reporting.comparing import RunComparison, compare_runs
 from mixreg.experiments.reporting.finding import find_results
 from mixreg.experiments.reporting.stored import (
@@ -19,7 +20,6 @@ from mixreg.experiments.reporting.stored import (
     StoredRun,
     StoredStudy,
 )
-from mixreg.files import write_bytes
 from mixreg.report.claims import Claim
 from mixreg.report.comparison_page import comparison_article
 from mixreg.report.page import Article, render_page

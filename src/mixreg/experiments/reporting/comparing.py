@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from mixreg.errors import ConfigurationError
+from mixreg._errors import ConfigurationError
 from mixreg.experiments.reporting.stored import StoredRun
 from mixreg.report import RunResult
 from mixreg.report.settings import settings

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from mixreg.errors import CheckpointError, MixregError
+from mixreg._errors import CheckpointError, MixregError
 from mixreg.experiments.reporting.stored import Stored, is_run, read_file, read_run
 
 _RUNS = "runs"

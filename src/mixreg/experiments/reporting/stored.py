@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mixreg.errors import CheckpointError, ConfigurationError
+from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg.experiments.evaluation import run_result
 from mixreg.experiments.two_moons import TwoMoonsResult, two_moons_study
 from mixreg.report import RunResult

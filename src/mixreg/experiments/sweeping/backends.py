@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from mixreg.errors import ConfigurationError
+from mixreg._errors import ConfigurationError, unknown_name
 from mixreg.experiments.sweeping.dask_cluster import dask_workers
 from mixreg.experiments.sweeping.local import local_workers
 from mixreg.experiments.sweeping.ray_cluster import ray_workers
 from mixreg.experiments.sweeping.slurm import slurm_workers
 from mixreg.experiments.sweeping.workers import Workers
-from mixreg.names import unknown_name
 
 BackendName = Literal["local", "ray", "dask", "slurm"]
 

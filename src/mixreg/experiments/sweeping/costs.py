@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from statistics import fmean
 
-from mixreg.errors import CheckpointError
+from mixreg._errors import CheckpointError
 from mixreg.training import RunDirectory, TrainConfig
 
 _NO_MATTER = {

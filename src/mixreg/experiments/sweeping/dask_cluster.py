@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from mixreg.errors import MixregError
+from mixreg._errors import MixregError, require
 from mixreg.experiments.sweeping.local import THREAD_VARIABLES, cores, threads_each
 from mixreg.experiments.sweeping.tasks import Outcome, Task, execute
 from mixreg.experiments.sweeping.workers import Ended, Workers
-from mixreg.extras import require
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from mixreg.errors import MixregError
+from mixreg._errors import MixregError
 from mixreg.experiments.sweeping.progress import Progress
 from mixreg.experiments.sweeping.tasks import Outcome, Task
 from mixreg.experiments.sweeping.workers import Ended, Workers

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from mixreg._errors import ConfigurationError
 from mixreg.data.location import MissingDataError, data_root
-from mixreg.errors import ConfigurationError
 from mixreg.experiments.sweeping.backends import BackendName, BackendSettings
 from mixreg.experiments.sweeping.dispatch import Dispatch
 from mixreg.experiments.sweeping.folders import claim_folder, folders_of

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from mixreg.errors import MixregError
-from mixreg.files import write_json
+from mixreg._errors import MixregError
+from mixreg._files import write_json
 from mixreg.training import TrainConfig
 from mixreg.training.run_directory import environment
 

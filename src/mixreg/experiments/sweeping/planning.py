@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mixreg.errors import MixregError
+from mixreg._errors import MixregError
 from mixreg.experiments.sweeping.backends import BackendName, BackendSettings
 from mixreg.experiments.sweeping.costs import Costs, Kind, duration, kind_of
 from mixreg.experiments.sweeping.damage import find_damage

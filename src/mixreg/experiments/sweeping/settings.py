@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mixreg.errors import ConfigurationError
+from mixreg._errors import ConfigurationError
 from mixreg.experiments.sweeping.backends import BackendName, BackendSettings
 
 

@@ -7,10 +7,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mixreg.errors import MixregError
+from mixreg._errors import MixregError, require
 from mixreg.experiments.sweeping.tasks import Task, execute
 from mixreg.experiments.sweeping.workers import Ended, Workers
-from mixreg.extras import require
 
 _MINUTES = 240
 _POLL = 0.2

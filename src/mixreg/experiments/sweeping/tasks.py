@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from mixreg._errors import MixregError
 from mixreg.data.location import MissingDataError
-from mixreg.errors import MixregError
 from mixreg.experiments.sweeping.damage import find_damage, set_aside
 from mixreg.training import RunDirectory, TrainConfig, train
 from mixreg.training.run_directory import BusyError

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixreg.errors import ConfigurationError
+from mixreg._errors import ConfigurationError
 from mixreg.experiments.sweeping import SweepSettings
 from mixreg.experiments.table1.measurement import MeasurementSettings
 from mixreg.training import METHODS, Recipe, TrainConfig

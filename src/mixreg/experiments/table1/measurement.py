@@ -9,15 +9,15 @@ from typing import Any, Literal, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from mixreg._errors import CheckpointError
+from mixreg._files import write_json
+from mixreg._random import generator
 from mixreg.calibration import describe_limit, search_temperature
 from mixreg.diagnostics import JacobianNorms, jacobian_norms, roughness
-from mixreg.errors import CheckpointError
 from mixreg.evaluation import metrics
 from mixreg.experiments.methods import mixes
-from mixreg.files import write_json
 from mixreg.losses import two_class_logits
 from mixreg.prediction import Link, RescaledModel
-from mixreg.randomness import generator
 from mixreg.training import RunDirectory, TrainConfig
 from mixreg.training.trained import Trained, load_run
 

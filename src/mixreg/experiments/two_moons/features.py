@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixreg.randomness import generator
+from mixreg._random import generator
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mixreg.errors import CheckpointError, ConfigurationError
+from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg.experiments.two_moons.result import FORMAT, TwoMoonsResult
 from mixreg.experiments.two_moons.settings import TwoMoonsSettings
 from mixreg.report.replacing import check_replaceable

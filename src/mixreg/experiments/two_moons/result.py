@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from mixreg.errors import CheckpointError
+from mixreg._errors import CheckpointError
+from mixreg._files import write_bytes
 from mixreg.evaluation import MeanInterval, mean_interval
 from mixreg.experiments.two_moons.claims import CLAIMS, Finding, judge
 from mixreg.experiments.two_moons.measures import Arm
 from mixreg.experiments.two_moons.picture import Picture
 from mixreg.experiments.two_moons.settings import TwoMoonsSettings
-from mixreg.files import write_bytes
 
 FORMAT = 1
 

@@ -6,8 +6,8 @@ from typing import Any, Literal, Self
 
 import torch
 
+from mixreg._errors import ConfigurationError
 from mixreg.data.two_moons import LABEL_NOISE
-from mixreg.errors import ConfigurationError
 from mixreg.laws import Beta, MixingLaw
 
 Precision = Literal["float32", "float64"]

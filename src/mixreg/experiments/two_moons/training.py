@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from mixreg.errors import MixregError
+from mixreg._errors import MixregError
 from mixreg.experiments.two_moons.methods import Method, Trainable
 from mixreg.experiments.two_moons.problem import Problem, draw_epoch
 from mixreg.laws import MixingLaw

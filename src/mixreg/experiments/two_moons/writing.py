@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from mixreg._files import write_bytes
 from mixreg.experiments.two_moons.page import about, arm_name, mean_cell, two_moons_study
 from mixreg.experiments.two_moons.result import TwoMoonsResult
-from mixreg.files import write_bytes
 from mixreg.report.page import render_page
 from mixreg.report.study import study_article
 

@@ -12,8 +12,8 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from mixreg._forward_rules import FIRST_ORDER, NESTED, REFUSED, Function, make_dual
-from mixreg.errors import MixregError
+from mixreg._errors import MixregError
+from mixreg._forward_mode.rules import FIRST_ORDER, NESTED, REFUSED, Function, make_dual
 
 _MACHINERY = ("torch.autograd.", "torch._functorch.", "torch.func", "mixreg.")
 _UNSUPPORTED = re.compile(r"forward AD with (\S+) that does not support it")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mixreg import Beta, Constant, TrainingStatistics
-from mixreg.ablation import PerturbationSampler, moments_kept, perturbed_batch
+from mixreg.perturbation import PerturbationSampler, moments_kept, perturb
 
 COUNT, WIDTH = 5, 2
 LAW = Beta(1.0)
@@ -40,7 +40,7 @@ def perturbations(kind, batch, draws, generator):
     rows, values = [], []
     for _ in range(draws):
         i = torch.randperm(COUNT, generator=generator)[:batch]
-        out = perturbed_batch(X[i], Y[i], STATS, LAW, kind, generator=generator)
+        out = perturb(X[i], Y[i], STATS, LAW, kind, generator=generator)
         rows.append(i)
         values.append(torch.cat([out.inputs - x_modified[i], out.targets - y_modified[i]], dim=1))
     rows, values = torch.cat(rows), torch.cat(values)
@@ -62,7 +62,7 @@ def test_moments_are_those_of_lemma_1(kind, batch, generator):
 
 
 def test_mixup_perturbations_are_convex_combinations(generator):
-    out = perturbed_batch(X, Y, STATS, LAW, "mixup", generator=generator)
+    out = perturb(X, Y, STATS, LAW, "mixup", generator=generator)
     theta = out.targets.max(1).values
     assert (theta >= 0.5).all()
     assert torch.allclose(out.targets.sum(1), torch.ones(COUNT).double())
@@ -71,7 +71,7 @@ def test_mixup_perturbations_are_convex_combinations(generator):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_labels_keep_their_sum(kind, generator):
-    out = perturbed_batch(X, Y, STATS, LAW, kind, generator=generator)
+    out = perturb(X, Y, STATS, LAW, kind, generator=generator)
     assert torch.allclose(out.targets.sum(1), torch.ones(COUNT).double())
 
 
@@ -84,7 +84,7 @@ def test_gaussian_noise_is_normal_in_a_full_batch(generator):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_mixing_nothing_is_perturbed(kind, generator):
-    out = perturbed_batch(X, Y, STATS, Constant(1.0), kind, generator=generator)
+    out = perturb(X, Y, STATS, Constant(1.0), kind, generator=generator)
     torch.testing.assert_close(out.inputs, X)
     torch.testing.assert_close(out.targets, Y)
 
@@ -95,7 +95,7 @@ def test_inputs_are_not_changed_and_keep_their_form(kind, generator):
     y = torch.arange(6) % 3
     copies = x.clone(), y.clone()
     stats = TrainingStatistics.from_tensors(x, y, num_classes=3)
-    out = perturbed_batch(x, y, stats, LAW, kind, generator=generator)
+    out = perturb(x, y, stats, LAW, kind, generator=generator)
     assert torch.equal(x, copies[0])
     assert torch.equal(y, copies[1])
     assert out.inputs.shape == x.shape
@@ -120,7 +120,7 @@ def test_regression_targets(generator):
     y = torch.randn(COUNT, dtype=torch.float64)
     stats = TrainingStatistics.from_tensors(X, y)
     for kind in KINDS:
-        out = perturbed_batch(X, y, stats, LAW, kind, generator=generator)
+        out = perturb(X, y, stats, LAW, kind, generator=generator)
         assert out.targets.shape == (COUNT,)
 
 
@@ -128,9 +128,9 @@ def test_unknown_laws_are_refused(generator):
     with pytest.raises(ValueError, match="did you mean 'gaussian'"):
         PerturbationSampler(STATS, LAW, "gausian")
     with pytest.raises(ValueError, match="unknown perturbation"):
-        perturbed_batch(X, Y, STATS, LAW, "", generator=generator)
+        perturb(X, Y, STATS, LAW, "", generator=generator)
 
 
 def test_a_batch_of_one_is_refused(generator):
     with pytest.raises(ValueError, match="drop_last=True"):
-        perturbed_batch(X[:1], Y[:1], STATS, LAW, "gaussian", generator=generator)
+        perturb(X[:1], Y[:1], STATS, LAW, "gaussian", generator=generator)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mixreg.errors import MixregError
+from mixreg._errors import MixregError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 

@@ -25,7 +25,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.utils._python_dispatch import BaseTorchDispatchMode
 
-from mixreg._batch_norm_tangent import BatchNormTangent
+from mixreg._forward_mode.batch_norm import BatchNormTangent
 
 Function = Callable[..., Any]
 
