@@ -1,0 +1,94 @@
+"""The public names by subject; `__init__.py` imports each when it is used."""
+
+# Laws of the mixing weight (Theorem 1)
+from mixreg.laws import (
+    Beta as Beta,
+    Constant as Constant,
+    MixingLaw as MixingLaw,
+    Uniform as Uniform,
+    law_from_dict as law_from_dict,
+    mixture as mixture,
+)
+
+# Training means (5) and mixing (4)
+from mixreg.mixing import (
+    MixedBatch as MixedBatch,
+    Mixup as Mixup,
+    mix as mix,
+    mixed_accuracy as mixed_accuracy,
+)
+from mixreg.statistics import (
+    TrainingStatistics as TrainingStatistics,
+)
+from mixreg._checks import (
+    dense_targets as dense_targets,
+)
+
+# Losses: equations 3 and 15
+from mixreg.losses import (
+    cross_entropy as cross_entropy,
+    logistic as logistic,
+    squared_error as squared_error,
+)
+
+# Prediction (22) and its rival
+from mixreg.prediction import (
+    RescaledModel as RescaledModel,
+    shrink as shrink,
+    unshrink as unshrink,
+)
+from mixreg.calibration import (
+    apply_temperature as apply_temperature,
+    fit_temperature as fit_temperature,
+)
+
+# Modified data and perturbations (5) to (9)
+from mixreg.perturbation import (
+    ModifiedData as ModifiedData,
+    Perturbation as Perturbation,
+    PerturbedBatch as PerturbedBatch,
+    draw_perturbation as draw_perturbation,
+    modified as modified,
+    perturb as perturb,
+)
+from mixreg.covariance import (
+    perturbation_covariances as perturbation_covariances,
+)
+
+# Risks: equations 2, 4, 7, 10, 12, 19 and 20
+from mixreg.risk import (
+    ApproximateMixupRisk as ApproximateMixupRisk,
+    RiskEstimate as RiskEstimate,
+    approximate_mixup_risk as approximate_mixup_risk,
+    empirical_risk as empirical_risk,
+    linear_mixup_risk as linear_mixup_risk,
+    mixup_risk as mixup_risk,
+    mixup_risk_estimate as mixup_risk_estimate,
+    modified_risk as modified_risk,
+    perturbed_risk as perturbed_risk,
+    regression_jacobian as regression_jacobian,
+    theorem_one as theorem_one,
+)
+
+# Training with the approximate risk (12)
+from mixreg.approximate_loss import (
+    ApproximateMixupLoss as ApproximateMixupLoss,
+    ApproximateTerms as ApproximateTerms,
+)
+from mixreg.curvature import (
+    directional_curvature as directional_curvature,
+)
+
+# Entropy of predictions (Proposition 1)
+from mixreg.entropy import (
+    entropy_inequality as entropy_inequality,
+    proposition_one as proposition_one,
+)
+
+# Errors
+from mixreg._errors import (
+    CheckpointError as CheckpointError,
+    ConfigurationError as ConfigurationError,
+    DataError as DataError,
+    MixregError as MixregError,
+)
