@@ -173,7 +173,7 @@ def test_one_flipped_bit_anywhere_is_noticed(tmp_path):
     whole = path.read_bytes()
     for at in range(len(whole)):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :])
-        with pytest.raises(CheckpointError, match="write one with TrainingStatistics.save"):
+        with pytest.raises(CheckpointError, match=r"write one with TrainingStatistics\.save"):
             TrainingStatistics.load(path)
 
 
