@@ -25,8 +25,8 @@ from torch.profiler import ProfilerActivity, profile
 
 import _harness
 from mixreg import Beta, MixingLaw, Mixup, TrainingStatistics, cross_entropy, dense_targets
-from mixreg.approximate_loss import ApproximateMixupLoss
 from mixreg.models import build
+from mixreg.risk.approximate_loss import ApproximateMixupLoss
 
 INPUT_SHAPE, CLASSES = (3, 32, 32), 10
 COUNT = 50_000

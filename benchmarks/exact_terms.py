@@ -18,9 +18,9 @@ import torch
 
 import _harness
 from mixreg import Beta, approximate_mixup_risk, mixup_risk
+from mixreg.covariance import Whitening
 from mixreg.data import load
 from mixreg.models import build
-from mixreg.whitening import Whitening
 
 SIZES = (500, 1000, 2000, 4000)
 

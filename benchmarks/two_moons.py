@@ -18,7 +18,6 @@ from torch import Tensor, nn
 import _harness
 from mixreg import Mixup, TrainingStatistics
 from mixreg._random import generator
-from mixreg.approximate_loss import ApproximateMixupLoss
 from mixreg.data import load
 from mixreg.data.in_memory import InMemoryDataset
 from mixreg.experiments.two_moons import PAPER, TwoMoonsSettings
@@ -29,6 +28,7 @@ from mixreg.experiments.two_moons.training import train
 from mixreg.losses import logistic
 from mixreg.models import build
 from mixreg.perturbation import modified
+from mixreg.risk.approximate_loss import ApproximateMixupLoss
 
 EPOCHS = 10
 REPEATS = 5

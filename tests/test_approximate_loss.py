@@ -7,14 +7,13 @@ import torch
 from torch import nn
 from torch.func import functional_call, hessian
 
-from mixreg import Beta, Constant, TrainingStatistics, approximate_loss
-from mixreg.approximate_loss import ApproximateMixupLoss
+from mixreg import Beta, Constant, TrainingStatistics
 from mixreg.losses import cross_entropy, logistic, squared_error
-from mixreg.perturbation import moments_kept
+from mixreg.risk import approximate_loss
+from mixreg.risk.approximate_loss import ApproximateMixupLoss
 
 LAW = Beta(0.7)
 WIDTH, CLASSES = 2, 3
-KINDS = ("mixup", "inputs-only", "labels-only", "independent", "gaussian")
 
 
 def quartic(y, u):
@@ -41,11 +40,11 @@ def problem(count):
     return net, x, y, TrainingStatistics.from_tensors(x, y)
 
 
-def exact(net, x, y, loss, *, second_order, kind="mixup"):
+def exact(net, x, y, loss, *, second_order):
     """E_Q from the Hessian of ℓ(y, f(x)) in (x, y) and the covariances (9), with a graph."""
     parameters = dict(net.named_parameters())
     z = torch.cat([x, y], 1)
-    mean, kept = z.mean(0), moments_kept(kind)
+    mean = z.mean(0)
     shared = (z - mean).T @ (z - mean) / len(z)
     total = 0.0
     for own in z:
@@ -61,10 +60,7 @@ def exact(net, x, y, loss, *, second_order, kind="mixup"):
         curvature = hessian(joint)(at)
         covariance = LAW.theta_variance * torch.outer(own - mean, own - mean)
         covariance = covariance + LAW.gamma_squared * shared
-        mask = torch.zeros_like(covariance)
-        mask[:WIDTH, :WIDTH], mask[WIDTH:, WIDTH:] = kept.inputs, kept.labels
-        mask[:WIDTH, WIDTH:] = mask[WIDTH:, :WIDTH] = kept.cross
-        total = total + joint(at) + (curvature * covariance * mask).sum() / 2
+        total = total + joint(at) + (curvature * covariance).sum() / 2
     return total / len(z)
 
 
@@ -107,14 +103,12 @@ def expectation(loss, net, x, y, n, monkeypatch):
     return value, slope
 
 
-def check_expectation(name, monkeypatch, *, kind="mixup", second_order=True, directions=1):
+def check_expectation(name, monkeypatch, *, second_order=True, directions=1):
     net, x, y, stats = problem(3)
     given = quartic if name == "quartic" else name
-    loss = ApproximateMixupLoss(
-        stats, LAW, given, directions=directions, second_order=second_order, perturbation=kind
-    )
+    loss = ApproximateMixupLoss(stats, LAW, given, directions=directions, second_order=second_order)
     value, slope = expectation(loss, net, x, y, 2, monkeypatch)
-    target = exact(net, x, y, LOSSES[name], second_order=second_order, kind=kind)
+    target = exact(net, x, y, LOSSES[name], second_order=second_order)
     assert value == pytest.approx(target.item(), rel=1e-9)
     torch.testing.assert_close(slope, gradient(target, net), rtol=1e-9, atol=1e-12)
 
@@ -130,11 +124,6 @@ def test_unbiased_over_all_draws(directions, second_order, monkeypatch):
 @pytest.mark.parametrize("name", ["logistic", "squared_error", "quartic"])
 def test_unbiased_for_every_loss(name, monkeypatch):
     check_expectation(name, monkeypatch, second_order=name == "quartic")
-
-
-@pytest.mark.parametrize("kind", [k for k in KINDS if k != "mixup"])
-def test_unbiased_for_every_law_of_perturbation(kind, monkeypatch):
-    check_expectation("quartic", monkeypatch, kind=kind, second_order=False)
 
 
 def test_unbiased_in_ten_thousand_draws(generator):
@@ -189,16 +178,6 @@ def test_terms_are_the_parts_of_the_value(generator):
     torch.testing.assert_close(parts.modified, modified.detach(), rtol=1e-12, atol=0)
     assert parts.r2 != 0
     assert parts.r4 > 0
-
-
-def test_gaussian_perturbations_are_mixup_to_second_order(generator):
-    net, x, y, stats = problem(6)
-    state, values = generator.get_state(), []
-    for kind in ("mixup", "gaussian"):
-        loss = ApproximateMixupLoss(stats, LAW, perturbation=kind, generator=generator)
-        generator.set_state(state)
-        values.append(loss(net, x, y))
-    assert torch.equal(*values)
 
 
 @pytest.mark.parametrize("law", [Constant(1.0), Beta(1e-12)])

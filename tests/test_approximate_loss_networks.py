@@ -8,10 +8,11 @@ import torch
 from torch import distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mixreg import Beta, TrainingStatistics, approximate_loss
+from mixreg import Beta, TrainingStatistics
 from mixreg._errors import MixregError
-from mixreg.approximate_loss import ApproximateMixupLoss
 from mixreg.models import build
+from mixreg.risk import approximate_loss
+from mixreg.risk.approximate_loss import ApproximateMixupLoss
 
 LAW = Beta(1.0)
 IMAGE = (3, 8, 8)

@@ -6,7 +6,7 @@ from torch import nn
 
 from mixreg import Beta, TrainingStatistics
 from mixreg._errors import MixregError
-from mixreg.approximate_loss import ApproximateMixupLoss
+from mixreg.risk.approximate_loss import ApproximateMixupLoss
 
 LAW = Beta(1.0)
 X, Y = torch.linspace(-1, 1, 18).reshape(6, 3), torch.arange(6) % 2
@@ -25,7 +25,6 @@ def soft(rows):
     ("options", "message"),
     [
         ({"directions": 3}, "directions must be 1 or 2, got 3"),
-        ({"perturbation": "input-only"}, "did you mean 'inputs-only'"),
         ({"loss": "crossentropy"}, "cross_entropy"),
     ],
 )

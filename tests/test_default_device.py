@@ -9,7 +9,6 @@ import torch
 
 import mixreg
 from mixreg.diagnostics.roughness import roughness
-from mixreg.perturbation import PerturbationSampler
 
 LAW = mixreg.mixture([(0.5, mixreg.Beta(0.7)), (0.5, mixreg.Constant(0.75))])
 LAWS = (LAW, mixreg.Beta(0.7), mixreg.Beta(1.0), mixreg.Uniform(), mixreg.Constant(0.75))
@@ -86,8 +85,9 @@ def draws_and_rules(*_):
 
 def perturbations(p, _):
     kinds = ("mixup", "inputs-only", "labels-only", "independent", "gaussian")
-    samplers = [PerturbationSampler(p.stats, LAW, kind) for kind in kinds]
-    return torch.stack([sampler(p.x, p.y)[0] for sampler in samplers])
+    g = torch.Generator()
+    drawn = [mixreg.perturb(p.x, p.y, p.stats, LAW, kind, generator=g) for kind in kinds]
+    return torch.stack([batch.inputs for batch in drawn])
 
 
 def slopes(p, _):

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from mixreg import CheckpointError, MixregError, TrainingStatistics
+from mixreg._files import write_tensors
 
 EPSILON = 1e-12
 
@@ -125,7 +126,7 @@ def test_round_trip(tmp_path):
 def test_the_file_says_what_was_measured():
     x, y = torch.tensor([[0.0, 2.0], [1.0, 3.0]]), torch.tensor([0, 1])
     assert json.loads(json.dumps(TrainingStatistics.from_tensors(x, y, 2).describe())) == {
-        "format": "mixreg.TrainingStatistics/1",
+        "format": "mixreg.TrainingStatistics/2",
         "count": 2,
         "input_shape": [2],
         "target_shape": [2],
@@ -141,27 +142,38 @@ def test_damaged_and_foreign_files(tmp_path):
     TrainingStatistics.from_tensors(x, y, 4).save(path)
     whole = path.read_bytes()
     mean = torch.zeros(2, dtype=torch.float64)
-    about = json.dumps({"format": "mixreg.TrainingStatistics/1", "count": 2})
-    nan = json.dumps({**json.loads(about), "x_min": None, "x_max": None})
+    about = {"format": "mixreg.TrainingStatistics/2", "count": 2}
+    whole_about = about | {"x_min": None, "x_max": None}
+    old = json.dumps(whole_about | {"format": "mixreg.TrainingStatistics/1"})
     foreign = {
         "cut": lambda: path.write_bytes(whole[:-5]),
+        "cut in its header": lambda: path.write_bytes(whole[:50]),
         "empty": lambda: path.write_bytes(b""),
         "text": lambda: path.write_text("x_mean: 3"),
         "pickle": lambda: torch.save({"x_mean": mean}, path),
         "weights": lambda: save_file({"weight": mean}, path),
-        "no range": lambda: save_file(
-            {"x_mean": mean, "y_mean": mean + 1}, path, metadata={"statistics": about}
+        "no range": lambda: write_tensors(path, {"x_mean": mean, "y_mean": mean + 1}, about),
+        "no means": lambda: write_tensors(path, {"x": mean}, whole_about),
+        "NaN": lambda: write_tensors(path, {"x_mean": mean / 0, "y_mean": mean}, whole_about),
+        "another format": lambda: write_tensors(path, {"x_mean": mean}, {"format": "other"}),
+        "a list": lambda: write_tensors(path, {"x": mean}, [1]),
+        "before digests": lambda: save_file(
+            {"x_mean": mean, "y_mean": mean + 1}, path, metadata={"statistics": old}
         ),
-        "no means": lambda: save_file({"x": mean}, path, metadata={"statistics": nan}),
-        "NaN": lambda: save_file(
-            {"x_mean": mean * torch.nan, "y_mean": mean}, path, metadata={"statistics": nan}
-        ),
-        "a list": lambda: save_file({"x": mean}, path, metadata={"statistics": "[1]"}),
-        "other": lambda: save_file({"x": mean}, path, metadata={"statistics": "{"}),
     }
     for write in foreign.values():
         write()
-        with pytest.raises(CheckpointError, match=r"means (holds no training|is not a readable)"):
+        with pytest.raises(CheckpointError, match=r"means (holds no training|was changed or)"):
+            TrainingStatistics.load(path)
+
+
+def test_one_flipped_bit_anywhere_is_noticed(tmp_path):
+    path = tmp_path / "means"
+    TrainingStatistics.from_tensors(*small(), 4).save(path)
+    whole = path.read_bytes()
+    for at in range(len(whole)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :])
+        with pytest.raises(CheckpointError, match=r"write one with TrainingStatistics\.save"):
             TrainingStatistics.load(path)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from mixreg import Beta, CheckpointError, Mixup
+from mixreg import ApproximateMixupLoss, Beta, CheckpointError, Mixup, TrainingStatistics
 from mixreg._random import Stream
 
 X, Y = torch.arange(12.0).reshape(12, 1), torch.arange(12) % 3
@@ -92,16 +92,45 @@ def test_the_first_process_draws_from_the_given_generator():
     assert Stream(given).generator() is given
 
 
-def test_without_a_generator_the_initial_seed_decides_and_the_global_stream_stands_still():
-    torch.manual_seed(11)
-    before = torch.get_rng_state()
-    first, second = draws(Mixup(Beta(0.7), 3)), draws(Mixup(Beta(0.7), 3))
-    assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(first, second)
-    torch.manual_seed(12)
-    assert not torch.equal(draws(Mixup(Beta(0.7), 3)), first)
-    fresh = torch.Generator().manual_seed(11)
-    assert not torch.equal(draws(Mixup(Beta(0.7), 3, generator=fresh)), first)
+def test_without_a_generator_every_object_draws_anew_and_a_seeded_program_the_same():
+    def program(seed):
+        torch.manual_seed(seed)
+        return [draws(Mixup(Beta(0.7), 3), 1) for _ in range(8)] + [torch.rand(3)]
+
+    first, again, other = program(11), program(11), program(12)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert len({tuple(row.flatten().tolist()) for row in first + other}) == 18
+
+
+def test_losses_made_in_the_step_draw_anew():
+    stats = TrainingStatistics.from_tensors(X, Y, 3)
+    net = torch.nn.Linear(X[0].numel(), 3)
+
+    def program():
+        torch.manual_seed(3)
+        return [ApproximateMixupLoss(stats, Beta(0.7))(net, X.flatten(1), Y).item() for _ in "1234"]
+
+    values = program()
+    assert values == program()
+    assert len(set(values)) == 4
+
+
+def mix_anew(samples):
+    return Mixup(Beta(0.7), 3).collate(samples)
+
+
+@forks
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_objects_made_in_workers_draw_anew(context):
+    def two_epochs():
+        torch.manual_seed(5)
+        workers = {"num_workers": 2, "multiprocessing_context": context}
+        loader = DataLoader(TensorDataset(X, Y), 3, collate_fn=mix_anew, **workers)
+        return [row for _ in range(2) for row in rows_of_an_epoch(loader)]
+
+    rows = two_epochs()
+    assert len(set(rows)) == len(rows) == 8
+    assert rows == two_epochs()
 
 
 def test_ranks_draw_differently_and_reproducibly(monkeypatch):

@@ -71,7 +71,7 @@ from mixreg.risk import (
 )
 
 # Training with the approximate risk (12)
-from mixreg.approximate_loss import (
+from mixreg.risk.approximate_loss import (
     ApproximateMixupLoss as ApproximateMixupLoss,
     ApproximateTerms as ApproximateTerms,
 )

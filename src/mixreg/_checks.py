@@ -1,42 +1,15 @@
 """Inputs and labels as every function takes them, and what is said of others."""
 
+from collections.abc import Callable
+from numbers import Real
+
 import torch
 from torch import Tensor
 
+Network = Callable[[Tensor], Tensor]
+SampleName = Callable[[int], str]  # words for a row, for messages
 
-def check_inputs(x: Tensor) -> None:
-    """Refuse inputs that are not floating point, as raw pixels are not.
-
-    Args:
-        x: inputs.
-
-    Raises:
-        TypeError: they are integers or complex.
-    """
-    if not x.is_floating_point():
-        raise TypeError(
-            f"inputs must be floating point, got {x.dtype}; convert and normalise them as the "
-            "model takes them, for example x.float() / 255"
-        )
-
-
-def check_examples(x: Tensor, y: Tensor) -> None:
-    """Refuse inputs and labels that are not one row an example each.
-
-    Args:
-        x: inputs, floating point, shape (n, ...).
-        y: labels, shape (n, ...).
-
-    Raises:
-        TypeError: the inputs are not floating point.
-        ValueError: the numbers of rows differ, or one of them is a scalar.
-    """
-    check_inputs(x)
-    if x.ndim == 0 or y.ndim == 0 or x.shape[0] != y.shape[0]:
-        raise ValueError(
-            "inputs and labels must have one row an example, got shapes "
-            f"{tuple(x.shape)} and {tuple(y.shape)}"
-        )
+_LABEL_SUM_TOLERANCE = 1e-5
 
 
 def dense_targets(y: Tensor, num_classes: int | None, *, dtype: torch.dtype) -> Tensor:
@@ -65,6 +38,7 @@ def dense_targets(y: Tensor, num_classes: int | None, *, dtype: torch.dtype) -> 
                 [1., 0.]])
     """
     check_num_classes(num_classes)
+    check_tensor(y, "labels", "y")
     if y.ndim == 0:
         raise ValueError("labels need a batch dimension, got a scalar; use y.unsqueeze(0)")
     if y.is_floating_point():
@@ -80,27 +54,7 @@ def dense_targets(y: Tensor, num_classes: int | None, *, dtype: torch.dtype) -> 
 
 
 def mixed_one_hot(y: Tensor, shift: int, shares: Tensor, num_classes: int | None) -> Tensor:
-    """s_i0 e_{y_i} + s_i1 e_{y_j}, j = (i + shift) mod n, without unmixed one-hot vectors.
-
-    Args:
-        y: class indices, integer, shape (n,).
-        shift: places from each example to its partner, from 0 to n − 1.
-        shares: s, shares of an example and of its partner, floating point, shape (n, 2).
-        num_classes: number of classes c.
-
-    Returns:
-        Shape (n, c), in the dtype of `shares`.
-
-    Raises:
-        TypeError: no number of classes, or boolean or complex labels.
-        ValueError: labels that are not of shape (n,), or a class index outside 0..c−1.
-        RuntimeError: any other failure of the device.
-
-    Example:
-        >>> mixed_one_hot(torch.tensor([2, 0]), 1, torch.tensor([[0.75, 0.25], [0.5, 0.5]]), 3)
-        tensor([[0.2500, 0.0000, 0.7500],
-                [0.5000, 0.0000, 0.5000]])
-    """
+    """s_i0 e_{y_i} + s_i1 e_{y_j}, j = (i + shift) mod n, without unmixed one-hot vectors."""
     num_classes = _check_indices(y, num_classes)
     n = y.shape[0]
     mixed = shares.new_zeros(n, num_classes)
@@ -112,16 +66,41 @@ def mixed_one_hot(y: Tensor, shift: int, shares: Tensor, num_classes: int | None
         raise
 
 
+def check_tensor(values: object, what: str, name: str) -> None:
+    """Refuse NumPy arrays, lists and sparse tensors."""
+    if not isinstance(values, Tensor):
+        kind = f"{type(values).__module__}.{type(values).__qualname__}".removeprefix("builtins.")
+        raise TypeError(f"{what} must be a torch.Tensor, got {kind}; use torch.as_tensor({name})")
+    if values.layout is not torch.strided:
+        raise TypeError(f"{what} must be dense, got {values.layout}; use {name}.to_dense()")
+
+
+def check_inputs(x: Tensor) -> None:
+    """Refuse inputs that are not floating point, as raw pixels and token ids are not."""
+    check_tensor(x, "inputs", "x")
+    if not x.is_floating_point():
+        advice = {
+            torch.uint8: "convert and normalise pixels as the model takes them, for example "
+            "x.float() / 255",
+            torch.int16: "scale samples of sound as the model takes them, for example "
+            "x.float() / 32768",
+        }.get(x.dtype, "token ids cannot be averaged, so pass embeddings; numbers as x.float()")
+        raise TypeError(f"inputs must be floating point, got {x.dtype}; {advice}")
+
+
+def check_examples(x: Tensor, y: Tensor) -> None:
+    """Refuse inputs and labels that are not one row an example each."""
+    check_inputs(x)
+    check_tensor(y, "labels", "y")
+    if x.ndim == 0 or y.ndim == 0 or x.shape[0] != y.shape[0]:
+        raise ValueError(
+            "inputs and labels must have one row an example, got shapes "
+            f"{tuple(x.shape)} and {tuple(y.shape)}"
+        )
+
+
 def check_num_classes(num_classes: int | None) -> None:
-    """Refuse a number of classes that is not a positive integer.
-
-    Args:
-        num_classes: number of classes, or None.
-
-    Raises:
-        TypeError: it is not an integer.
-        ValueError: it is below 1.
-    """
+    """Refuse a number of classes that is not a positive integer or None."""
     if num_classes is None:
         return
     if isinstance(num_classes, bool) or not hasattr(num_classes, "__index__"):
@@ -131,16 +110,7 @@ def check_num_classes(num_classes: int | None) -> None:
 
 
 def check_floating_targets(y: Tensor, num_classes: int | None) -> None:
-    """Refuse floating labels that do not fit the number of classes.
-
-    Args:
-        y: soft labels (n, c) or regression targets (n,) or (n, ...), floating point.
-        num_classes: number of classes c, or None for regression targets.
-
-    Raises:
-        TypeError: class indices that are not integers.
-        ValueError: soft labels of another width than c.
-    """
+    """Refuse floating labels that do not fit the number of classes."""
     if num_classes is None:
         return
     if y.ndim == 1:
@@ -149,10 +119,62 @@ def check_floating_targets(y: Tensor, num_classes: int | None) -> None:
             f"got {y.dtype}; use y.long(), or leave num_classes out for regression targets"
         )
     if y.shape[1] != num_classes:
+        remedy = "; for class indices use y.squeeze(1).long()" if y.shape[1:] == (1,) else ""
         raise ValueError(
             f"soft labels must have shape (n, {num_classes}) for num_classes={num_classes}, "
-            f"got {tuple(y.shape)}"
+            f"got {tuple(y.shape)}{remedy}"
         )
+
+
+def check_label_sums(labels: Tensor, what: str) -> None:
+    """Refuse labels that do not sum to one, as cross-entropy assumes (equation 3, Corollary 1)."""
+    sums = labels.sum(1)
+    error = (sums - 1).abs()
+    if error.max() > max(_LABEL_SUM_TOLERANCE, 2 * torch.finfo(labels.dtype).eps):
+        row = int(error.argmax())
+        raise ValueError(
+            f"with cross-entropy {what} must sum to one, got {sums[row].item():.6g} in row {row}; "
+            "normalise them, or use the logistic loss for independent labels"
+        )
+
+
+def as_rows(weights: Tensor, values: Tensor) -> Tensor:
+    """Weights (n,) like values (n, ...), shaped to multiply their rows."""
+    weights = weights.to(values.dtype).to(values.device, non_blocking=True)
+    return weights.view(-1, *(1,) * (values.ndim - 1))
+
+
+def sample_name(start: int) -> SampleName:
+    """Words for the rows of a chunk that starts at a given sample."""
+    return lambda row: f"sample {start + row}"
+
+
+def first_not_finite(values: Tensor) -> int | None:
+    """The first row that holds NaN or infinity, or None."""
+    finite = torch.isfinite(values).reshape(len(values), -1).all(1)
+    return None if bool(finite.all()) else int(finite.logical_not().nonzero()[0])
+
+
+def are_probabilities(outputs: Tensor) -> bool:
+    """Whether all rows lie in [0, 1] and sum to one, as those after a softmax do."""
+    if outputs.ndim != 2 or outputs.shape[1] < 2 or len(outputs) == 0:
+        return False
+    values = outputs.detach().double()
+    off = (values.sum(1) - 1).abs().max()
+    tolerance = max(1e-5, outputs.shape[1] * torch.finfo(outputs.dtype).eps)
+    return bool((values >= 0).all() & (values <= 1).all() & (off <= tolerance))
+
+
+def python_float(value: object, name: str) -> float:
+    """A real number of any kind, NumPy's too, as a Python float, which JSON can hold."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a real number, got {value!r}")
+    return float(value)
+
+
+def keep_float(record: object, name: str) -> None:
+    """Replace a field of a frozen record, while it is made, by itself as a Python float."""
+    object.__setattr__(record, name, python_float(getattr(record, name), name))
 
 
 def _check_indices(y: Tensor, num_classes: int | None) -> int:
@@ -164,10 +186,13 @@ def _check_indices(y: Tensor, num_classes: int | None) -> int:
             "for regression targets use y.float()"
         )
     if y.ndim != 1:
-        raise ValueError(
-            f"class indices must have shape (n,), got {tuple(y.shape)}; "
-            "for soft or multi-hot labels use y.float()"
-        )
+        if y.shape[1:] == (1,):
+            remedy = "use y.squeeze(1)"
+        elif y.ndim == 2:
+            remedy = "for soft or multi-hot labels use y.float()"
+        else:
+            remedy = "for maps of classes use one_hot(y, num_classes).movedim(-1, 1).float()"
+        raise ValueError(f"class indices must have shape (n,), got {tuple(y.shape)}; {remedy}")
     if y.dtype == torch.bool:
         raise TypeError("boolean labels are ambiguous; use y.long() for classes or y.float()")
     return num_classes

@@ -5,6 +5,8 @@ from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 
+LISTED = 20
+
 
 class MixregError(Exception):
     """Something outside a single argument is wrong; the message says what and how to mend it."""
@@ -22,24 +24,8 @@ class ConfigurationError(MixregError):
     """Settings that are valid one by one do not fit together."""
 
 
-LISTED = 20
-
-
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
-    """The error for a name that is not in a list, with the nearest one suggested.
-
-    Args:
-        kind: what is named, for example "data set".
-        name: what came.
-        known: what would have been understood; the first 20 are listed.
-
-    Returns:
-        The error, to be raised by the caller.
-
-    Example:
-        >>> print(unknown_name("data set", "cifar", ["digits", "cifar10"]))
-        unknown data set 'cifar'; did you mean 'cifar10'? Known: digits, cifar10
-    """
+    """The error for a name that is not in a list, with the nearest one suggested."""
     names = list(known)
     nearest = get_close_matches(name.lower(), names, n=1)
     hint = f"did you mean {nearest[0]!r}? Known" if nearest else "known"
@@ -48,44 +34,15 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
 
 
 def check_name(kind: str, name: str, known: Collection[str]) -> None:
-    """Refuse a name that is not in a list.
-
-    Args:
-        kind: what is named.
-        name: what came.
-        known: what is understood.
-
-    Raises:
-        ValueError: the name is not in the list.
-
-    Example:
-        >>> check_name("split", "test", ["train", "test"])
-    """
+    """Refuse a name that is not in a list."""
     if name not in known:
-        raise ValueError(str(unknown_name(kind, name, known)))
+        raise unknown_name(kind, name, known)
 
 
 def require(
     module: str, *, extra: str, purpose: str, error: type[MixregError] = MixregError
 ) -> ModuleType:
-    """Import an optional package or say how to install it.
-
-    Args:
-        module: the module to import, for example "torchvision.transforms.v2".
-        extra: the extra of this package that installs it.
-        purpose: what needs it, the subject of the message.
-        error: the class of the error.
-
-    Returns:
-        The module.
-
-    Raises:
-        MixregError: the package is not installed, as the class `error`.
-
-    Example:
-        >>> require("math", extra="vision", purpose="arithmetic").sqrt(4.0)
-        2.0
-    """
+    """Import an optional package or say which extra installs it."""
     try:
         return import_module(module)
     except ImportError as missing:

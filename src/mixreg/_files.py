@@ -1,14 +1,20 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, those of tensors with a digest of every byte."""
 
 import errno
+import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mixreg._errors import MixregError
+from mixreg._errors import CheckpointError, MixregError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_UNSIGNED = b"0" * 64  # in the place of the digest, while it is taken
 
 
 class DiskFullError(MixregError):
@@ -16,18 +22,7 @@ class DiskFullError(MixregError):
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that readers see the old content or the new, never a part.
-
-    The bytes go to a neighbour first, reach the disk, and replace the file in one step.
-
-    Args:
-        path: the file; its folder exists.
-        data: the content.
-
-    Raises:
-        DiskFullError: the disk or the quota is full.
-        OSError: any other failure of the file system.
-    """
+    """Write a file so that readers see the old content or the new, never a part."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with partial.open("wb") as file:
@@ -35,9 +30,9 @@ def write_bytes(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
-        if error.errno in _FULL:
+        if isinstance(error, OSError) and error.errno in _FULL:
             raise DiskFullError(
                 f"no room to write {path} ({len(data)} bytes): {error.strerror}; nothing was left "
                 "half-written, so free some space and run the same command again"
@@ -46,20 +41,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def failure_text(error: OSError) -> str:
-    """What the file system refused, where, and what to do where there was no room.
-
-    Args:
-        error: its error.
-
-    Returns:
-        One line.
-
-    Example:
-        >>> failure_text(FileNotFoundError(errno.ENOENT, "No such file or directory", "a.csv"))
-        'No such file or directory: a.csv'
-        >>> failure_text(OSError(errno.ENOSPC, "No space left on device"))
-        'No space left on device; free some space and run the same command again'
-    """
+    """What the file system refused, where, and what to do where there was no room."""
     reason = str(error.strerror or error)
     place = "" if error.filename is None else f": {error.filename}"
     remedy = "; free some space and run the same command again" if error.errno in _FULL else ""
@@ -67,10 +49,53 @@ def failure_text(error: OSError) -> str:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write JSON with a stable layout, whole or not at all.
-
-    Args:
-        path: the file; its folder exists.
-        values: JSON-safe values; NaN and infinity are refused.
-    """
+    """Write JSON with a stable layout, whole or not at all."""
     write_bytes(path, (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], about: Mapping[str, Any]) -> None:
+    """Write a safetensors file with JSON values about it and the SHA-256 of all its bytes."""
+    from safetensors.torch import save
+
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    metadata = {"about": json.dumps(about, allow_nan=False), "sha256": _UNSIGNED.decode()}
+    data = save(copies, metadata=metadata)
+    write_bytes(path, _signed(data, _UNSIGNED, hashlib.sha256(data).hexdigest().encode()))
+
+
+def read_tensors(
+    path: Path, *, kind: str, remedy: str
+) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
+    """Tensors and values of `write_tensors`; a CheckpointError unless every bit is as written."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    if not path.is_file():
+        raise FileNotFoundError(f"no {kind} at {path}")
+    data = path.read_bytes()
+    try:
+        metadata = json.loads(_header(data))["__metadata__"]
+        digest, about = metadata["sha256"].encode(), json.loads(metadata["about"])
+        whole = hashlib.sha256(_signed(data, digest, _UNSIGNED)).hexdigest().encode()
+        if not isinstance(about, dict):
+            raise TypeError("its values are no mapping")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path} holds no {kind} of this version, or is damaged; {remedy}"
+        ) from error
+    if whole != digest:
+        raise CheckpointError(f"{path} was changed or damaged since it was written; {remedy}")
+    try:
+        return load(data), about
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path} holds no {kind}: {error}; {remedy}") from error
+
+
+def _header(data: bytes) -> bytes:
+    return data[8 : 8 + int.from_bytes(data[:8], "little")]
+
+
+def _signed(data: bytes, old: bytes, new: bytes) -> bytes:
+    """A file with another digest in its header."""
+    end = 8 + len(_header(data))
+    return data[:end].replace(b'"sha256":"' + old, b'"sha256":"' + new, 1) + data[end:]

@@ -13,43 +13,33 @@ from mixreg._errors import CheckpointError
 
 
 def derive_seed(*entropy: int | str) -> int:
-    """A 63-bit seed from integers and names, by SHA-256 of the whole list.
-
-    Args:
-        *entropy: what tells this stream from every other: seeds, epochs, ranks, purposes.
-
-    Returns:
-        The seed. Any change of any entry, or of their number, gives an unrelated one.
-
-    Raises:
-        TypeError: an entry is neither an integer nor a string.
-        ValueError: an integer is negative.
-
-    Example:
-        >>> derive_seed(0, "mixing", 3) == derive_seed(0, "mixing", 3)
-        True
-        >>> derive_seed(0, "mixing", 3) == derive_seed(0, "mixing", 4)
-        False
-    """
+    """A 63-bit seed from integers and names, by SHA-256 of the whole list."""
     spelled = repr([_checked(entry) for entry in entropy]).encode()
     return int.from_bytes(hashlib.sha256(spelled).digest()[:8]) >> 1
 
 
 def generator(*entropy: int | str) -> torch.Generator:
-    """A CPU generator seeded with `derive_seed`.
-
-    Args:
-        *entropy: what tells this stream from every other.
-
-    Returns:
-        A new generator.
-
-    Example:
-        >>> a, b = generator(0, "augmentation"), generator(0, "augmentation")
-        >>> torch.equal(torch.rand(3, generator=a), torch.rand(3, generator=b))
-        True
-    """
+    """A CPU generator seeded with `derive_seed`."""
     return torch.Generator().manual_seed(derive_seed(*entropy))
+
+
+def draw_seed(source: torch.Generator | None) -> int:
+    """A seed by one draw from a CPU generator, by default PyTorch's: no two draws are the same."""
+    return int(torch.randint(2**63 - 1, (), generator=source, device="cpu"))
+
+
+def check_generator(source: torch.Generator | None) -> None:
+    """Refuse what is no generator on the CPU and not None."""
+    if not isinstance(source, torch.Generator | None):
+        raise TypeError(
+            f"generator must be a torch.Generator, got {source!r}; "
+            "use torch.Generator().manual_seed(...)"
+        )
+    if source is not None and source.device.type != "cpu":
+        raise ValueError(
+            f"draws are made on the CPU, got a generator on {source.device}; "
+            "use torch.Generator().manual_seed(...)"
+        )
 
 
 def _checked(entry: int | str) -> int | str:
@@ -62,37 +52,19 @@ def _checked(entry: int | str) -> int | str:
     return index(entry)
 
 
-_seeded = generator
-
-
 class Stream:
     """A generator that splits itself where processes hold copies of it.
 
     Data-loader workers and the processes of `torch.distributed` start with equal copies of a
     generator and would all draw the same numbers. The first draw in such a process seeds its own
     generator from the common one, the rank and the worker; elsewhere the given one is used as is.
-
-    Args:
-        generator: the common source, on the CPU; by default a new one derived from PyTorch's
-            initial seed.
-
-    Raises:
-        TypeError: it is not a generator.
-        ValueError: the generator is not on the CPU.
+    Without one, PyTorch's global generator seeds it by one draw: a program after
+    `torch.manual_seed` repeats its draws, and two streams never share theirs.
     """
 
-    def __init__(self, generator: torch.Generator | None) -> None:
-        if not isinstance(generator, torch.Generator | None):
-            raise TypeError(
-                f"generator must be a torch.Generator, got {generator!r}; "
-                "use torch.Generator().manual_seed(...)"
-            )
-        if generator is not None and generator.device.type != "cpu":
-            raise ValueError(
-                f"draws are made on the CPU, got a generator on {generator.device}; "
-                "use torch.Generator().manual_seed(...)"
-            )
-        self._generator = generator or _seeded(torch.initial_seed(), "mixing")
+    def __init__(self, source: torch.Generator | None) -> None:
+        check_generator(source)
+        self._generator = source or generator(draw_seed(None), "mixing")
         self._process = (0, 0)
 
     @property
@@ -101,37 +73,21 @@ class Stream:
         return self._process
 
     def generator(self) -> torch.Generator:
-        """The generator of this process.
-
-        Returns:
-            A CPU generator whose state advances with every draw.
-        """
+        """The generator of this process."""
         process = _this_process()
         if process != self._process:
-            common = int(torch.randint(2**63 - 1, (), generator=self._generator, device="cpu"))
-            self._generator = _seeded(common, *process)
+            self._generator = generator(draw_seed(self._generator), *process)
             self._process = process
         return self._generator
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The state of this process's generator.
-
-        Returns:
-            The generator's state and the process it belongs to.
-        """
+        """The state of this process's generator."""
         state = self.generator().get_state()
         process = torch.tensor(self._process, dtype=torch.int64, device="cpu")
         return {"generator": state, "process": process}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from a saved state.
-
-        Args:
-            state: what `state_dict` returned in the same process.
-
-        Raises:
-            CheckpointError: the values are not such a state.
-        """
+        """Continue from a saved state."""
         try:
             rank, worker = state["process"].tolist()
             self._generator.set_state(state["generator"].cpu())

@@ -65,34 +65,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
 
 def search_temperature(logits: Tensor, labels: Tensor) -> TemperatureFit:
-    """`fit_temperature` with what it found on the way.
-
-    The NLL is convex in β = 1/T with slope g(β) = mean_i (E_{p_i} z_i − z_{i, y_i}); its root is
-    found by Newton steps on log β inside a shrinking bracket, in float64. Scaling the logits
-    scales T. Three kinds of held-out sets do not determine T:
-
-    - "sharp": (almost) every example is classified rightly, so that ever sharper predictions fit
-      ever better. T stops where the mean NLL is 1/(n + 2): no surer than n examples without an
-      error can vouch for (Laplace's rule of succession), and at 10⁻⁶ logit deviations at least.
-    - "flat": the logits say no more than chance. T stops at 1000 logit deviations.
-    - "constant": every row of logits is constant, T changes nothing and is set to 1.
-
-    Args:
-        logits: z, floating point, shape (n, c) with c ≥ 2.
-        labels: class indices, shape (n,).
-
-    Returns:
-        Temperature, its NLL and the bound it ran into, if any.
-
-    Raises:
-        TypeError: logits that are not floating point, or labels that are not integers.
-        ValueError: no example, shapes that do not fit, logits that are not finite, or a label
-            that is no class.
-
-    Example:
-        >>> search_temperature(torch.tensor([[3.0, 0.0]]), torch.tensor([0])).limit
-        'sharp'
-    """
+    """`fit_temperature` with what it found on the way."""
     check_logits(logits, labels)
     z = logits.detach().to("cpu", torch.float64)
     y = labels.to("cpu", torch.int64).unsqueeze(1)
@@ -134,14 +107,7 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
 
 
 def describe_limit(limit: Limit) -> str:
-    """In words, why held-out examples do not determine a temperature.
-
-    Args:
-        limit: the bound of a `TemperatureFit`.
-
-    Returns:
-        A clause without a full stop.
-    """
+    """In words, why held-out examples do not determine a temperature."""
     return {
         "sharp": "the held-out examples are classified (almost) without error, so that they set "
         "no lower bound on the temperature",
@@ -151,17 +117,7 @@ def describe_limit(limit: Limit) -> str:
 
 
 def check_logits(logits: Tensor, labels: Tensor) -> None:
-    """Refuse what is not logits of a classifier with the labels of the same examples.
-
-    Args:
-        logits: z, floating point, shape (n, c) with c ≥ 2.
-        labels: class indices, shape (n,).
-
-    Raises:
-        TypeError: logits that are not floating point, or labels that are not integers.
-        ValueError: no example, shapes that do not fit, logits that are not finite, or a label
-            that is no class.
-    """
+    """Refuse what is not logits of a classifier with the labels of the same examples."""
     if not logits.is_floating_point():
         raise TypeError(f"logits must be floating point, got {logits.dtype}")
     if logits.ndim != 2 or logits.shape[1] < 2:

@@ -6,7 +6,7 @@ For sample i the second moments of δ and ε are rank-one updates of shared matr
 
 With whitened scores, d_i = V S w_i and e_i = V' S' w'_i, and C = (1/n) Σ_j w_j w'_jᵀ, each is a
 core between the factors, Σ_xy(i) = V S (γ² C + σ² w_i w'_iᵀ) S' V'ᵀ. For Σ_xx(i) the core is
-γ² I + σ² w_i w_iᵀ, and its inverse has the Sherman-Morrison form: d_i lies in the range of Σ_xx.
+γ² I + σ² w_i w_iᵀ, whose inverse has the Sherman-Morrison form: d_i lies in the range of Σ_xx.
 So one factorisation serves all i, and no d × d matrix is stored unless asked for.
 
 Methods take one sample i with vectors (..., d), or an index tensor (k,) with vectors (k, ..., d).
@@ -18,21 +18,83 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from mixreg._checks import check_tensor, first_not_finite
 from mixreg.laws import MixingLaw
-from mixreg.whitening import Whitening
 
 Samples = int | Tensor
 
 
 @dataclass(frozen=True)
-class PerturbationCovariance:
-    """Σ_ab(i) = σ² a_i b_iᵀ + γ² Σ_ab for all samples i (equation 8).
+class Whitening:
+    """Centred data d_i = V S w_i with (1/n) Σ_i w_i w_iᵀ = I, so that their covariance is V S² Vᵀ.
 
     Args:
-        left: the data a, of dimension d_a and rank r_a.
-        right: the data b; the same object as `left` for Σ_xx(i) and Σ_yy(i).
-        theta_variance: σ².
-        gamma_squared: γ².
+        basis: V, orthonormal columns, shape (d, r).
+        scale: S, the square roots of the nonzero eigenvalues of the covariance, shape (r,).
+        scores: the whitened data w_i, shape (n, r).
+    """
+
+    basis: Tensor
+    scale: Tensor
+    scores: Tensor
+
+    @classmethod
+    def from_data(cls, values: Tensor, *, rank_cutoff: float | None = None) -> "Whitening":
+        """Factor data in float64.
+
+        Args:
+            values: data, shape (n, ...); everything but the first dimension is one vector.
+            rank_cutoff: singular values of the centred data at most this fraction of the largest
+                count as zero; by default eps·max(n, d) with the eps of float64.
+
+        Returns:
+            The factors; of rank 0 for data that are all equal.
+
+        Raises:
+            ValueError: fewer than two samples, or values that are not finite.
+
+        Example:
+            >>> Whitening.from_data(torch.tensor([[1.0, 1.0], [3.0, 3.0]])).scale
+            tensor([1.4142], dtype=torch.float64)
+        """
+        n = len(values)
+        flat = values.detach().double().reshape(n, -1)
+        if n < 2:
+            raise ValueError(f"a covariance needs at least 2 samples, got {n}")
+        row = first_not_finite(flat)
+        if row is not None:
+            raise ValueError(f"data must be finite, got NaN or infinity in sample {row}")
+        if rank_cutoff is None:
+            rank_cutoff = torch.finfo(torch.float64).eps * max(flat.shape)
+        centred = flat - flat.mean(0)
+        # Each entry now has a small relative error, but their mean may not; the second pass keeps
+        # it from posing as a direction of the data.
+        centred -= centred.mean(0)
+        left, singular, right = torch.linalg.svd(centred, full_matrices=False)
+        rank = int((singular > rank_cutoff * singular[:1]).sum())
+        return cls(right[:rank].T.contiguous(), singular[:rank] / n**0.5, left[:, :rank] * n**0.5)
+
+    @property
+    def rank(self) -> int:
+        """Numerical rank r of the covariance."""
+        return len(self.scale)
+
+    def coordinates(self, vectors: Tensor) -> Tensor:
+        """S Vᵀ v (..., r) of vectors v (..., d): its inner product with w_i is vᵀ d_i."""
+        return (vectors @ self.basis) * self.scale
+
+    def vectors(self, coordinates: Tensor) -> Tensor:
+        """V S z (..., d) of coordinates z (..., r): for z = w_i it is d_i."""
+        return (coordinates * self.scale) @ self.basis.T
+
+    def dual_vectors(self, coordinates: Tensor) -> Tensor:
+        """V S⁻¹ z (..., d), whose inner product with d_i is that of z and w_i."""
+        return (coordinates / self.scale) @ self.basis.T
+
+
+@dataclass(frozen=True)
+class PerturbationCovariance:
+    """Σ_ab(i) = σ² a_i b_iᵀ + γ² Σ_ab for all samples i (equation 8).
 
     Source: Carratino et al., Lemma 1.
     """
@@ -54,140 +116,28 @@ class PerturbationCovariance:
         return PerturbationCovariance(self.right, self.left, *moments)
 
     def product(self, i: Samples, vectors: Tensor) -> Tensor:
-        """Σ_ab(i) v.
-
-        Args:
-            i: samples.
-            vectors: v, shape (..., d_b).
-
-        Returns:
-            Shape (..., d_a).
-        """
+        """Σ_ab(i) v (..., d_a) of vectors v (..., d_b)."""
         return self.left.vectors(self.core_product(i, self.right.coordinates(vectors)))
 
-    def bilinear_form(self, i: Samples, left: Tensor, right: Tensor) -> Tensor:
-        """uᵀ Σ_ab(i) v.
-
-        Args:
-            i: samples.
-            left: u, shape (..., d_a).
-            right: v, shape (..., d_b).
-
-        Returns:
-            Shape (...).
-        """
-        core = self.core_product(i, self.right.coordinates(right))
-        return (self.left.coordinates(left) * core).sum(-1)
-
-    def quadratic_form(self, i: Samples, vectors: Tensor) -> Tensor:
-        """vᵀ Σ_aa(i) v.
-
-        Args:
-            i: samples.
-            vectors: v, shape (..., d_a).
-
-        Returns:
-            Shape (...).
-        """
-        return self.bilinear_form(i, vectors, vectors)
-
     def inner_product(self, i: Samples, matrix: Tensor) -> Tensor:
-        """⟨Σ_ab(i), A⟩ = Trace(Σ_ab(i)ᵀ A).
-
-        Args:
-            i: samples.
-            matrix: A, shape (..., d_a, d_b).
-
-        Returns:
-            Shape (...).
-        """
+        """⟨Σ_ab(i), A⟩ = Trace(Σ_ab(i)ᵀ A) (...) of matrices A (..., d_a, d_b)."""
         core = self.core_product(i, self.right.coordinates(matrix))
         return (self.left.basis * self.left.scale * core).sum((-2, -1))
 
-    def pinv_product(
-        self, i: Samples, vectors: Tensor, *, rank_cutoff: float | None = None
-    ) -> Tensor:
-        """Σ_ab(i)⁺ v with the Moore-Penrose inverse.
-
-        For Σ_xx(i) and Σ_yy(i) by Sherman and Morrison in the range of the data, whose rank was cut
-        at the factorisation; for Σ_xy(i) by an SVD of its r_a × r_b core for each sample.
-
-        Args:
-            i: samples.
-            vectors: v, shape (..., d_a).
-            rank_cutoff: for Σ_xy(i), singular values at most this fraction of the largest count as
-                zero; by default eps·max(r_a, r_b).
-
-        Returns:
-            Shape (..., d_b).
-        """
-        if self.gamma_squared == 0:
-            return vectors.new_zeros(*vectors.shape[:-1], len(self.right.basis))
-        if self.symmetric:
-            inverse = self.core_inverse_product(i, self.left.dual_coordinates(vectors))
-            return self.left.dual_vectors(inverse)
-        core = self.left.scale[:, None] * self._core(i) * self.right.scale
-        pinv = torch.linalg.pinv(core, rtol=rank_cutoff)
-        z = vectors @ self.left.basis
-        return (_align(pinv, z.unsqueeze(-1), 2) @ z.unsqueeze(-1)).squeeze(-1) @ self.right.basis.T
-
     def dense(self, i: Samples) -> Tensor:
-        """The matrix itself, for small dimensions.
-
-        Args:
-            i: samples.
-
-        Returns:
-            Shape (d_a, d_b), or (k, d_a, d_b) for k samples.
-        """
+        """The matrix itself, (d_a, d_b) or (k, d_a, d_b), for small dimensions."""
         half = self.right.vectors(self._core(i))
         return self.left.vectors(half.transpose(-2, -1)).transpose(-2, -1)
 
     def core_product(self, i: Samples, coordinates: Tensor) -> Tensor:
-        """The core applied in coordinates: (γ² C + σ² w_i w'_iᵀ) z.
-
-        Args:
-            i: samples.
-            coordinates: z, shape (..., r_b).
-
-        Returns:
-            Shape (..., r_a).
-        """
+        """The core applied in coordinates: (γ² C + σ² w_i w'_iᵀ) z."""
         shared = coordinates if self.symmetric else coordinates @ self.cross_scores.T
         own = (_align(self.right.scores[i], coordinates) * coordinates).sum(-1, keepdim=True)
         update = own * _align(self.left.scores[i], coordinates)
         return self.gamma_squared * shared + self.theta_variance * update
 
-    def core_inverse_product(self, i: Samples, coordinates: Tensor) -> Tensor:
-        """The inverse of the core γ² I + σ² w_i w_iᵀ of Σ_aa(i), applied to z.
-
-        Args:
-            i: samples.
-            coordinates: z, shape (..., r_a).
-
-        Returns:
-            Shape (..., r_a).
-
-        Raises:
-            ValueError: this is Σ_ab(i) of two different data, or γ² = 0.
-        """
-        if not self.symmetric or self.gamma_squared == 0:
-            raise ValueError("only Σ_xx(i) and Σ_yy(i) of a law with θ̄ < 1 have an inverse core")
-        w = _align(self.left.scores[i], coordinates)
-        update = (w * coordinates).sum(-1, keepdim=True) * w
-        return (coordinates - _align(self.update_weight(i), coordinates) * update) / (
-            self.gamma_squared
-        )
-
     def update_weight(self, i: Samples) -> Tensor:
-        """κ_i = σ² / (γ² + σ²‖w_i‖²), the weight of the Sherman-Morrison update.
-
-        Args:
-            i: samples.
-
-        Returns:
-            Shape (1,) or (k, 1); zero for a law that never mixes.
-        """
+        """κ_i = σ² / (γ² + σ²‖w_i‖²), the weight of the Sherman-Morrison update."""
         squared_norm = self.left.scores[i].square().sum(-1, keepdim=True)
         if self.gamma_squared == 0:
             return torch.zeros_like(squared_norm)
@@ -227,14 +177,7 @@ class PerturbationCovariances:
     yy: PerturbationCovariance
 
     def regression(self, i: Samples) -> Tensor:
-        """Σ_yx(i) Σ_xx(i)⁺, the slope of the perturbed labels on the perturbed inputs.
-
-        Args:
-            i: samples.
-
-        Returns:
-            Shape (m, d) or (k, m, d).
-        """
+        """Σ_yx(i) Σ_xx(i)⁺ (m, d) or (k, m, d), the slope of the labels on the inputs."""
         x, y = self.xx.left, self.yy.left
         if self.xx.gamma_squared == 0:
             return x.basis.new_zeros(*self.residuals(i).shape, len(x.basis))
@@ -243,37 +186,19 @@ class PerturbationCovariances:
         return shared + update.unsqueeze(-1) * x.dual_vectors(x.scores[i]).unsqueeze(-2)
 
     def explained(self, i: Samples) -> Tensor:
-        """Σ_yx(i) Σ_xx(i)⁺ Σ_xy(i), the label covariance that the perturbed inputs explain.
-
-        Args:
-            i: samples.
-
-        Returns:
-            Shape (m, m) or (k, m, m).
-        """
-        y, sigma_squared, gamma_squared = (
-            self.yy.left,
-            self.xx.theta_variance,
-            self.xx.gamma_squared,
-        )
+        """Σ_yx(i) Σ_xx(i)⁺ Σ_xy(i) (m, m) or (k, m, m), what the inputs explain of the labels."""
+        y, gamma_squared = self.yy.left, self.xx.gamma_squared
         fitted = y.vectors(self.xy.cross_scores)
         own, residual = y.vectors(y.scores[i]), self.residuals(i)
         weighted = self.xx.update_weight(i) * residual
         return (
             gamma_squared * fitted.T @ fitted
-            + sigma_squared * _outer(own, own)
+            + self.xx.theta_variance * _outer(own, own)
             - gamma_squared * _outer(weighted, residual)
         )
 
     def residuals(self, i: Samples) -> Tensor:
-        """r_i = e_i − B d_i, the residuals of least squares with intercept.
-
-        Args:
-            i: samples.
-
-        Returns:
-            Shape (m,) or (k, m).
-        """
+        """r_i = e_i − B d_i (m,) or (k, m), the residuals of least squares with intercept."""
         x, y = self.xx.left, self.yy.left
         return y.vectors(y.scores[i] - x.scores[i] @ self.xy.cross_scores)
 
@@ -311,6 +236,8 @@ def perturbation_covariances(
         >>> perturbation_covariances(x, torch.eye(2), Beta(1.0)).xx.dense(0)  # 1/48 + 1/12
         tensor([[0.1042]], dtype=torch.float64)
     """
+    check_tensor(x, "inputs", "x")
+    check_tensor(y, "targets", "y")
     if not y.is_floating_point():
         raise TypeError(
             f"targets must be floating point, got {y.dtype}; turn class indices into one-hot "

@@ -8,25 +8,19 @@ is half the second derivative of G along (d, e). No Jacobian and no Hessian is f
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, func, nn
 from torch.autograd import forward_ad
 
+from mixreg._any_loss import along
+from mixreg._checks import Network
 from mixreg._errors import MixregError
 from mixreg._forward_mode import forward_rules
 from mixreg._forward_mode.rules import make_dual, unpack_dual
-from mixreg.losses import (
-    Loss,
-    LossFunction,
-    cross_entropy,
-    logistic,
-    resolve_loss,
-    squared_error,
-)
-
-Network = Callable[[Tensor], Tensor]
+from mixreg.losses import CANONICAL, Loss, resolve_loss, sum_outputs
 
 _NO_TANGENT = (
     "the outputs of the model carry no forward-mode derivative with respect to its inputs; the "
@@ -113,35 +107,10 @@ def directional_derivatives(
     second_order: bool = False,
     update_buffers: bool = True,
 ) -> DirectionalDerivatives:
-    """Outputs u = f(x), u̇ = ∇f·d and, if asked for, f̈, from one evaluation in forward mode.
-
-    The results can be differentiated with respect to the parameters by an ordinary `backward()`.
-    Random layers draw once, so that u, u̇ and f̈ belong to the same dropout mask. Layers that look
-    at the whole batch, such as batch normalization in training mode, are differentiated as such:
-    u̇ is then the derivative along the joint direction of all examples. Running statistics are
-    updated once, from the values alone.
-
-    Args:
-        net: f. With `second_order`, the tensors it changes in place must be registered buffers of
-            an `nn.Module`.
-        x: inputs, floating point, shape (n, ...).
-        direction: d, the shape and dtype of `x`.
-        second_order: whether to compute f̈, by nested forward mode.
-        update_buffers: whether an `nn.Module` keeps the changes it makes to its buffers.
-
-    Returns:
-        Outputs and derivatives.
-
-    Raises:
-        TypeError: `net` returns something else than one tensor.
-        MixregError: an operation of the network has no forward-mode derivative, or the outputs
-            carry none.
-
-    Example:
-        >>> x, d = torch.tensor([[3.0]]), torch.tensor([[1.0]])
-        >>> directional_derivatives(lambda x: x**2, x, d, second_order=True)
-        DirectionalDerivatives(outputs=tensor([[9.]]), first=tensor([[6.]]), second=tensor([[2.]]))
-    """
+    """Outputs u = f(x), u̇ = ∇f·d and, if asked for, f̈, from one evaluation in forward mode."""
+    # Random layers draw once, so that all belong to one dropout mask. Batch normalization in
+    # training mode is differentiated through the whole batch: u̇ is then the derivative along the
+    # joint direction of all examples, and running statistics are updated once, from the values.
     with forward_rules(nested=second_order):
         if second_order:
             return _nested(net, x, direction, update_buffers)
@@ -158,32 +127,15 @@ def loss_curvature(
     first: Tensor,
     second: Tensor | None = None,
 ) -> Curvature:
-    """The parts of Q from the derivatives of the network: second derivatives of ℓ alone.
-
-    Closed forms for the three named losses (Annex A.4 to A.6), reverse mode twice for any other.
-
-    Args:
-        loss: ℓ by name, or a callable (y, u) → (n,).
-        targets: y, floating point, the shape of the outputs.
-        outputs: u = f(x), shape (n, c) or (n,).
-        target_direction: e, the shape of `targets`.
-        first: u̇, the shape of `outputs`.
-        second: f̈, the shape of `outputs`, or None for zero.
-
-    Returns:
-        The four parts of Q.
-
-    Example:
-        >>> y, u = torch.tensor([0.5]), torch.tensor([0.0])
-        >>> q = loss_curvature("logistic", y, u, torch.tensor([0.25]), torch.tensor([2.0]))
-        >>> [part.item() for part in q]
-        [0.5, -0.5, 0.0, 0.0]
-    """
+    """The parts of Q from the derivatives of the network: second derivatives of ℓ alone."""
     function = resolve_loss(loss)
-    parts = _CLOSED_FORMS.get(function)
-    if parts is None:
-        return _by_reverse_mode(function, targets, outputs, target_direction, first, second)
-    return parts(targets, outputs, target_direction, first, second)
+    canonical = CANONICAL.get(function)
+    derivatives = partial(along, function) if canonical is None else canonical.along
+    at = derivatives(targets, outputs, target_direction, first)
+    second_order = torch.zeros_like(at.uu)
+    if second is not None:
+        second_order = sum_outputs(at.slope * second) / 2
+    return Curvature(at.uu / 2, at.yu, at.yy / 2, second_order)
 
 
 def _single(net: Network, x: Tensor, direction: Tensor) -> DirectionalDerivatives:
@@ -234,61 +186,3 @@ def _checked(outputs: Tensor) -> Tensor:
             "in a function that picks the logits"
         )
     return outputs
-
-
-def _cross_entropy(y: Tensor, u: Tensor, e: Tensor, du: Tensor, ddu: Tensor | None) -> Curvature:
-    """ℓ_uu = diag p − p pᵀ, ℓ_yu = −I, ℓ_yy = 0, ℓ_u = p − y, for y that sum to one."""
-    p = torch.softmax(u, dim=1)
-    centred = du - (p * du).sum(1, keepdim=True)
-    quadratic = (p * centred.square()).sum(1) / 2
-    cross = -(e * centred).sum(1)
-    zero = torch.zeros_like(quadratic)
-    return Curvature(quadratic, cross, zero, zero if ddu is None else ((p - y) * ddu).sum(1) / 2)
-
-
-def _logistic(y: Tensor, u: Tensor, e: Tensor, du: Tensor, ddu: Tensor | None) -> Curvature:
-    """ℓ_uu = s (1 − s), ℓ_yu = −1, ℓ_yy = 0, ℓ_u = s − y, for each output."""
-    s = torch.sigmoid(u)
-    quadratic = _sum(s * torch.sigmoid(-u) * du.square()) / 2
-    zero = torch.zeros_like(quadratic)
-    second_order = zero if ddu is None else _sum((s - y) * ddu) / 2
-    return Curvature(quadratic, -_sum(e * du), zero, second_order)
-
-
-def _squared_error(y: Tensor, u: Tensor, e: Tensor, du: Tensor, ddu: Tensor | None) -> Curvature:
-    """ℓ_uu = ℓ_yy = I, ℓ_yu = −I, ℓ_u = u − y."""
-    quadratic = _sum(du.square()) / 2
-    zero = torch.zeros_like(quadratic)
-    second_order = zero if ddu is None else _sum((u - y) * ddu) / 2
-    return Curvature(quadratic, -_sum(e * du), _sum(e.square()) / 2, second_order)
-
-
-_CLOSED_FORMS: dict[
-    LossFunction, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None], Curvature]
-] = {cross_entropy: _cross_entropy, logistic: _logistic, squared_error: _squared_error}
-
-
-def _by_reverse_mode(
-    loss: LossFunction, y: Tensor, u: Tensor, e: Tensor, du: Tensor, ddu: Tensor | None
-) -> Curvature:
-    """Any loss, by reverse mode twice; value i of the loss depends on row i alone."""
-    with torch.enable_grad():
-        # Views, since u̇ and e may themselves be functions of u and y.
-        y, u = (v.view_as(v) if v.requires_grad else v.detach().requires_grad_() for v in (y, u))
-        slope_u, slope_y = _gradients(loss(y, u).sum(), u, y)
-        uu_du, yu_du = _gradients((slope_u * du).sum(), u, y)
-        (yy_e,) = _gradients((slope_y * e).sum(), y)
-    quadratic = _sum(uu_du * du) / 2
-    second_order = torch.zeros_like(quadratic) if ddu is None else _sum(slope_u * ddu) / 2
-    return Curvature(quadratic, _sum(yu_du * e), _sum(yy_e * e) / 2, second_order)
-
-
-def _gradients(value: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-    """Gradients with a graph; zeros where the value does not depend on an input."""
-    if not value.requires_grad:
-        return tuple(torch.zeros_like(v) for v in inputs)
-    return torch.autograd.grad(value, inputs, create_graph=True, materialize_grads=True)
-
-
-def _sum(values: Tensor) -> Tensor:
-    return values.flatten(1).sum(1) if values.ndim > 1 else values

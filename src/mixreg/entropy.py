@@ -60,18 +60,7 @@ class EntropyInequality:
 
 
 def entropy(probabilities: Tensor) -> Tensor:
-    """𝒵(p) = −Σ_k p_k log p_k, in nats, with 0 log 0 = 0 (section 2).
-
-    Args:
-        probabilities: p, shape (..., c).
-
-    Returns:
-        Shape (...).
-
-    Example:
-        >>> entropy(torch.tensor([[0.5, 0.5], [1.0, 0.0]]))
-        tensor([0.6931, 0.0000])
-    """
+    """𝒵(p) = −Σ_k p_k log p_k, in nats, with 0 log 0 = 0 (section 2)."""
     return torch.sum(torch.special.entr(probabilities), -1)
 
 
@@ -153,28 +142,7 @@ def proposition_one(x: Tensor, y: Tensor, law: MixingLaw) -> EntropyInequality:
 def fit_linear_softmax(
     x: Tensor, y: Tensor, *, tolerance: float = 1e-10, max_steps: int = 200
 ) -> Tensor:
-    """Minimise the mean cross-entropy of f(x) = W x by Newton's method (equation 23).
-
-    Args:
-        x: features, shape (n, d).
-        y: labels that sum to one, floating point, shape (n, c).
-        tolerance: largest entry of the gradient (1/n) Σ_i (p_i − y_i) x_iᵀ to stop at, relative to
-            the largest feature.
-        max_steps: Newton steps at most.
-
-    Returns:
-        W in float64, shape (c, d). On separable data, where no minimum exists, a W whose
-        predictions equal the labels to within the tolerance.
-
-    Raises:
-        ValueError: shapes that do not fit together.
-        MixregError: no convergence.
-
-    Example:
-        >>> W = fit_linear_softmax(torch.ones(4, 1), torch.eye(2)[[0, 1, 1, 1]])
-        >>> torch.softmax(W[:, 0], 0)
-        tensor([0.2500, 0.7500], dtype=torch.float64)
-    """
+    """Minimise the mean cross-entropy of f(x) = W x by Newton's method (equation 23)."""
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
         raise ValueError(
             f"need features (n, d) and labels (n, c), got {tuple(x.shape)} and {tuple(y.shape)}"

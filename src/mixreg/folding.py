@@ -1,15 +1,21 @@
 """Equation 22 merged into the weights of a network, at no cost at prediction time."""
 
 import copy
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
-from mixreg._affine_ends import Affine, NotAffineError, affine_ends, layer_input
+from mixreg.laws import MixingLaw
 
-if TYPE_CHECKING:
-    from mixreg.prediction import RescaledModel
+Affine = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+# Operations that move entries without changing or reordering them, in any framework of calls.
+_MOVING_MODULES = (nn.Identity, nn.Flatten, nn.Unflatten)
+_MOVING_METHODS = {"flatten", "unflatten", "view", "reshape", "squeeze", "contiguous"}
+_MOVING_FUNCTIONS = {torch.flatten, torch.unflatten, torch.reshape, torch.squeeze}
+_SIZE_METHODS = {"size", "dim", "ndimension"}
+_SIZE_ATTRIBUTES = {"shape", "ndim", "dtype", "device"}
 
 
 class FoldedLayer(nn.Module):
@@ -17,10 +23,6 @@ class FoldedLayer(nn.Module):
 
     Padding makes the response to x̄ differ between the border and the middle, as a mean image of
     its own for each pixel does; so it is added as a map.
-
-    Args:
-        layer: the layer, with its weights already scaled.
-        offset: what is added, the shape of one output.
     """
 
     offset: Tensor
@@ -31,17 +33,7 @@ class FoldedLayer(nn.Module):
         self.register_buffer("offset", offset)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The layer's output plus the constant.
-
-        Args:
-            x: inputs of the size of the training statistics.
-
-        Returns:
-            The sum.
-
-        Raises:
-            ValueError: inputs of another size.
-        """
+        """The layer's output plus the constant."""
         response: Tensor = self.layer(x)
         if response.shape[1:] != self.offset.shape:
             raise ValueError(
@@ -51,24 +43,26 @@ class FoldedLayer(nn.Module):
         return response + self.offset
 
 
-def fold(model: "RescaledModel") -> nn.Module:
-    """A copy of the inner network that itself predicts by equation 22.
+def fold(net: nn.Module, x_mean: Tensor, offset: Tensor, law: MixingLaw) -> nn.Module:
+    """A copy of a network that itself predicts by equation 22.
 
     With W and b of the layer that takes the input, and V and c of the linear layer that gives the
     output:
 
-        W → θ̄ W,  b → b + (1 − θ̄) W x̄,   V → V/θ̄,  c → (c − (1 − θ̄) ȳ)/θ̄
+        W → θ̄ W,  b → b + (1 − θ̄) W x̄,   V → V/θ̄,  c → (c − (1 − θ̄) ȳ)/θ̄.
 
-    with 2ȳ − 1 in the place of ȳ for `link="sigmoid"`. Where (1 − θ̄) W x̄ differs between the
-    positions of an output (a convolution with padding, or with a mean image that is not constant
-    on each channel) the layer becomes a `FoldedLayer`, for inputs of one size; else the result
-    holds no class of this library. The warning about the range of the inputs is gone.
+    Where (1 − θ̄) W x̄ differs between the positions of an output (a convolution with padding, or
+    with a mean image that is not constant on each channel) the layer becomes a `FoldedLayer`, for
+    inputs of one size; else the result holds no class of this library.
 
     Args:
-        model: the rescaled model; it is not changed.
+        net: the trained network; it is not changed.
+        x_mean: x̄, on its device and in its dtype.
+        offset: what (22) subtracts (1 − θ̄) times: ȳ, or 2ȳ − 1 for `link="sigmoid"`.
+        law: law of λ the network was trained with.
 
     Returns:
-        The network, of the class of the inner one, in the same modes.
+        The network, of the class of the given one, in the same modes.
 
     Raises:
         ValueError: the network does not begin with one Linear or Conv layer and end with one
@@ -81,18 +75,18 @@ def fold(model: "RescaledModel") -> nn.Module:
         >>> x, y = torch.randn(9, 3), torch.arange(9) % 2
         >>> stats = TrainingStatistics.from_tensors(x, y, num_classes=2)
         >>> net = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
-        >>> model = RescaledModel(net, stats, Beta(1.0))
-        >>> torch.allclose(model.fold()(x), model(x), atol=1e-5)
+        >>> folded = fold(net, stats.x_mean.float(), stats.y_mean, Beta(1.0))
+        >>> torch.allclose(folded(x), RescaledModel(net, stats, Beta(1.0))(x), atol=1e-5)
         True
     """
-    whole = nn.Sequential(copy.deepcopy(model.net))  # gives the network itself a name
+    whole = nn.Sequential(copy.deepcopy(net))  # gives the network itself a name
     try:
-        ends = affine_ends(whole)
+        ends = _affine_ends(whole)
         first, last = whole.get_submodule(ends.first), whole.get_submodule(ends.last)
         with torch.no_grad():
-            _absorb_unshrinking(last, model)
-            folded = _absorb_shrinking(first, model, whole)
-    except NotAffineError as error:
+            _absorb_unshrinking(last, offset, law)
+            folded = _absorb_shrinking(first, x_mean, law, whole)
+    except _NotAffineError as error:
         raise ValueError(
             f"cannot fold equation 22 into the weights of this network: {error}; keep the "
             "RescaledModel, which is exact for every network"
@@ -102,33 +96,31 @@ def fold(model: "RescaledModel") -> nn.Module:
     return whole[0]
 
 
-def _absorb_unshrinking(layer: nn.Module, model: "RescaledModel") -> None:
+def _absorb_unshrinking(layer: nn.Module, offset: Tensor, law: MixingLaw) -> None:
     """V/θ̄ and (c − (1 − θ̄) ȳ)/θ̄."""
     assert isinstance(layer, nn.Linear)
-    law, y_mean = model.law, model.y_mean.double().reshape(-1)
-    if len(y_mean) != layer.out_features:
-        raise NotAffineError(
-            f"its last layer has {layer.out_features} outputs, the statistics {len(y_mean)}"
+    offset = offset.double().reshape(-1)
+    if len(offset) != layer.out_features:
+        raise _NotAffineError(
+            f"its last layer has {layer.out_features} outputs, the statistics {len(offset)}"
         )
-    offset = 2 * y_mean - 1 if model.link == "sigmoid" else y_mean
     bias = 0 if layer.bias is None else layer.bias.double()
-    _set(
-        layer,
-        layer.weight.double() / law.theta_mean,
-        (bias - law.shrinkage * offset) / law.theta_mean,
-    )
+    rescaled = (bias - law.shrinkage * offset) / law.theta_mean
+    _set(layer, layer.weight.double() / law.theta_mean, rescaled)
 
 
-def _absorb_shrinking(layer: nn.Module, model: "RescaledModel", whole: nn.Module) -> nn.Module:
+def _absorb_shrinking(
+    layer: nn.Module, x_mean: Tensor, law: MixingLaw, whole: nn.Module
+) -> nn.Module:
     """θ̄ W, and (1 − θ̄) W x̄ in the bias or beside it."""
     assert isinstance(layer, Affine)
-    mean = layer_input(layer, whole, model.x_mean.unsqueeze(0)).double()
+    mean = _layer_input(layer, whole, x_mean.unsqueeze(0)).double()
     if len(mean) != 1:
-        raise NotAffineError("it merges the batch with another axis before its first layer")
+        raise _NotAffineError("it merges the batch with another axis before its first layer")
     linear = copy.deepcopy(layer).double()
     linear.bias = None
-    response = (model.law.shrinkage * linear(mean))[0]
-    weight = model.law.theta_mean * linear.weight
+    response = (law.shrinkage * linear(mean))[0]
+    weight = law.theta_mean * linear.weight
     own = None if layer.bias is None else layer.bias.double()
     constant = _constant(response, layer, mean[0])
     if constant is not None:
@@ -157,3 +149,138 @@ def _set(layer: Affine, weight: Tensor, bias: Tensor | None) -> None:
 
 def _dims(offset: Tensor) -> str:
     return ", ".join(map(str, offset.shape))
+
+
+class _AffineEnds(NamedTuple):
+    """Names of the first and the last layer, which may be the same."""
+
+    first: str
+    last: str
+
+
+class _NotAffineError(Exception):
+    """The network does not begin or end with an affine layer of its own; the message says how."""
+
+
+def _affine_ends(net: nn.Module) -> _AffineEnds:
+    """Find the layers by symbolic tracing in evaluation mode."""
+    tracer = _Tracer()
+    modes = {module: module.training for module in net.modules()}
+    try:
+        graph = tracer.trace(net.eval())
+    except Exception as error:
+        raise _NotAffineError(f"the network cannot be traced symbolically ({error})") from error
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    trace = _Trace(net, graph)
+    ends = _AffineEnds(trace.first(), trace.last())
+    if not isinstance(net.get_submodule(ends.last), nn.Linear):
+        raise _NotAffineError(f"its last operation is {trace.described(ends.last)}, not Linear")
+    for name in set(ends):
+        trace.check_own(name)
+    return ends
+
+
+def _layer_input(layer: nn.Module, net: nn.Module, x: Tensor) -> Tensor:
+    """What a layer receives when the network is evaluated on one batch."""
+    seen: list[Tensor] = []
+    modes = {module: module.training for module in net.modules()}
+    handle = layer.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    try:
+        net.eval()(x)
+    finally:
+        handle.remove()
+        for module, mode in modes.items():
+            module.training = mode
+    return seen[0]
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, Affine) or super().is_leaf_module(m, module_qualified_name)
+
+
+class _Trace:
+    """A traced network, followed from its input and back from its output."""
+
+    def __init__(self, net: nn.Module, graph: fx.Graph) -> None:
+        self.net = net
+        self.nodes = list(graph.nodes)
+
+    def first(self) -> str:
+        node = self.nodes[0]
+        while True:
+            users = [user for user in node.users if not _is_size(user)]
+            if len(users) != 1:
+                names = ", ".join(self.described(user) for user in users) or "nothing"
+                raise _NotAffineError(f"its input goes to {names}, not to one layer")
+            node = users[0]
+            if self._is_affine(node):
+                return str(node.target)
+            if not self._moves(node):
+                raise _NotAffineError(
+                    f"its first operation is {self.described(node)}, not Linear or Conv"
+                )
+
+    def last(self) -> str:
+        node = self.nodes[-1].args[0]
+        while isinstance(node, fx.Node) and self._moves(node):
+            node = node.args[0]
+        if isinstance(node, fx.Node) and self._is_affine(node):
+            return str(node.target)
+        name = self.described(node) if isinstance(node, fx.Node) else f"a {type(node).__name__}"
+        raise _NotAffineError(f"its last operation is {name}, not Linear")
+
+    def check_own(self, name: str) -> None:
+        """Refuse a layer whose weights are used twice, computed, or watched by hooks."""
+        layer = self.net.get_submodule(name)
+        described = self.described(name)
+        calls = [n for n in self.nodes if n.op == "call_module" and self._module(n) is layer]
+        reads = [n for n in self.nodes if n.op == "get_attr" and n.target.startswith(f"{name}.")]
+        if type(layer).forward not in {kind.forward for kind in Affine.__args__}:
+            raise _NotAffineError(f"{described} has a forward method of its own")
+        if layer._parameters.get("weight") is None:
+            raise _NotAffineError(f"the weight of {described} is computed from other parameters")
+        if len(calls) > 1 or reads or self._is_tied(layer):
+            raise _NotAffineError(f"{described} is used more than once")
+        if layer._forward_hooks or layer._forward_pre_hooks:
+            raise _NotAffineError(f"{described} has forward hooks")
+
+    def described(self, node: fx.Node | str) -> str:
+        """An operation as the user wrote it."""
+        if isinstance(node, fx.Node) and node.op == "output":
+            return "the output"
+        if isinstance(node, fx.Node) and node.op != "call_module":
+            return getattr(node.target, "__name__", str(node.target))
+        name = node if isinstance(node, str) else str(node.target)
+        return f"{type(self.net.get_submodule(name)).__name__} {name.partition('.')[2]!r}"
+
+    def _is_affine(self, node: fx.Node) -> bool:
+        return node.op == "call_module" and isinstance(self._module(node), Affine)
+
+    def _moves(self, node: fx.Node) -> bool:
+        if node.op == "call_module":
+            return type(self._module(node)) in _MOVING_MODULES
+        if node.op == "call_method":
+            return node.target in _MOVING_METHODS
+        return node.op == "call_function" and node.target in _MOVING_FUNCTIONS
+
+    def _is_tied(self, layer: nn.Module) -> bool:
+        own = {id(parameter) for parameter in layer.parameters()}
+        others = (module for module in self.net.modules() if module is not layer)
+        return any(
+            id(parameter) in own for module in others for parameter in module._parameters.values()
+        )
+
+    def _module(self, node: fx.Node) -> nn.Module:
+        return self.net.get_submodule(str(node.target))
+
+
+def _is_size(node: fx.Node) -> bool:
+    """Whether a node reads the size of a tensor rather than its entries."""
+    if node.op == "call_method":
+        return node.target in _SIZE_METHODS
+    arguments: tuple[Any, ...] = node.args
+    reads_attribute = node.op == "call_function" and node.target is getattr
+    return reads_attribute and arguments[1] in _SIZE_ATTRIBUTES

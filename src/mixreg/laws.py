@@ -6,16 +6,22 @@ pairs. Everything in the theory then depends on the law through θ̄ = E θ and 
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from mixreg._beta import gauss_jacobi, log_gamma_variates
-from mixreg._moments import FoldedMoments, beta_moments, mixed_moments, uniform_moments
-from mixreg._numbers import keep_float, python_float
+from mixreg._beta import beta_variates, folded_beta_moments, gauss_jacobi
+from mixreg._checks import keep_float, python_float
+
+
+class FoldedMoments(NamedTuple):
+    """Mean and variance of 1 − θ, the two numbers of a law."""
+
+    mean: float
+    variance: float
 
 
 class Quadrature(NamedTuple):
@@ -155,14 +161,13 @@ class Beta(MixingLaw):
     @property
     def folded_moments(self) -> FoldedMoments:
         """Mean and variance of 1 − θ from the central binomial ratio q."""
-        return beta_moments(self.alpha)
+        return FoldedMoments(*folded_beta_moments(self.alpha))
 
     def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """Draw λ as G₁/(G₁ + G₂) with Gamma(α) variables in log space, so that tiny α is exact."""
         if self.alpha == 1:
             return _uniform_draws(n, generator)
-        log_g = log_gamma_variates(self.alpha, (2, n), generator)
-        return torch.sigmoid(log_g[0] - log_g[1])
+        return beta_variates(self.alpha, n, generator)
 
     def quadrature(self, order: int) -> Quadrature:
         """Gauss-Jacobi rule of the Beta(α, α) weight."""
@@ -204,7 +209,13 @@ class Uniform(MixingLaw):
     @property
     def folded_moments(self) -> FoldedMoments:
         """Mean and variance of 1 − θ = min(λ, 1 − λ), uniform on either side of ½."""
-        return uniform_moments(self.low, self.high)
+        low, high = self.low, self.high
+        pieces = [(low, min(high, 0.5)), (1 - high, min(1 - low, 0.5))]
+        return _mixed_moments(
+            ((b - a) / (high - low), FoldedMoments((a + b) / 2, (b - a) ** 2 / 12))
+            for a, b in pieces
+            if b > a
+        )
 
     def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """Draw λ uniformly."""
@@ -297,7 +308,7 @@ class Mixture(MixingLaw):
     def folded_moments(self) -> FoldedMoments:
         """Mean and variance of the mixture by the law of total variance."""
         parts = zip(self.probabilities, self.laws, strict=True)
-        return mixed_moments([(p, law.folded_moments) for p, law in parts])
+        return _mixed_moments((p, law.folded_moments) for p, law in parts)
 
     def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """Draw the law, then λ from it."""
@@ -376,6 +387,15 @@ def law_from_dict(values: dict[str, Any]) -> MixingLaw:
         case {"law": "mixture", "parts": parts}:
             return mixture([(p, law_from_dict(law)) for p, law in parts])
     raise ValueError(f"expected the values of a mixing law as written by to_dict(), got {values}")
+
+
+def _mixed_moments(parts: Iterable[tuple[float, FoldedMoments]]) -> FoldedMoments:
+    """The two numbers of a mixture, by the laws of total mean and variance."""
+    parts = list(parts)
+    mean = math.fsum(p * m.mean for p, m in parts)
+    within = math.fsum(p * m.variance for p, m in parts)
+    between = math.fsum(p * (m.mean - mean) ** 2 for p, m in parts)
+    return FoldedMoments(mean, within + between)
 
 
 def _uniform_draws(n: int, generator: torch.Generator | None) -> Tensor:

@@ -1,12 +1,22 @@
-"""Losses ℓ(y, u) as unreduced functions of targets and outputs: equations (3) and (15)."""
+"""Losses ℓ(y, u) as unreduced functions of targets and outputs: equations (3) and (15).
+
+The three losses of the paper are ℓ(y, u) = A(u) − yᵀu + b(y) with a convex A, so that
+
+    ℓ_u = A'(u) − y,   ℓ_uu = A''(u),   ℓ_uy = −I,   ℓ_yy = b''(y),
+
+where A' is the softmax, the sigmoid or the identity. A'' v = w ∘ Cv with a weight w for each output
+and Cv = v − p·v for the softmax (diag p − p pᵀ), Cv = v for the others.
+"""
 
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mixreg._checks import check_tensor
 from mixreg._errors import unknown_name
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -64,7 +74,7 @@ def logistic(targets: Tensor, logits: Tensor) -> Tensor:
     """
     _check_pair(targets, logits)
     stable = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    return _sum_outputs(stable)
+    return sum_outputs(stable)
 
 
 def squared_error(targets: Tensor, outputs: Tensor) -> Tensor:
@@ -86,41 +96,112 @@ def squared_error(targets: Tensor, outputs: Tensor) -> Tensor:
         tensor([2.5000])
     """
     _check_pair(targets, outputs)
-    return _sum_outputs((targets - outputs).square()) / 2
+    return sum_outputs((targets - outputs).square()) / 2
 
 
-_BY_NAME: dict[str, LossFunction] = {
-    "cross_entropy": cross_entropy,
-    "logistic": logistic,
-    "squared_error": squared_error,
+class LossAlong(NamedTuple):
+    """ℓ_u, and along a direction (e, u̇): u̇ᵀ ℓ_uu u̇, eᵀ ℓ_yu u̇ and eᵀ ℓ_yy e, shape (n,) each."""
+
+    slope: Tensor
+    uu: Tensor
+    yu: Tensor
+    yy: Tensor
+
+
+@dataclass(frozen=True)
+class CanonicalLoss:
+    """What the second-order theory needs of ℓ(y, u) = A(u) − yᵀu + b(y).
+
+    mean: A'(u). weight: w, from u and A'(u). centred: whether A'' takes the weighted mean off its
+    direction. label_curvature: b'', a number.
+    """
+
+    value: LossFunction
+    mean: Callable[[Tensor], Tensor]
+    weight: Callable[[Tensor, Tensor], Tensor]
+    centred: bool
+    label_curvature: float
+
+    def along(self, y: Tensor, u: Tensor, e: Tensor, du: Tensor) -> LossAlong:
+        """ℓ_u and the second derivatives along (e, u̇), where e sums to zero if y sums to one."""
+        p = self.mean(u)
+        centred = du - (p * du).sum(1, keepdim=True) if self.centred else du
+        uu = sum_outputs(self.weight(u, p) * centred.square())
+        yy = self.label_curvature * sum_outputs(e.square())
+        return LossAlong(p - y, uu, -sum_outputs(e * centred), yy)
+
+    def hessian(self, p: Tensor, w: Tensor) -> Tensor:
+        """A'' of p = A'(u) and w, shape (n, c, c)."""
+        diagonal = torch.diag_embed(w)
+        return diagonal - p.unsqueeze(2) * p.unsqueeze(1) if self.centred else diagonal
+
+
+_CANONICAL = {
+    "cross_entropy": CanonicalLoss(
+        cross_entropy,
+        mean=lambda u: torch.softmax(u, dim=1),
+        weight=lambda _, p: p,
+        centred=True,
+        label_curvature=0.0,
+    ),
+    "logistic": CanonicalLoss(
+        logistic,
+        mean=torch.sigmoid,
+        weight=lambda u, s: s * torch.sigmoid(-u),
+        centred=False,
+        label_curvature=0.0,
+    ),
+    "squared_error": CanonicalLoss(
+        squared_error,
+        mean=lambda u: u,
+        weight=lambda u, _: torch.ones_like(u),
+        centred=False,
+        label_curvature=1.0,
+    ),
 }
+CANONICAL = {loss.value: loss for loss in _CANONICAL.values()}
 
 
 def resolve_loss(loss: Loss) -> LossFunction:
-    """The function behind a loss given by name, or the given function.
-
-    Args:
-        loss: "cross_entropy", "logistic", "squared_error", or a callable (y, u) → shape (n,).
-
-    Returns:
-        The unreduced loss.
-
-    Raises:
-        ValueError: no loss has that name.
-
-    Example:
-        >>> resolve_loss("squared_error") is squared_error
-        True
-    """
+    """The function behind a loss given by name, or the given function."""
     if callable(loss):
         return loss
-    if loss not in _BY_NAME:
-        known = [*_BY_NAME, "or a callable (y, u)"]
-        raise ValueError(str(unknown_name("loss", str(loss), known)))
-    return _BY_NAME[loss]
+    if loss not in _CANONICAL:
+        raise unknown_name("loss", str(loss), [*_CANONICAL, "or a callable (y, u)"])
+    return _CANONICAL[loss].value
+
+
+def check_values(values: Tensor, rows: int) -> None:
+    """Refuse values of a loss that are not one for each sample, shape (rows,)."""
+    if values.shape != (rows,):
+        raise ValueError(
+            f"loss must return one value for each sample, shape ({rows},), got "
+            f"{tuple(values.shape)}; sum over outputs but do not average over samples inside it"
+        )
+
+
+def sum_outputs(values: Tensor) -> Tensor:
+    """Sums (n,) over the outputs of each example."""
+    return values.flatten(1).sum(1) if values.ndim > 1 else values
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Softmax over the classes (n, c), or for one logit the two classes' probabilities (n, 2)."""
+    return torch.softmax(two_class_logits(logits), dim=1)
+
+
+def two_class_logits(logits: Tensor) -> Tensor:
+    """One logit u, (n,) or (n, 1), as the equivalent pair (0, u), (n, 2); several unchanged."""
+    if logits.ndim == 1:
+        logits = logits.unsqueeze(1)
+    if logits.shape[1] > 1:
+        return logits
+    return torch.cat([torch.zeros_like(logits), logits], dim=1)
 
 
 def _check_pair(targets: Tensor, outputs: Tensor) -> None:
+    check_tensor(targets, "targets", "targets")
+    check_tensor(outputs, "outputs", "outputs")
     if not targets.is_floating_point():
         raise TypeError(
             f"targets must be floating point, got {targets.dtype}; turn class indices into "
@@ -135,43 +216,3 @@ def _check_pair(targets: Tensor, outputs: Tensor) -> None:
             f"targets and outputs must have the same shape, got {tuple(targets.shape)} and "
             f"{tuple(outputs.shape)}"
         )
-
-
-def _sum_outputs(values: Tensor) -> Tensor:
-    return values.flatten(1).sum(1) if values.ndim > 1 else values
-
-
-def probabilities(logits: Tensor) -> Tensor:
-    """Softmax over the classes, or for one logit the two classes' probabilities.
-
-    Args:
-        logits: shape (n, c), or (n,) or (n, 1) for one logit.
-
-    Returns:
-        Shape (n, max(c, 2)).
-
-    Example:
-        >>> probabilities(torch.tensor([0.0]))
-        tensor([[0.5000, 0.5000]])
-    """
-    return torch.softmax(two_class_logits(logits), dim=1)
-
-
-def two_class_logits(logits: Tensor) -> Tensor:
-    """One logit u as the equivalent pair (0, u); several logits unchanged.
-
-    Args:
-        logits: shape (n,), (n, 1) or (n, c).
-
-    Returns:
-        Shape (n, 2) for one logit, else `logits`.
-
-    Example:
-        >>> two_class_logits(torch.tensor([3.0]))
-        tensor([[0., 3.]])
-    """
-    if logits.ndim == 1:
-        logits = logits.unsqueeze(1)
-    if logits.shape[1] > 1:
-        return logits
-    return torch.cat([torch.zeros_like(logits), logits], dim=1)

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from mixreg._checks import check_examples, check_floating_targets, check_num_classes, mixed_one_hot
+from mixreg._checks import (
+    as_rows,
+    check_examples,
+    check_floating_targets,
+    check_num_classes,
+    check_tensor,
+    mixed_one_hot,
+)
 from mixreg.laws import MixingLaw
 from mixreg.pairing import BatchDraws, Draw, Per
 
@@ -51,8 +58,8 @@ def mix(x: Tensor, y: Tensor, weight: Tensor, partner: Tensor) -> MixedBatch:
     _check_pairing(x, y, weight, partner)
     weight = weight.to(x.device, x.dtype)
     partner = partner.long()  # as uint8 it would be taken for a mask
-    inputs = torch.lerp(x[partner], x, _rows(weight, x))
-    targets = torch.lerp(y[partner], y, _rows(weight, y))
+    inputs = torch.lerp(x[partner], x, as_rows(weight, x))
+    targets = torch.lerp(y[partner], y, as_rows(weight, y))
     return MixedBatch(inputs, targets, weight, partner)
 
 
@@ -74,9 +81,9 @@ class Mixup:
             and regression targets.
         per: "sample" draws λ for each example, "batch" one λ for all (still returned as (n,)).
         generator: CPU generator that seeds the own one of this object, by one draw when it is
-            made; by default PyTorch's initial seed does, the same for every `Mixup` made without
-            one. In worker processes of a `DataLoader` and in processes of `torch.distributed` each
-            process draws its own stream.
+            made; by default PyTorch's global one, so that a program after `torch.manual_seed`
+            repeats its draws and two objects never share theirs. In worker processes of a
+            `DataLoader` and in processes of `torch.distributed` each draws its own stream.
 
     Raises:
         TypeError: `law` is no mixing law, `generator` no generator, `num_classes` no integer.
@@ -93,6 +100,8 @@ class Mixup:
         (torch.Size([5, 2]), torch.Size([5, 3]), torch.Size([5]))
     """
 
+    __slots__ = ("__weakref__", "_draws", "num_classes")
+
     def __init__(
         self,
         law: MixingLaw,
@@ -108,6 +117,15 @@ class Mixup:
         check_num_classes(num_classes)
         self.num_classes = num_classes
         self._draws = BatchDraws(law, per, generator)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        try:
+            super().__setattr__(name, value)
+        except AttributeError:
+            raise AttributeError(
+                f"Mixup has no setting {name!r} to change; to stop mixing, do not call it, and for "
+                "another law or mode make a new one"
+            ) from None
 
     @property
     def law(self) -> MixingLaw:
@@ -162,12 +180,27 @@ class Mixup:
         """Collate (x, y) samples and mix them: a `collate_fn` for a `DataLoader`.
 
         Args:
-            samples: pairs (x, y) as the data set returns them.
+            samples: pairs (x, y) as the data set returns them, y one label or vector of labels.
 
         Returns:
             The mixed batch.
+
+        Raises:
+            TypeError: samples that are not such pairs.
         """
-        x, y = default_collate(list(samples))
+        batch = default_collate(list(samples))
+        if not isinstance(batch, Sequence) or len(batch) != 2:
+            raise TypeError(
+                "samples must be pairs (x, y) of inputs and one label, got "
+                f"{type(samples[0]).__name__} of {len(samples[0])}; write a collate_fn that picks "
+                "both and calls this object"
+            )
+        x, y = batch
+        if isinstance(y, Sequence):
+            raise TypeError(
+                f"labels must be one number or tensor for each sample, got {samples[0][1]!r}; turn "
+                "lists into tensors in the data set, with torch.tensor(...)"
+            )
         return self(x, y)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -193,7 +226,7 @@ class Mixup:
     def _targets(self, y: Tensor, draw: Draw) -> Tensor:
         if y.is_floating_point():
             check_floating_targets(y, self.num_classes)
-            return _mix_shifted(y, _rows(draw.weight, y), draw.shift, None)
+            return _mix_shifted(y, as_rows(draw.weight, y), draw.shift, None)
         return mixed_one_hot(y, draw.shift, draw.shares, self.num_classes)
 
 
@@ -252,11 +285,6 @@ def _interpolate_views(values: Tensor, rows: Tensor, shift: int, out: Tensor) ->
     return out
 
 
-def _rows(weight: Tensor, values: Tensor) -> Tensor:
-    rows = weight.view(-1, *(1,) * (values.ndim - 1))
-    return rows if rows.dtype == values.dtype else rows.to(values.dtype)
-
-
 def _check_batch(x: Tensor, y: Tensor) -> None:
     check_examples(x, y)
     if x.shape[0] == 0:
@@ -269,6 +297,8 @@ def _check_batch(x: Tensor, y: Tensor) -> None:
 
 
 def _check_pairing(x: Tensor, y: Tensor, weight: Tensor, partner: Tensor) -> None:
+    check_tensor(weight, "weights", "weight")
+    check_tensor(partner, "partners", "partner")
     if not y.is_floating_point():
         raise TypeError(
             f"targets must be floating point, got {y.dtype}; turn class indices into one-hot "

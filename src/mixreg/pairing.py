@@ -1,4 +1,20 @@
-"""Which partner j each example i has: cyclic blocks for Mixup, uniform on the data for (9)."""
+"""Which partner j each example i has: cyclic blocks for Mixup, uniform on the data for (9).
+
+The mean over j in Lemma 1 runs over all N examples, i itself included. A batch of n drawn without
+replacement holds i for certain and every other example with the same chance, so i must be taken
+with probability 1/N and else one of the other n − 1, each with the same chance: for a given i,
+every other j of the data set then has probability
+
+    (1 − 1/N) · (n − 1)/(N − 1) · 1/(n − 1) = 1/N
+
+where (n − 1)/(N − 1) is the chance that j is in the batch. (A cyclic shift by 0 to n − 1 would take
+i with probability 1/n, too often.) The others are paired by one cyclic shift a batch, uniform on 1
+to n − 1; whether i is its own partner is drawn for each example.
+
+Two such draws would meet too often, since both come from one batch; so the second of two
+independent partners is the first with probability 1/N, the example itself with probability 1/N, and
+else neither of them, by another shift. Every pair of the data set then has probability 1/N².
+"""
 
 from threading import Lock
 from typing import Any, Literal, NamedTuple
@@ -8,7 +24,7 @@ from torch import Tensor
 
 from mixreg._checks import check_examples, dense_targets
 from mixreg._errors import CheckpointError
-from mixreg._random import Stream
+from mixreg._random import Stream, check_generator, draw_seed
 from mixreg._random import generator as own_generator
 from mixreg.laws import MixingLaw
 from mixreg.statistics import TrainingStatistics
@@ -59,20 +75,14 @@ class BatchDraws:
     than the one they were made for takes the first weights of its row; for a larger one all is
     drawn anew.
 
-    Args:
-        law: law of λ.
-        per: "sample" draws λ for each example, "batch" one λ for all.
-        generator: CPU source of the seed of all draws, or None (see `Stream`).
-
     Attributes:
         lock: to be held from `current` to `advance`.
     """
 
     def __init__(self, law: MixingLaw, per: Per, generator: torch.Generator | None) -> None:
         self.law, self.per = law, per
-        self._stream = Stream(generator)
-        if generator is not None:
-            self._stream = Stream(own_generator(_seed(generator), "batches"))
+        check_generator(generator)
+        self._stream = Stream(own_generator(draw_seed(generator), "batches"))
         self.lock = Lock()
         self._source: tuple[int, int] | None = None
         self._width = self._used = 0
@@ -80,14 +90,7 @@ class BatchDraws:
         self._ready: list[Draw] = []
 
     def current(self, x: Tensor) -> Draw:
-        """The draws for the next batch, the same until `advance` is called.
-
-        Args:
-            x: inputs, shape (n, ...).
-
-        Returns:
-            The draws, on the device of `x`.
-        """
+        """The draws for the next batch, the same until `advance` is called."""
         n, generator = x.shape[0], self._stream.generator()
         same = self._stream.process == self._source
         if same and n == self._width and self._used < len(self._ready):
@@ -101,12 +104,7 @@ class BatchDraws:
         self._used += 1
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Where the draws of this process stand.
-
-        Returns:
-            The state of the stream before the draws at hand were made, the size of the batch they
-            were made for, and how many of them are used.
-        """
+        """Where the draws of this process stand."""
         state = self._stream.state_dict()
         position = [0, 0]
         if self._stream.process == self._source:
@@ -116,14 +114,7 @@ class BatchDraws:
         return state | {"position": torch.tensor(position, dtype=torch.int64, device="cpu")}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from a saved state.
-
-        Args:
-            state: what `state_dict` returned in the same process.
-
-        Raises:
-            CheckpointError: the values are not such a state.
-        """
+        """Continue from a saved state."""
         width, used = _position(state)
         self._stream.load_state_dict(state)
         self._source = self._stream.process if width else None
@@ -161,10 +152,6 @@ class BatchDraws:
             columns = 1 if self.per == "batch" else self._width
             weights = self.law.sample(batches * columns, generator=generator)
             return _Block(start, numbers, weights.view(batches, -1).expand(batches, self._width))
-
-
-def _seed(generator: torch.Generator) -> int:
-    return int(torch.randint(2**63 - 1, (), generator=generator, device="cpu"))
 
 
 def _batches(width: int) -> int:
@@ -220,31 +207,7 @@ def _position(state: dict[str, Tensor]) -> tuple[int, int]:
 
 
 def draw_partner(n: int, count: int, *, generator: torch.Generator) -> Tensor:
-    """One partner for each of n examples of a batch, uniform on the data set of `count` examples.
-
-    The mean over j in Lemma 1 runs over all N examples, i itself included. A batch drawn without
-    replacement holds i for certain and every other example with the same chance, so i must be
-    taken with probability 1/N and else one of the other n − 1, each with the same chance: for a
-    given i, every other j of the data set then has probability
-
-        (1 − 1/N) · (n − 1)/(N − 1) · 1/(n − 1) = 1/N
-
-    where (n − 1)/(N − 1) is the chance that j is in the batch. (A cyclic shift by 0 to n − 1 would
-    take i with probability 1/n, too often.) The others are paired by one cyclic shift a batch,
-    uniform on 1 to n − 1; whether i is its own partner is drawn for each example.
-
-    Args:
-        n: examples of the batch, at least 2.
-        count: examples N of the data set, at least n.
-        generator: source of the draws, on the CPU.
-
-    Returns:
-        Indices into the batch, int64, shape (n,), on the CPU.
-
-    Example:
-        >>> draw_partner(2, 10**9, generator=torch.Generator().manual_seed(0))
-        tensor([1, 0])
-    """
+    """Partners (n,) in a batch of n, on the CPU, uniform on the data set of `count` examples."""
     shift = 1 + int(torch.randint(n - 1, (), generator=generator, device="cpu"))
     own = torch.rand(n, generator=generator, dtype=torch.float64, device="cpu") < 1 / count
     index = torch.arange(n, device="cpu")
@@ -254,30 +217,7 @@ def draw_partner(n: int, count: int, *, generator: torch.Generator) -> Tensor:
 def draw_independent_partners(
     n: int, count: int, *, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Two partners for each of n examples, independent and uniform on the data set.
-
-    The first is drawn by `draw_partner`. Two draws of that kind would meet too often, since both
-    come from one batch; so the second is the first with probability 1/N, the example itself with
-    probability 1/N, and else neither of them, by another shift. Every pair of examples of the data
-    set then has probability 1/N².
-
-    Args:
-        n: examples of the batch, at least 3 unless it is the whole data set.
-        count: examples N of the data set, at least n.
-        generator: source of the draws, on the CPU.
-
-    Returns:
-        Two tensors of indices into the batch, int64, shape (n,), on the CPU.
-
-    Raises:
-        ValueError: the batch is too small.
-
-    Example:
-        >>> g = torch.Generator().manual_seed(0)
-        >>> first, second = draw_independent_partners(3, 10**9, generator=g)
-        >>> first, second
-        (tensor([1, 2, 0]), tensor([2, 0, 1]))
-    """
+    """Two partners for each of n examples, independent and uniform on the data set."""
     if n < 3 and n < count:
         raise ValueError(
             f"independent partners for inputs and labels take a batch of at least 3, got {n}; "
@@ -295,20 +235,7 @@ def draw_independent_partners(
 
 
 def paired_targets(x: Tensor, y: Tensor, stats: TrainingStatistics) -> Tensor:
-    """Dense targets of a batch that partners can be drawn from and that the statistics describe.
-
-    Args:
-        x: inputs, floating point, shape (n, ...), n at least 2.
-        y: class indices (n,), or soft labels or regression targets.
-        stats: x̄ and ȳ of the training data.
-
-    Returns:
-        Targets, floating point, shape (n,) or (n, c).
-
-    Raises:
-        TypeError: integer inputs or ambiguous labels.
-        ValueError: too few examples, or shapes that are not those of the statistics.
-    """
+    """Dense targets of a batch that partners can be drawn from and that the statistics describe."""
     check_examples(x, y)
     if len(x) < 2:
         raise ValueError(

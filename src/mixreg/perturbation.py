@@ -29,12 +29,14 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from mixreg._checks import as_rows, check_tensor
 from mixreg._errors import check_name
-from mixreg._random import Stream
 from mixreg.laws import MixingLaw
 from mixreg.pairing import draw_independent_partners, draw_partner, paired_targets
 from mixreg.prediction import shrink
 from mixreg.statistics import TrainingStatistics
+
+PerturbationKind = Literal["mixup", "inputs-only", "labels-only", "independent", "gaussian"]
 
 
 class ModifiedData(NamedTuple):
@@ -51,6 +53,30 @@ class Perturbation(NamedTuple):
     targets: Tensor
     theta: Tensor
     partner: Tensor
+
+
+class MomentsKept(NamedTuple):
+    """Which of Σ_xx(i), Σ_yy(i) and Σ_xy(i) of Lemma 1 a law of perturbation has; else zero."""
+
+    inputs: bool
+    labels: bool
+    cross: bool
+
+
+class PerturbedBatch(NamedTuple):
+    """Perturbed modified data: inputs x̃ + δ and targets ỹ + ε."""
+
+    inputs: Tensor
+    targets: Tensor
+
+
+_KEPT = {
+    "mixup": MomentsKept(inputs=True, labels=True, cross=True),
+    "inputs-only": MomentsKept(inputs=True, labels=False, cross=False),
+    "labels-only": MomentsKept(inputs=False, labels=True, cross=False),
+    "independent": MomentsKept(inputs=True, labels=True, cross=False),
+    "gaussian": MomentsKept(inputs=True, labels=True, cross=True),
+}
 
 
 def modified(x: Tensor, y: Tensor, x_mean: Tensor, y_mean: Tensor, law: MixingLaw) -> ModifiedData:
@@ -93,35 +119,7 @@ def perturbation(
     theta: Tensor,
     partner: Tensor,
 ) -> Perturbation:
-    """The perturbations of given θ and j: δ_i = (θ − θ̄) d_i + (1 − θ) d_j, ε_i likewise (6).
-
-    Args:
-        x: inputs, floating point, shape (n, ...).
-        y: targets, floating point, shape (n, ...).
-        x_mean: x̄, the shape of one input.
-        y_mean: ȳ, the shape of one target.
-        law: law of λ, which gives θ̄.
-        theta: θ of each example, shape (n,).
-        partner: j of each example, integer, shape (n,).
-
-    Returns:
-        δ and ε in the dtypes of `x` and `y`, with θ and j. Added to the modified data they give
-        the mixed data.
-
-    Raises:
-        TypeError: integer inputs or targets.
-        ValueError: shapes that do not fit together.
-
-    Example:
-        >>> from mixreg.laws import Constant
-        >>> x, y = torch.tensor([[0.0], [4.0]]), torch.eye(2)
-        >>> theta, partner = torch.full((2,), 0.75), torch.tensor([1, 1])
-        >>> perturbation(
-        ...     x, y, x.mean(0), y.mean(0), Constant(0.75), theta=theta, partner=partner
-        ... ).inputs
-        tensor([[0.5000],
-                [0.5000]])
-    """
+    """The perturbations of given θ and j: δ_i = (θ − θ̄) d_i + (1 − θ) d_j, ε_i likewise (6)."""
     _check_pair(x, y, x_mean, y_mean)
     if theta.shape != (len(x),) or partner.shape != (len(x),):
         raise ValueError(
@@ -178,76 +176,8 @@ def draw_perturbation(
     return perturbation(x, y, x_mean, y_mean, law, theta=theta, partner=partner)
 
 
-def _perturb(
-    values: Tensor, mean: Tensor, law: MixingLaw, theta: Tensor, partner: Tensor
-) -> Tensor:
-    centred = values - mean.to(values.device, values.dtype)
-    # θ − θ̄ as (1 − θ̄) − (1 − θ): near θ = 1 the law knows 1 − θ̄ to more digits than θ̄.
-    own = (law.shrinkage - (1 - theta.double())).to(values.dtype)
-    other = (1 - theta.double()).to(values.dtype)
-    rows = (-1, *[1] * (values.ndim - 1))
-    return own.reshape(rows) * centred + other.reshape(rows) * centred[partner]
-
-
-def _check_pair(x: Tensor, y: Tensor, x_mean: Tensor, y_mean: Tensor) -> None:
-    for name, values, mean in (("inputs", x, x_mean), ("targets", y, y_mean)):
-        if not values.is_floating_point():
-            raise TypeError(
-                f"{name} must be floating point, got {values.dtype}; convert inputs with "
-                "x.float() and class indices with mixreg.dense_targets(y, num_classes, dtype=...)"
-            )
-        if values.ndim == 0 or values.shape[1:] != mean.shape:
-            raise ValueError(
-                f"the mean of {name} of shape {tuple(values.shape)} must have the shape of one "
-                f"of them, got {tuple(mean.shape)}"
-            )
-    if len(x) != len(y):
-        raise ValueError(f"need one target for each input, got {len(y)} for {len(x)}")
-
-
-PerturbationKind = Literal["mixup", "inputs-only", "labels-only", "independent", "gaussian"]
-
-
-class MomentsKept(NamedTuple):
-    """Which of Σ_xx(i), Σ_yy(i) and Σ_xy(i) of Lemma 1 a law of perturbation has; else zero."""
-
-    inputs: bool
-    labels: bool
-    cross: bool
-
-
-class PerturbedBatch(NamedTuple):
-    """Perturbed modified data: inputs x̃ + δ and targets ỹ + ε."""
-
-    inputs: Tensor
-    targets: Tensor
-
-
-_KEPT = {
-    "mixup": MomentsKept(inputs=True, labels=True, cross=True),
-    "inputs-only": MomentsKept(inputs=True, labels=False, cross=False),
-    "labels-only": MomentsKept(inputs=False, labels=True, cross=False),
-    "independent": MomentsKept(inputs=True, labels=True, cross=False),
-    "gaussian": MomentsKept(inputs=True, labels=True, cross=True),
-}
-
-
 def moments_kept(kind: PerturbationKind) -> MomentsKept:
-    """The second moments of a law of perturbation.
-
-    Args:
-        kind: the law.
-
-    Returns:
-        Which blocks of (9) it keeps.
-
-    Raises:
-        ValueError: no law has that name.
-
-    Example:
-        >>> moments_kept("independent")
-        MomentsKept(inputs=True, labels=True, cross=False)
-    """
+    """Which second moments (9) a law of perturbation has."""
     check_name("perturbation", kind, get_args(PerturbationKind))
     return _KEPT[kind]
 
@@ -310,86 +240,28 @@ def perturb(
     if kind == "independent":
         partner, label_partner = draw_independent_partners(n, count, generator=generator)
         label_theta = law.sample_theta(n, generator=generator)
-    return PerturbedBatch(
-        _mixed(x, partner, theta) if kept.inputs else shrink(x, stats.x_mean, law),
-        _mixed(targets, label_partner, label_theta)
-        if kept.labels
-        else shrink(targets, stats.y_mean, law),
-    )
+    inputs, labels = shrink(x, stats.x_mean, law), shrink(targets, stats.y_mean, law)
+    if kept.inputs:
+        inputs = _mixed(x, partner, theta)
+    if kept.labels:
+        labels = _mixed(targets, label_partner, label_theta)
+    return PerturbedBatch(inputs, labels)
 
 
-class PerturbationSampler:
-    """A law of perturbation with its own state, for training loops.
-
-    Args:
-        stats: x̄, ȳ and the number of examples of the training data.
-        law: law of λ.
-        kind: law of perturbation.
-        generator: CPU source of all draws, the own state of this object; by default a new one
-            seeded from PyTorch's initial seed. Each process of `torch.distributed` draws its own
-            stream from it.
-
-    Raises:
-        ValueError: an unknown law of perturbation, or a generator that is not on the CPU.
-
-    Example:
-        >>> from mixreg import Beta
-        >>> x, y = torch.randn(8, 3), torch.arange(8) % 2
-        >>> stats = TrainingStatistics.from_tensors(x, y, num_classes=2)
-        >>> perturb = PerturbationSampler(stats, Beta(1.0), "gaussian")
-        >>> inputs, targets = perturb(x, y)
-        >>> inputs.shape, targets.shape
-        (torch.Size([8, 3]), torch.Size([8, 2]))
-    """
-
-    def __init__(
-        self,
-        stats: TrainingStatistics,
-        law: MixingLaw,
-        kind: PerturbationKind = "mixup",
-        *,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        moments_kept(kind)
-        self.stats, self.law, self.kind = stats, law, kind
-        self._stream = Stream(generator)
-
-    def __call__(self, x: Tensor, y: Tensor) -> PerturbedBatch:
-        """Perturb one batch; neither `x` nor `y` is changed.
-
-        Args:
-            x: inputs, as for `perturb`.
-            y: labels, as for `perturb`.
-
-        Returns:
-            Perturbed inputs and targets.
-        """
-        generator = self._stream.generator()
-        return perturb(x, y, self.stats, self.law, self.kind, generator=generator)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The state of the generator, to continue the same draws later.
-
-        Returns:
-            The state.
-        """
-        return self._stream.state_dict()
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from a saved state.
-
-        Args:
-            state: what `state_dict` returned in the same process.
-        """
-        self._stream.load_state_dict(state)
+def _perturb(
+    values: Tensor, mean: Tensor, law: MixingLaw, theta: Tensor, partner: Tensor
+) -> Tensor:
+    centred = values - mean.to(values.device, values.dtype)
+    # θ − θ̄ as (1 − θ̄) − (1 − θ): near θ = 1 the law knows 1 − θ̄ to more digits than θ̄.
+    other = 1 - theta.double()
+    own = law.shrinkage - other
+    return as_rows(own, values) * centred + as_rows(other, values) * centred[partner]
 
 
 def _mixed(values: Tensor, partner: Tensor, theta: Tensor) -> Tensor:
     """θ v_i + (1 − θ) v_j, which is the modified and perturbed value by Theorem 1."""
     partner = partner.to(values.device, non_blocking=True)
-    weight = theta.to(values.dtype).to(values.device, non_blocking=True)
-    rows = weight.reshape(-1, *[1] * (values.ndim - 1))
-    return torch.lerp(values[partner], values, rows)
+    return torch.lerp(values[partner], values, as_rows(theta, values))
 
 
 def _gaussian_coefficients(
@@ -409,3 +281,20 @@ def _combined(coefficients: Tensor, values: Tensor, mean: Tensor) -> Tensor:
     weights = coefficients.to(values.dtype).to(values.device, non_blocking=True)
     combined: Tensor = torch.tensordot(weights, centred, dims=1)
     return combined
+
+
+def _check_pair(x: Tensor, y: Tensor, x_mean: Tensor, y_mean: Tensor) -> None:
+    for name, values, mean in (("inputs", x, x_mean), ("targets", y, y_mean)):
+        check_tensor(values, name, "x" if name == "inputs" else "y")
+        if not values.is_floating_point():
+            raise TypeError(
+                f"{name} must be floating point, got {values.dtype}; convert inputs with "
+                "x.float() and class indices with mixreg.dense_targets(y, num_classes, dtype=...)"
+            )
+        if values.ndim == 0 or values.shape[1:] != mean.shape:
+            raise ValueError(
+                f"the mean of {name} of shape {tuple(values.shape)} must have the shape of one "
+                f"of them, got {tuple(mean.shape)}"
+            )
+    if len(x) != len(y):
+        raise ValueError(f"need one target for each input, got {len(y)} for {len(x)}")

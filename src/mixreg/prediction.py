@@ -74,8 +74,7 @@ def unshrink(outputs: Tensor, y_mean: Tensor, law: MixingLaw, *, link: Link = "i
     """
     _check_known(link)
     mean = _fitting_mean(y_mean, outputs, link).to(outputs.device, outputs.dtype)
-    offset = 2 * mean - 1 if link == "sigmoid" else mean
-    return (outputs - law.shrinkage * offset) / law.theta_mean
+    return (outputs - law.shrinkage * _offset(mean, link)) / law.theta_mean
 
 
 class RescaledModel(nn.Module):
@@ -153,12 +152,13 @@ class RescaledModel(nn.Module):
         """The inner network with equation 22 merged into its weights, by `mixreg.folding.fold`.
 
         Returns:
-            A network of the class of the inner one, which predicts what this model does.
+            A network of the class of the inner one, which predicts what this model does, without
+            its warning about the range of the inputs.
 
         Raises:
             ValueError: the network does not begin and end with linear layers of its own.
         """
-        return fold(self)
+        return fold(self.net, self.x_mean, _offset(self.y_mean, self.link), self.law)
 
     def get_extra_state(self) -> Tensor:
         """Law, link and input range as JSON bytes, so that a state dict holds tensors alone.
@@ -236,6 +236,11 @@ def _fitting_mean(y_mean: Tensor, outputs: Tensor, link: Link) -> Tensor:
             "model (one logit: floating labels of shape (n,))"
         )
     return y_mean.reshape(shape)
+
+
+def _offset(y_mean: Tensor, link: Link) -> Tensor:
+    """ȳ, or for two classes in one logit the equivalent of their difference."""
+    return 2 * y_mean - 1 if link == "sigmoid" else y_mean
 
 
 def _check_known(link: str) -> None:

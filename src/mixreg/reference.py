@@ -1,9 +1,13 @@
 """The theory written straight from its formulas: slow, dense, in float64; the tests' oracle.
 
 Every function loops over samples and pairs, forms the matrices that the fast paths avoid, and takes
-derivatives by automatic differentiation. Networks map a batch (n, ...) to (n, c) or (n,); targets
-are floating point. The expectation over θ of a quadratic function needs the mean and the variance
-of θ only, so equations 9 and 10 are enumerated over the two-point law θ̄ ± σ, which has both.
+derivatives by automatic differentiation. The expectation over θ of a quadratic function needs the
+mean and the variance of θ only, so equations 9 and 10 are enumerated over the two-point law θ̄ ± σ,
+which has both.
+
+Arguments are the same everywhere: `net` f maps a batch (n, ...) to (n, c) or (n,); `x` and `y` are
+inputs and floating-point targets (n, ...); `loss` ℓ by name or a callable; `law` the law of λ; `i`
+a sample; eigenvalues at most the fraction `cutoff` of the largest count as zero in the inverses.
 """
 
 import math
@@ -62,19 +66,7 @@ class Terms(NamedTuple):
 def mixup_risk(
     net: Network, x: Tensor, y: Tensor, loss: Loss, law: MixingLaw, *, order: int = 32
 ) -> float:
-    """(1/n²) Σ_i Σ_j E_λ ℓ(λ y_i + (1 − λ) y_j, f(λ x_i + (1 − λ) x_j)) (equation 4).
-
-    Args:
-        net: f.
-        x: inputs, shape (n, ...).
-        y: targets, shape (n, ...).
-        loss: ℓ.
-        law: law of λ.
-        order: number of quadrature nodes.
-
-    Returns:
-        The Mixup risk.
-    """
+    """(1/n²) Σ_i Σ_j E_λ ℓ(λ y_i + (1 − λ) y_j, f(λ x_i + (1 − λ) x_j)) (equation 4)."""
     point = _loss_at(net, loss)
     nodes, weights = law.quadrature(order)
     parts = [
@@ -87,50 +79,20 @@ def mixup_risk(
 
 
 def modified(x: Tensor, y: Tensor, law: MixingLaw) -> tuple[Tensor, Tensor]:
-    """x̃ = x̄ + θ̄ (x − x̄) and ỹ = ȳ + θ̄ (y − ȳ) (equation 5).
-
-    Args:
-        x: inputs, shape (n, ...).
-        y: targets, shape (n, ...).
-        law: law of λ.
-
-    Returns:
-        x̃ and ỹ.
-    """
+    """x̃ = x̄ + θ̄ (x − x̄) and ỹ = ȳ + θ̄ (y − ȳ) (equation 5)."""
     x_bar, y_bar, theta_bar = x.mean(0), y.mean(0), law.theta_mean
     return x_bar + theta_bar * (x - x_bar), y_bar + theta_bar * (y - y_bar)
 
 
 def perturbation(values: Tensor, law: MixingLaw, theta: float, i: int, j: int) -> Tensor:
-    """(θ − θ̄) x_i + (1 − θ) x_j − (1 − θ̄) x̄, for inputs δ_i, for targets ε_i (equation 6).
-
-    Args:
-        values: inputs or targets, shape (n, ...).
-        law: law of λ.
-        theta: θ.
-        i: the sample.
-        j: its partner.
-
-    Returns:
-        The perturbation of sample i.
-    """
+    """(θ − θ̄) x_i + (1 − θ) x_j − (1 − θ̄) x̄, for inputs δ_i, for targets ε_i (equation 6)."""
     theta_bar = law.theta_mean
     own, other, mean = values[i], values[j], values.mean(0)
     return (theta - theta_bar) * own + (1 - theta) * other - (1 - theta_bar) * mean
 
 
 def covariances(x: Tensor, y: Tensor, law: MixingLaw, i: int) -> Moments:
-    """Σ_xx(i), Σ_xy(i) and Σ_yy(i) as the paper prints them, from the modified data (equation 8).
-
-    Args:
-        x: inputs, shape (n, ...).
-        y: targets, shape (n, ...).
-        law: law of λ.
-        i: the sample.
-
-    Returns:
-        The three matrices.
-    """
+    """Σ_xx(i), Σ_xy(i) and Σ_yy(i) as the paper prints them, from the modified data (8)."""
     x_tilde, y_tilde = (values.reshape(len(x), -1) for values in modified(x, y, law))
     a, b = x_tilde - x_tilde.mean(0), y_tilde - y_tilde.mean(0)
 
@@ -143,17 +105,7 @@ def covariances(x: Tensor, y: Tensor, law: MixingLaw, i: int) -> Moments:
 
 
 def enumerated_moments(x: Tensor, y: Tensor, law: MixingLaw, i: int) -> Moments:
-    """E δ_i δ_iᵀ, E δ_i ε_iᵀ and E ε_i ε_iᵀ, averaged over j and θ ∈ {θ̄ − σ, θ̄ + σ} (equation 9).
-
-    Args:
-        x: inputs, shape (n, ...).
-        y: targets, shape (n, ...).
-        law: law of λ.
-        i: the sample.
-
-    Returns:
-        The three matrices.
-    """
+    """E δ_i δ_iᵀ, E δ_i ε_iᵀ and E ε_i ε_iᵀ, averaged over j and θ ∈ {θ̄ − σ, θ̄ + σ} (9)."""
     draws = [
         (perturbation(x, law, theta, i, j).flatten(), perturbation(y, law, theta, i, j).flatten())
         for theta in _two_points(law)
@@ -166,21 +118,9 @@ def enumerated_moments(x: Tensor, y: Tensor, law: MixingLaw, i: int) -> Moments:
 
 
 def quadratic_risk(net: Network, x: Tensor, y: Tensor, loss: Loss, law: MixingLaw) -> float:
-    """The approximate Mixup risk by its definition, the mean of Taylor polynomials (10, 30).
-
-    G(x, y) = ℓ(y, f(x)) is expanded to second order at each (x̃_i, ỹ_i) by automatic
-    differentiation, and the polynomial is averaged over j and θ ∈ {θ̄ − σ, θ̄ + σ}.
-
-    Args:
-        net: f.
-        x: inputs, shape (n, ...).
-        y: targets, shape (n, ...).
-        loss: ℓ.
-        law: law of λ.
-
-    Returns:
-        E_Q.
-    """
+    """The approximate Mixup risk by its definition, the mean of Taylor polynomials (10, 30)."""
+    # G(x, y) = ℓ(y, f(x)) is expanded to second order at each (x̃_i, ỹ_i) by automatic
+    # differentiation, and the polynomial is averaged over j and θ ∈ {θ̄ − σ, θ̄ + σ}.
     point, (x_tilde, y_tilde) = _loss_at(net, loss), modified(x, y, law)
     parts = []
     for i in range(len(x)):
@@ -202,19 +142,7 @@ def quadratic_risk(net: Network, x: Tensor, y: Tensor, loss: Loss, law: MixingLa
 def derivatives(
     net: Network, x: Tensor, y: Tensor, loss: Loss, law: MixingLaw, i: int
 ) -> Derivatives:
-    """Value and derivatives of ℓ and f at (x̃_i, ỹ_i) (equation 32).
-
-    Args:
-        net: f.
-        x: inputs, shape (n, ...).
-        y: targets, shape (n, ...).
-        loss: ℓ.
-        law: law of λ.
-        i: the sample.
-
-    Returns:
-        The derivatives.
-    """
+    """Value and derivatives of ℓ and f at (x̃_i, ỹ_i) (equation 32)."""
     x_tilde, y_tilde = modified(x, y, law)
     at_x, at_y = x_tilde[i].flatten(), y_tilde[i].flatten()
     shape = net(x[:1]).shape[1:]
@@ -241,20 +169,7 @@ def derivatives(
 def regression_jacobian(
     net: Network, x: Tensor, y: Tensor, loss: Loss, law: MixingLaw, i: int, *, cutoff: float = 1e-10
 ) -> Tensor:
-    """J(i) = −ℓ_uu⁺ ℓ_uy Σ_yx(i) Σ_xx(i)⁺ (equation 13).
-
-    Args:
-        net: f.
-        x: inputs, shape (n, ...).
-        y: targets, shape (n, ...).
-        loss: ℓ.
-        law: law of λ.
-        i: the sample.
-        cutoff: eigenvalues at most this fraction of the largest count as zero in the inverses.
-
-    Returns:
-        Shape (c, d).
-    """
+    """J(i) = −ℓ_uu⁺ ℓ_uy Σ_yx(i) Σ_xx(i)⁺ (equation 13)."""
     at, sigma = derivatives(net, x, y, loss, law, i), covariances(x, y, law, i)
     return _regression_jacobian(at, sigma, cutoff)
 
@@ -262,19 +177,7 @@ def regression_jacobian(
 def approximate_mixup_risk(
     net: Network, x: Tensor, y: Tensor, loss: Loss, law: MixingLaw, *, cutoff: float = 1e-10
 ) -> Terms:
-    """The terms of Theorem 2, each from its formula (equations 12, 33 and 35).
-
-    Args:
-        net: f.
-        x: inputs, shape (n, ...).
-        y: targets, shape (n, ...).
-        loss: ℓ.
-        law: law of λ.
-        cutoff: eigenvalues at most this fraction of the largest count as zero in the inverses.
-
-    Returns:
-        The loss on the modified data, R1, R2, R3, R4, and R1 + R3 before the square is completed.
-    """
+    """The terms of Theorem 2, each from its formula (equations 12, 33 and 35)."""
     rows = []
     for i in range(len(x)):
         at, sigma = derivatives(net, x, y, loss, law, i), covariances(x, y, law, i)
@@ -302,22 +205,10 @@ def approximate_mixup_risk(
 def equation_19_as_printed(
     weight: Tensor, bias: Tensor, x: Tensor, y: Tensor, law: MixingLaw
 ) -> float:
-    """Equation 19 as the paper prints it, up to its constant; see `linear_mixup_risk`.
-
-    (2σ² + 2θ̄² + (1 − θ̄)²) (1/2n) Σ_i ½‖y_i − W x_i − b̄‖² + ‖b − b̄‖². Equation 37 drops the ½ of
-    the loss for θ̄² and b, and the sum of squares of equation 36 is then read as one of losses. The
-    difference from the exact risk is not a constant.
-
-    Args:
-        weight: W, shape (c, d).
-        bias: b, shape (c,).
-        x: inputs, shape (n, d).
-        y: targets, shape (n, c).
-        law: law of λ.
-
-    Returns:
-        The printed expression without C.
-    """
+    """Equation 19 as the paper prints it, up to its constant; see `linear_mixup_risk`."""
+    # (2σ² + 2θ̄² + (1 − θ̄)²) (1/2n) Σ_i ½‖y_i − W x_i − b̄‖² + ‖b − b̄‖². Equation 37 drops the ½ of
+    # the loss for θ̄² and b, and the sum of squares of equation 36 is read as one of losses. The
+    # difference from the exact risk is not a constant.
     best_bias = y.mean(0) - weight @ x.mean(0)
     losses = (y - x @ weight.T - best_bias).square().sum(1) / 2
     factor = 2 * law.theta_variance + 2 * law.theta_mean**2 + (1 - law.theta_mean) ** 2

@@ -1,22 +1,21 @@
 """The training means x̄ and ȳ that shrinking and rescaling refer to (equations 5 and 22)."""
 
-import json
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
-from tqdm.auto import tqdm
+from torch import distributed as dist
 
-from mixreg._averaging import Sums, over_all_processes
-from mixreg._errors import CheckpointError
-from mixreg._files import write_bytes
+from mixreg._checks import check_examples, dense_targets
+from mixreg._errors import CheckpointError, DataError
+from mixreg._files import read_tensors, write_tensors
 
-_FORMAT = "mixreg.TrainingStatistics/1"
+_FORMAT = "mixreg.TrainingStatistics/2"
+_ROWS = 64  # enough for vectorised sums, few enough for the float64 copy to stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +83,8 @@ class TrainingStatistics:
             loader: batches (x, y, ...): x floating point (n, ...); y class indices (n,), or soft
                 labels or regression targets (n,) or (n, c).
             num_classes: number of classes c; needed for class indices.
-            progress: show a progress bar on a terminal when the pass lasts over a second.
+            progress: show a progress bar on a terminal when the pass lasts over a second, if the
+                package tqdm is installed.
 
         Returns:
             The statistics.
@@ -95,13 +95,13 @@ class TrainingStatistics:
             DataError: another process failed in one of these ways.
         """
 
-        def measure() -> Sums:
-            sums = Sums(num_classes)
+        def measure() -> _Sums:
+            sums = _Sums(num_classes)
             for batch in _with_progress(loader) if progress else loader:
                 sums.add(*_pair(batch))
             return sums
 
-        return cls._averaged(over_all_processes(measure))
+        return cls._averaged(_over_all_processes(measure))
 
     @classmethod
     def from_tensors(cls, x: Tensor, y: Tensor, num_classes: int | None = None) -> Self:
@@ -119,12 +119,12 @@ class TrainingStatistics:
             ValueError: an empty, NaN or infinite data set, labels out of range.
             TypeError: integer inputs, ambiguous labels.
         """
-        sums = Sums(num_classes)
+        sums = _Sums(num_classes)
         sums.add(x, y)
         return cls._averaged(sums)
 
     @classmethod
-    def _averaged(cls, sums: Sums) -> Self:
+    def _averaged(cls, sums: "_Sums") -> Self:
         if sums.count == 0:
             raise ValueError("cannot average an empty loader: it gave no example")
         n = sums.count
@@ -140,14 +140,11 @@ class TrainingStatistics:
             DiskFullError: there is no room.
             OSError: any other failure of the file system.
         """
-        tensors = {"x_mean": self.x_mean.clone(), "y_mean": self.y_mean.clone()}
-        contiguous = {name: mean.contiguous() for name, mean in tensors.items()}
-        about = {"statistics": json.dumps(self.describe())}
-        write_bytes(Path(path), save(contiguous, metadata=about))
+        write_tensors(Path(path), {"x_mean": self.x_mean, "y_mean": self.y_mean}, self.describe())
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote.
+        """Read what `save` wrote, and check the digest that it wrote with it.
 
         Args:
             path: the file.
@@ -157,22 +154,17 @@ class TrainingStatistics:
 
         Raises:
             FileNotFoundError: there is no such file.
-            CheckpointError: the file holds no training statistics, or is damaged.
+            CheckpointError: the file holds no training statistics, or was changed since.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"no training statistics at {path}")
+        kind, remedy = "training statistics", "write one with TrainingStatistics.save"
+        means, about = read_tensors(Path(path), kind=kind, remedy=remedy)
+        if about.get("format") != _FORMAT:
+            raise CheckpointError(f"{path} holds no {kind} ({_FORMAT}); {remedy}")
         try:
-            with safe_open(path, framework="pt") as file:
-                about = json.loads((file.metadata() or {}).get("statistics", "{}"))
-                if about.get("format") != _FORMAT:
-                    raise CheckpointError(
-                        f"{path} holds no training statistics (expected the format {_FORMAT}); "
-                        "write one with TrainingStatistics.save"
-                    )
-                x_mean, y_mean = file.get_tensor("x_mean"), file.get_tensor("y_mean")
-            return cls(x_mean, y_mean, about["count"], about["x_min"], about["x_max"])
-        except (SafetensorError, AttributeError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{path} is not a readable statistics file: {error}") from error
+            x_mean, y_mean, count = means["x_mean"], means["y_mean"], about["count"]
+            return cls(x_mean, y_mean, count, about["x_min"], about["x_max"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{path} holds no {kind}: {error}; {remedy}") from error
 
     def describe(self) -> dict[str, Any]:
         """What the statistics were measured on, as JSON-safe values.
@@ -191,6 +183,99 @@ class TrainingStatistics:
         }
 
 
+class _CompensatedSum:
+    """A sum of tensors as an unevaluated pair high + low, by Knuth's exact two-sum."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.high = torch.zeros((), dtype=torch.float64, device="cpu")
+        self.low = torch.zeros((), dtype=torch.float64, device="cpu")
+        self.empty = True
+
+    def add(self, term: Tensor) -> None:
+        if not self.empty and term.shape != self.high.shape:
+            raise ValueError(
+                f"{self.name} changed their shape from {tuple(self.high.shape)} to "
+                f"{tuple(term.shape)}; every batch must hold examples of one shape"
+            )
+        total = self.high + term
+        shadow = total - self.high
+        self.low = self.low + ((self.high - (total - shadow)) + (term - shadow))
+        self.high = total
+        self.empty = False
+
+    def merge(self, other: "_CompensatedSum") -> None:
+        if not other.empty:
+            self.add(other.high)
+            self.low = self.low + other.low
+
+    def mean(self, count: int) -> Tensor:
+        return (self.high + self.low) / count
+
+
+class _Sums:
+    """Sums of inputs and labels, their number, and the range of the inputs."""
+
+    def __init__(self, num_classes: int | None) -> None:
+        self.num_classes = num_classes
+        self.count = 0
+        self.low, self.high = math.inf, -math.inf
+        self.x, self.y = _CompensatedSum("inputs"), _CompensatedSum("labels")
+
+    def add(self, x: Tensor, y: Tensor) -> None:
+        check_examples(x, y)
+        if x.numel() == 0 and len(x) > 0:
+            raise ValueError(f"inputs have no entries, got shape {tuple(x.shape)}")
+        x, y = (values.detach().as_subclass(Tensor) for values in (x, y))
+        rows = _ROWS if x.device.type == "cpu" else max(len(x), 1)
+        for inputs, labels in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
+            if len(inputs) > 0:
+                self._add_rows(inputs, labels.cpu())
+
+    def merge(self, other: "_Sums") -> None:
+        self.x.merge(other.x)
+        self.y.merge(other.y)
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+        self.count += other.count
+
+    def _add_rows(self, x: Tensor, y: Tensor) -> None:
+        targets = dense_targets(y, self.num_classes, dtype=torch.float64)
+        low, high = (float(edge) for edge in torch.aminmax(x))
+        finite = {"inputs": math.isfinite(low) and math.isfinite(high)}
+        finite["labels"] = bool(torch.isfinite(targets).all())
+        for name, ok in finite.items():
+            if not ok:
+                raise ValueError(
+                    f"{name} must be finite, got NaN or infinity among the examples "
+                    f"{self.count} to {self.count + len(x) - 1}"
+                )
+        self.x.add(x.sum(0, dtype=torch.float64).cpu())
+        self.y.add(targets.sum(0, dtype=torch.float64))
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        self.count += len(x)
+
+
+def _over_all_processes(measure: Callable[[], _Sums]) -> _Sums:
+    """Measure each process's part and merge in rank order, so that all get the same bits."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return measure()
+    own: _Sums | Exception
+    try:
+        own = measure()
+    except Exception as error:
+        own = error  # the others are told; else they would wait for this process
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, own if isinstance(own, _Sums) else str(own))
+    if isinstance(own, Exception):
+        raise own
+    merged = _Sums(own.num_classes)
+    for rank, part in enumerate(parts):
+        if isinstance(part, str):
+            raise DataError(f"process {rank} could not measure its part of the data: {part}")
+        merged.merge(part)
+    return merged
+
+
 def _pair(batch: Any) -> tuple[Tensor, Tensor]:
     if not isinstance(batch, Sequence) or len(batch) < 2:
         raise TypeError(f"batches must be sequences (x, y, ...), got {type(batch).__name__}")
@@ -204,5 +289,9 @@ def _pair(batch: Any) -> tuple[Tensor, Tensor]:
 
 
 def _with_progress(loader: Iterable[Any]) -> Iterable[Any]:
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        return loader
     bar: Iterable[Any] = tqdm(loader, "training statistics", delay=1, disable=None)
     return bar

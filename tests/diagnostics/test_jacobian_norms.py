@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from mixreg import MixregError
+from mixreg.covariance import Whitening
 from mixreg.diagnostics import jacobian_norms
-from mixreg.whitening import Whitening
 
 PREDICTIONS = {"softmax": lambda u: u.softmax(-1), "sigmoid": torch.sigmoid, "identity": None}
 

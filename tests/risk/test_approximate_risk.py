@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from mixreg import reference
 from mixreg._errors import MixregError
+from mixreg.covariance import Whitening
 from mixreg.laws import Beta, Constant
 from mixreg.risk import approximate_mixup_risk, empirical_risk, modified_risk
-from mixreg.whitening import Whitening
 
 X = (7 * torch.linspace(-1, 1, 24, dtype=torch.float64) ** 2).sin().reshape(8, 3)
 Y = torch.eye(2, dtype=torch.float64)[[0, 1, 1, 0, 1, 0, 0, 1]]

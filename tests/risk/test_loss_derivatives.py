@@ -4,9 +4,9 @@ import mpmath
 import pytest
 import torch
 
+from mixreg._checks import sample_name
 from mixreg.losses import cross_entropy, logistic, squared_error
-from mixreg.risk.loss_derivatives import loss_derivatives
-from mixreg.risk.network import sample_name
+from mixreg.risk._derivatives import loss_derivatives
 
 NAME = sample_name(0)
 G = torch.Generator().manual_seed(0)

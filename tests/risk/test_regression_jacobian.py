@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from mixreg import reference
+from mixreg.covariance import Whitening
 from mixreg.laws import Beta, Constant
 from mixreg.risk import approximate_mixup_risk, regression_jacobian
-from mixreg.whitening import Whitening
 
 G = torch.Generator().manual_seed(0)
 X = torch.randn(9, 2, 2, generator=G, dtype=torch.float64)

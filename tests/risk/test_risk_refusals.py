@@ -55,7 +55,7 @@ def risk(request):
         (X, Y + 1, ValueError, "class indices must lie in 0..1"),
         (X, Y.double(), TypeError, "integer class indices"),
         (X, torch.ones(6, 3).double() / 3, ValueError, r"must have shape \(n, 2\)"),
-        (X, 2 * SOFT, ValueError, "sum to one .*sample 0 sum to 2; normalise"),
+        (X, 2 * SOFT, ValueError, "labels must sum to one, got 2 in row 0; normalise"),
         (X, SOFT / SOFT.sum(1, keepdim=True).where(Y[:, None] > 0, 0), ValueError, "sample 0"),
         (
             X.index_fill(0, torch.tensor([4]), torch.nan),

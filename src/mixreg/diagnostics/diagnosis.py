@@ -5,19 +5,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mixreg._checks import Network, sample_name
+from mixreg.covariance import Whitening
 from mixreg.diagnostics.entropies import EntropyReport, entropy_report
 from mixreg.diagnostics.jacobians import JacobianNorms, jacobian_norms
 from mixreg.diagnostics.roughness import Roughness, roughness
 from mixreg.laws import MixingLaw
 from mixreg.losses import Loss, LossFunction, cross_entropy, logistic, two_class_logits
 from mixreg.prediction import Link
+from mixreg.risk._problem import Problem, chunks, evaluate, prepare
 from mixreg.risk.approximate import ApproximateMixupRisk, approximate_mixup_risk
-from mixreg.risk.empirical import empirical_risk
+from mixreg.risk.empirical import empirical_risk, modified_problem
 from mixreg.risk.mixup import RiskEstimate, mixup_risk, mixup_risk_estimate
-from mixreg.risk.modified import modified_problem
-from mixreg.risk.network import Network, evaluate, sample_name
-from mixreg.risk.problem import Problem, chunks, prepare
-from mixreg.whitening import Whitening
 
 _NORMAL_QUANTILE = 1.959964
 _NUMBERS = 2**24

@@ -5,12 +5,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mixreg._checks import check_inputs
+from mixreg._checks import Network, check_inputs, sample_name
+from mixreg.covariance import Whitening
 from mixreg.prediction import Link
-from mixreg.risk.derivatives import Linearization, linearize
-from mixreg.risk.network import Network, check_network, sample_name
-from mixreg.risk.problem import chunks
-from mixreg.whitening import Whitening
+from mixreg.risk._derivatives import Linearization, linearize
+from mixreg.risk._problem import check_network, chunks
 
 
 class JacobianNorms(NamedTuple):

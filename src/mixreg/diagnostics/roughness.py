@@ -16,11 +16,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mixreg._checks import check_inputs
+from mixreg._checks import Network, check_inputs, sample_name
 from mixreg.curvature import directional_derivatives
 from mixreg.prediction import Link
-from mixreg.risk.network import Network, check_network, evaluate, sample_name
-from mixreg.risk.problem import chunks
+from mixreg.risk._problem import check_network, chunks, evaluate
 
 
 class Roughness(NamedTuple):

@@ -1,16 +1,23 @@
 """The risks: empirical (2), Mixup (4), perturbed (7), approximate (12) and modified (20)."""
 
-from mixreg.risk.approximate import ApproximateMixupRisk, approximate_mixup_risk
-from mixreg.risk.empirical import empirical_risk
+from mixreg.risk.approximate import ApproximateMixupRisk, SampleTerms, approximate_mixup_risk
+from mixreg.risk.approximate_loss import ApproximateMixupLoss, ApproximateTerms
+from mixreg.risk.empirical import empirical_risk, modified_risk
+from mixreg.risk.jacobian import regression_jacobian
 from mixreg.risk.linear import linear_mixup_risk
-from mixreg.risk.mixup import RiskEstimate, mixup_risk, mixup_risk_estimate
-from mixreg.risk.modified import modified_risk
-from mixreg.risk.perturbed import TheoremOne, perturbed_risk, theorem_one
-from mixreg.risk.regression_jacobian import regression_jacobian
-from mixreg.risk.terms import SampleTerms
+from mixreg.risk.mixup import (
+    RiskEstimate,
+    TheoremOne,
+    mixup_risk,
+    mixup_risk_estimate,
+    perturbed_risk,
+    theorem_one,
+)
 
 __all__ = [
+    "ApproximateMixupLoss",
     "ApproximateMixupRisk",
+    "ApproximateTerms",
     "RiskEstimate",
     "SampleTerms",
     "TheoremOne",

@@ -1,15 +1,17 @@
-"""The Mixup risk (equation 4): exact over all pairs, and its Monte-Carlo estimate."""
+"""The Mixup risk (4): over all pairs, by Monte Carlo, and as a perturbed empirical risk (7)."""
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from mixreg._checks import as_rows, sample_name
 from mixreg.laws import MixingLaw, Quadrature
 from mixreg.losses import Loss
-from mixreg.risk.network import Network, SampleName
-from mixreg.risk.problem import Problem, chunks, mean_loss, prepare
+from mixreg.perturbation import modified, perturbation
+from mixreg.risk._problem import Network, Problem, chunks, mean_loss, prepare
 
 
 @dataclass(frozen=True)
@@ -134,17 +136,7 @@ def mixup_risk_estimate(
 
 
 def folded_rule(law: MixingLaw, order: int) -> Quadrature:
-    """The quadrature rule of the law with its nodes λ folded to θ = max(λ, 1 − λ).
-
-    It integrates what is symmetric in λ ↔ 1 − λ, as the mean over ordered pairs is.
-
-    Args:
-        law: law of λ.
-        order: number of nodes of each continuous part of the law.
-
-    Returns:
-        Distinct nodes θ in [½, 1], ascending, and weights that sum to one.
-    """
+    """The quadrature rule of the law, for what is symmetric in λ ↔ 1 − λ: distinct nodes θ ≥ ½."""
     nodes, weights = law.quadrature(order)
     theta, at = torch.maximum(nodes, 1 - nodes).sort()
     weights = weights[at]
@@ -152,6 +144,99 @@ def folded_rule(law: MixingLaw, order: int) -> Quadrature:
     group = apart.cumsum(0) - 1
     folded = weights.new_zeros(int(group[-1]) + 1).index_add(0, group, weights)
     return Quadrature(theta[apart], folded)
+
+
+class TheoremOne(NamedTuple):
+    """Both sides of equation 7; they differ by rounding only."""
+
+    mixup_risk: float
+    perturbed_risk: float
+
+
+def perturbed_risk(
+    net: Network,
+    x: Tensor,
+    y: Tensor,
+    loss: Loss,
+    law: MixingLaw,
+    *,
+    order: int = 24,
+    chunk_size: int = 1024,
+) -> float:
+    """Mean loss on the modified data under their perturbations (equation 7).
+
+    (1/n) Σ_i E_{θ,j} ℓ(ỹ_i + ε_i, f(x̃_i + δ_i))
+
+    It forms modified data and perturbations and adds them, so that it is a check of equations 5
+    and 6; `mixup_risk` gives the same number sooner.
+
+    Args:
+        net: f, (n, ...) → (n, c) or (n,), taken as it stands: its mode is not changed.
+        x: inputs, floating point, shape (n, ...).
+        y: class indices (n,), or targets of the shape of the outputs.
+        loss: "cross_entropy", "logistic", "squared_error", or a callable (y, u) → (n,).
+        law: law of λ.
+        order: number of quadrature nodes, as for `mixup_risk`.
+        chunk_size: perturbed samples evaluated at once.
+
+    Returns:
+        The risk, accumulated in float64.
+
+    Source: Carratino et al., Theorem 1.
+
+    Example:
+        >>> from mixreg.laws import Constant
+        >>> x = torch.tensor([[-1.0], [1.0]])
+        >>> perturbed_risk(lambda x: 0 * x, x, x, "squared_error", Constant(0.75))
+        0.3125
+    """
+    problem = prepare(net, x, y, loss, pairs=True)
+    x, y, n = problem.x, problem.y, len(problem.x)
+    means = x.double().mean(0), y.mean(0)
+    inputs, targets = modified(x, y, *means, law)
+    nodes, weights = folded_rule(law, order)
+    parts = []
+    for theta, weight in zip(nodes.tolist(), weights.tolist(), strict=True):
+        thetas = torch.full((n,), theta, dtype=torch.float64, device=x.device)
+        for j in range(n):
+            partner = torch.full((n,), j, device=x.device)
+            delta, epsilon, *_ = perturbation(x, y, *means, law, theta=thetas, partner=partner)
+            for rows in chunks(n, chunk_size):
+                perturbed = inputs[rows] + delta[rows], targets[rows] + epsilon[rows]
+                losses = problem.losses(*perturbed, sample_name(rows.start))
+                parts.append(weight * float(losses.sum()) / n**2)
+    return math.fsum(parts)
+
+
+def theorem_one(
+    net: Network, x: Tensor, y: Tensor, loss: Loss, law: MixingLaw, *, order: int = 24
+) -> TheoremOne:
+    """Check Theorem 1 on given data: the Mixup risk (4) and the perturbed empirical risk (7).
+
+    Args:
+        net: f, (n, ...) → (n, c) or (n,).
+        x: inputs, floating point, shape (n, ...).
+        y: class indices (n,), or targets of the shape of the outputs.
+        loss: "cross_entropy", "logistic", "squared_error", or a callable (y, u) → (n,).
+        law: law of λ.
+        order: number of quadrature nodes; both sides use the same, so they agree at any order.
+
+    Returns:
+        Both risks.
+
+    Source: Carratino et al., Theorem 1.
+
+    Example:
+        >>> from mixreg.laws import Beta
+        >>> x = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
+        >>> both = theorem_one(torch.sin, x, x, "squared_error", Beta(1.0))
+        >>> abs(both.mixup_risk - both.perturbed_risk) < 1e-15
+        True
+    """
+    return TheoremOne(
+        mixup_risk(net, x, y, loss, law, order=order),
+        perturbed_risk(net, x, y, loss, law, order=order),
+    )
 
 
 def _risk_at(problem: Problem, theta: float, chunk_size: int) -> float:
@@ -169,15 +254,10 @@ def _risk_at(problem: Problem, theta: float, chunk_size: int) -> float:
 
 def _mixed_losses(problem: Problem, i: Tensor, j: Tensor, weight: Tensor) -> Tensor:
     """Losses of the mixtures λ (x_i, y_i) + (1 − λ) (x_j, y_j)."""
-    inputs, targets = (
-        torch.lerp(v[j], v[i], weight.to(v.dtype).reshape(-1, *[1] * (v.ndim - 1)))
-        for v in (problem.x, problem.y)
-    )
-    return problem.losses(inputs, targets, _mixture_name(i, j, weight))
 
+    def name(row: int) -> str:
+        own, other = (float(share[row]) for share in (weight, 1 - weight))
+        return f"{own:.4g} × sample {int(i[row])} + {other:.4g} × sample {int(j[row])}"
 
-def _mixture_name(i: Tensor, j: Tensor, weight: Tensor) -> SampleName:
-    return lambda row: (
-        f"{float(weight[row]):.4g} × sample {int(i[row])} "
-        f"+ {1 - float(weight[row]):.4g} × sample {int(j[row])}"
-    )
+    inputs, targets = (torch.lerp(v[j], v[i], as_rows(weight, v)) for v in (problem.x, problem.y))
+    return problem.losses(inputs, targets, name)

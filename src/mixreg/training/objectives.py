@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from mixreg._checks import dense_targets
-from mixreg.approximate_loss import ApproximateMixupLoss
 from mixreg.laws import MixingLaw
 from mixreg.losses import LossFunction, resolve_loss
 from mixreg.mixing import Mixup
 from mixreg.pairing import Per
 from mixreg.perturbation import PerturbationKind, perturb
 from mixreg.prediction import shrink
+from mixreg.risk.approximate_loss import ApproximateMixupLoss
 from mixreg.statistics import TrainingStatistics
 from mixreg.training.config import TrainConfig
 from mixreg.training.decoupling import decoupled_loss

@@ -22,7 +22,7 @@ from mixreg import models
 from mixreg._errors import ConfigurationError
 from mixreg._files import write_bytes
 from mixreg._random import derive_seed
-from mixreg.spectral import apply_spectral_norm
+from mixreg.training.spectral import apply_spectral_norm
 from mixreg.training.checkpoints import AtomicCheckpointIO, Snapshots, weights_bytes
 from mixreg.training.config import PAIRED_METHODS, TrainConfig
 from mixreg.training.metrics_table import MetricsTable

@@ -8,13 +8,13 @@ from typing import Any
 
 from mixreg._errors import CheckpointError
 from mixreg._files import write_json
+from mixreg.covariance import Whitening
 from mixreg.evaluation import Evaluation
 from mixreg.experiments.evaluation import evaluate_trained
 from mixreg.risk import approximate_mixup_risk
 from mixreg.training import RunDirectory, TrainConfig
 from mixreg.training.train import load_data
 from mixreg.training.trained import Trained, load_run, load_weights
-from mixreg.whitening import Whitening
 
 TERMS = ("modified", "r1", "r2", "r3", "r4", "r1_plus_r3", "total")
 """The loss on modified data (20), the terms of Theorem 2, and the approximate Mixup risk (12)."""

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mixreg.models import build
-from mixreg.spectral import apply_spectral_norm, remove_spectral_norm
+from mixreg.training.spectral import apply_spectral_norm, remove_spectral_norm
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mixreg._any_loss import autograd_derivatives
+from mixreg._checks import as_rows, check_label_sums, first_not_finite, sample_name
 from mixreg._errors import MixregError
 from mixreg._random import Stream
 from mixreg.curvature import (
@@ -16,16 +18,13 @@ from mixreg.curvature import (
     loss_curvature,
 )
 from mixreg.laws import MixingLaw
-from mixreg.losses import Loss, cross_entropy, logistic, resolve_loss, squared_error
+from mixreg.losses import CANONICAL, Loss, cross_entropy, resolve_loss
 from mixreg.pairing import draw_partner, paired_targets
-from mixreg.perturbation import PerturbationKind, moments_kept
 from mixreg.prediction import shrink
-from mixreg.risk.network import first_not_finite, sample_name
-from mixreg.risk.smoothness import autograd_derivatives
+from mixreg.risk._problem import check_output_shape
 from mixreg.statistics import TrainingStatistics
 
 _PROBED = 4
-_LABEL_SUM_TOLERANCE = 1e-5
 
 
 class ApproximateTerms(NamedTuple):
@@ -82,10 +81,8 @@ class ApproximateMixupLoss:
             paper's experiments (section 5): R2 is zero for piecewise-linear networks and makes
             training unstable for others.
         generator: CPU source of all draws, the own state of this object; by default a new one
-            seeded from PyTorch's initial seed. Each process of `torch.distributed` draws its own
-            stream from it.
-        perturbation: law of perturbation (see `mixreg.perturbation`), whose second moments replace
-            those of mixup; "gaussian" has the same ones and is the same here.
+            that PyTorch's global generator seeds by one draw. Each process of
+            `torch.distributed` draws its own stream from it.
         check: refuse outputs that are not finite and soft labels that do not sum to one. On an
             accelerator this waits for the device once a step.
 
@@ -115,7 +112,6 @@ class ApproximateMixupLoss:
         directions: int = 1,
         second_order: bool = False,
         generator: torch.Generator | None = None,
-        perturbation: PerturbationKind = "mixup",
         check: bool = True,
     ) -> None:
         if directions not in (1, 2):
@@ -126,21 +122,19 @@ class ApproximateMixupLoss:
             )
         self.stats, self.law, self.loss = stats, law, resolve_loss(loss)
         self.directions, self.second_order = directions, second_order
-        self.perturbation, self.check = perturbation, check
-        self._kept = moments_kept(perturbation)
+        self.check = check
         deviations = [math.sqrt(law.theta_variance), math.sqrt(law.gamma_squared)]
         self._scales = torch.tensor(deviations, dtype=torch.float64, device="cpu").unsqueeze(1)
         self._stream = Stream(generator)
         self._terms: ApproximateTerms | None = None
-        self._named = self.loss in (cross_entropy, logistic, squared_error)
-        self._probed = self._named
+        self._named = self._probed = self.loss in CANONICAL
         if self.loss is cross_entropy:
             if stats.y_mean.ndim != 1:
                 raise ValueError(
                     "cross-entropy needs statistics of class labels, with y_mean of shape (c,), "
                     f"got {tuple(stats.y_mean.shape)}"
                 )
-            _check_label_sums(stats.y_mean.unsqueeze(0), "the mean label of the statistics")
+            check_label_sums(stats.y_mean.unsqueeze(0), "the mean label of the statistics")
 
     @property
     def terms(self) -> ApproximateTerms:
@@ -173,7 +167,7 @@ class ApproximateMixupLoss:
         """
         targets = paired_targets(x, y, self.stats)
         if self.check and self.loss is cross_entropy and y.is_floating_point():
-            _check_label_sums(targets, "labels")
+            check_label_sums(targets, "labels")
         x_mean = self.stats.x_mean.to(x.device, x.dtype)
         y_mean = self.stats.y_mean.to(targets.device, targets.dtype)
         inputs, modified = shrink(x, x_mean, self.law), shrink(targets, y_mean, self.law)
@@ -182,12 +176,11 @@ class ApproximateMixupLoss:
         modified = modified.to(at.outputs.dtype)
         self._check_outputs(modified, at.outputs)
         values = self.loss(modified, at.outputs)
-        curvature = self._curvature(modified, e, at)
+        curvature = loss_curvature(self.loss, modified, at.outputs, e.to(modified), *at[1:])
         for d, e in others:
-            if self._kept.inputs:
-                at = self._differentiate(net, inputs, d, update_buffers=False)
-            parts = zip(curvature, self._curvature(modified, e, at), strict=True)
-            curvature = Curvature(*(first + second for first, second in parts))
+            at = self._differentiate(net, inputs, d, update_buffers=False)
+            other = loss_curvature(self.loss, modified, at.outputs, e.to(modified), *at[1:])
+            curvature = Curvature(*(sum(parts) for parts in zip(curvature, other, strict=True)))
         return self._total(values, curvature, at)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -210,7 +203,10 @@ class ApproximateMixupLoss:
         """±σ (d_i, e_i) ± γ (d_j, e_j), in one sum or apart."""
         partner, signs = _draw(len(d), self.stats.count, self._stream.generator())
         own, other = signs * self._scales
-        pairs = [(_rows(own, v) * v, _rows(other, v) * v[_on(v, partner)]) for v in (d, e)]
+        pairs = [
+            (as_rows(own, v) * v, as_rows(other, v) * v[partner.to(v.device, non_blocking=True)])
+            for v in (d, e)
+        ]
         if self.directions == 1:
             (d_own, d_other), (e_own, e_other) = pairs
             return [(d_own + d_other, e_own + e_other)]
@@ -220,30 +216,16 @@ class ApproximateMixupLoss:
         self, net: Network, inputs: Tensor, d: Tensor, *, update_buffers: bool
     ) -> DirectionalDerivatives:
         """Outputs and their derivatives along d, in at least float32."""
-        if self._kept.inputs:
-            at = directional_derivatives(
-                net, inputs, d, second_order=self.second_order, update_buffers=update_buffers
-            )
-        else:
-            outputs = net(inputs)
-            at = DirectionalDerivatives(outputs, torch.zeros_like(outputs), None)
+        at = directional_derivatives(
+            net, inputs, d, second_order=self.second_order, update_buffers=update_buffers
+        )
         dtype = torch.promote_types(at.outputs.dtype, torch.float32)
         second = None if at.second is None else at.second.to(dtype)
         return DirectionalDerivatives(at.outputs.to(dtype), at.first.to(dtype), second)
 
-    def _curvature(self, modified: Tensor, e: Tensor, at: DirectionalDerivatives) -> Curvature:
-        """The parts of Q for the second moments that the perturbation has."""
-        e = e.to(modified.dtype) if self._kept.labels else torch.zeros_like(modified)
-        parts = loss_curvature(self.loss, modified, at.outputs, e, at.first, at.second)
-        return parts if self._kept.cross else parts._replace(cross=torch.zeros_like(parts.cross))
-
     def _check_outputs(self, modified: Tensor, outputs: Tensor) -> None:
         """Refuse outputs of another shape and, once, a loss that is not twice differentiable."""
-        if outputs.ndim not in (1, 2) or len(outputs) != len(modified):
-            raise ValueError(
-                f"net must return shape (n, c) or (n,), got {tuple(outputs.shape)} for "
-                f"{len(modified)} samples; flatten or pool its outputs"
-            )
+        check_output_shape(outputs, len(modified))
         if self._named and outputs.shape != modified.shape:
             raise ValueError(
                 f"outputs and targets must have the same shape, got {tuple(outputs.shape)} and "
@@ -274,27 +256,7 @@ def _draw(n: int, count: int, generator: torch.Generator) -> tuple[Tensor, Tenso
     return partner, 2 * torch.randint(2, (2, n), generator=generator, device="cpu") - 1
 
 
-def _rows(scales: Tensor, values: Tensor) -> Tensor:
-    return _on(values, scales.to(values.dtype)).reshape(-1, *[1] * (values.ndim - 1))
-
-
-def _on(values: Tensor, drawn: Tensor) -> Tensor:
-    return drawn.to(values.device, non_blocking=True)
-
-
 def _check_finite(what: str, values: Tensor) -> None:
     row = first_not_finite(values.detach())
     if row is not None:
         raise MixregError(f"{what} NaN or infinity for {sample_name(0)(row)} of the batch")
-
-
-def _check_label_sums(labels: Tensor, what: str) -> None:
-    """Cross-entropy assumes that labels sum to one (equation 3)."""
-    sums = labels.sum(1)
-    tolerance = max(_LABEL_SUM_TOLERANCE, 2 * torch.finfo(labels.dtype).eps)
-    if (sums - 1).abs().max() > tolerance:
-        row = int((sums - 1).abs().argmax())
-        raise ValueError(
-            f"with cross-entropy {what} must sum to one, got {sums[row].item():.6g} in row {row}; "
-            "normalise them, or use the logistic loss for independent labels"
-        )

@@ -2,14 +2,12 @@
 
 from torch import Tensor
 
-from mixreg.covariance import perturbation_covariances
+from mixreg.covariance import Whitening, perturbation_covariances
 from mixreg.laws import MixingLaw
 from mixreg.losses import Loss
-from mixreg.risk.loss_derivatives import check_cutoff, loss_derivatives
-from mixreg.risk.modified import modified_problem
-from mixreg.risk.network import Network, evaluate
-from mixreg.risk.problem import prepare
-from mixreg.whitening import Whitening
+from mixreg.risk._derivatives import check_cutoff, loss_derivatives
+from mixreg.risk._problem import Network, evaluate, prepare
+from mixreg.risk.empirical import modified_problem
 
 
 def regression_jacobian(

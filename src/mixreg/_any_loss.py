@@ -1,13 +1,16 @@
-"""Derivatives of any loss by automatic differentiation, and losses that have none refused."""
+"""Derivatives of any loss ℓ(y, u) by reverse mode twice, and losses that have none refused.
+
+A loss that is piecewise linear is told from a smooth one that happens to be flat at all samples; a
+kink on top of a curved loss is not noticed.
+"""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, autograd
 
-from mixreg.losses import LossFunction
-from mixreg.risk.network import SampleName, first_not_finite
-from mixreg.risk.problem import check_losses
+from mixreg._checks import SampleName, first_not_finite
+from mixreg.losses import LossAlong, LossFunction, check_values, sum_outputs
 
 _PROBES = (1.0, -1.0, 1e2, -1e2, 1e4, -1e4)
 _BISECTIONS = 80
@@ -16,6 +19,17 @@ _REMEDY = (
     "Theorem 2 needs a loss that is twice differentiable in the outputs: use a smooth one, for "
     "example softplus for a hinge or sqrt(1 + (y - u)²) for |y - u|"
 )
+
+
+def along(loss: LossFunction, y: Tensor, u: Tensor, e: Tensor, du: Tensor) -> LossAlong:
+    """ℓ_u and the second derivatives along (e, u̇), with a graph; value i depends on row i alone."""
+    with torch.enable_grad():
+        # Views, since u̇ and e may themselves be functions of u and y.
+        y, u = (v.view_as(v) if v.requires_grad else v.detach().requires_grad_() for v in (y, u))
+        slope_u, slope_y = _with_graph(loss(y, u).sum(), u, y)
+        uu_du, yu_du = _with_graph((slope_u * du).sum(), u, y)
+        (yy_e,) = _with_graph((slope_y * e).sum(), y)
+    return LossAlong(slope_u, *(sum_outputs(v) for v in (uu_du * du, yu_du * e, yy_e * e)))
 
 
 class AutogradDerivatives(NamedTuple):
@@ -30,24 +44,7 @@ class AutogradDerivatives(NamedTuple):
 def autograd_derivatives(
     loss: LossFunction, targets: Tensor, outputs: Tensor, name: SampleName
 ) -> AutogradDerivatives:
-    """First and second derivatives of a loss by reverse mode applied twice.
-
-    A loss that is piecewise linear is told from a smooth one that happens to be flat at all
-    samples; a kink on top of a curved loss is not noticed.
-
-    Args:
-        loss: ℓ(y, u) → (k,), where value i depends on row i only.
-        targets: y, float64, shape (k, ...).
-        outputs: u, float64, shape (k,) or (k, c).
-        name: words for row k, for messages.
-
-    Returns:
-        The derivatives, float64.
-
-    Raises:
-        ValueError: a second derivative is missing, is not finite, or vanishes everywhere while the
-            first one jumps.
-    """
+    """First and second derivatives of a loss by reverse mode applied twice."""
     k = len(outputs)
     y, u = (v.detach().clone().requires_grad_() for v in (targets, outputs))
     # PyTorch gives zeros, and no error, where a backward pass was made without a graph. A weight
@@ -55,7 +52,7 @@ def autograd_derivatives(
     weight = torch.ones(k, dtype=u.dtype, device=u.device, requires_grad=True)
     with torch.enable_grad():
         values = loss(y, u)
-        check_losses(values, k)
+        check_values(values, k)
         slope, label_slope = _gradients(values, (u, y), weight)
         if not slope.requires_grad:
             raise ValueError(f"the loss has no derivative in the outputs; {_REMEDY}")
@@ -100,14 +97,9 @@ def _jacobians(slopes: Tensor, wrt: tuple[Tensor, ...]) -> list[Tensor]:
 
 
 def _check_no_jump(loss: LossFunction, targets: Tensor, outputs: Tensor) -> None:
-    """Refuse a loss whose slope changes along a line while its curvature is zero all along.
-
-    The interval in which the slope goes through half of its change is halved again and again: a
-    smooth loss shows some curvature there.
-
-    Raises:
-        ValueError: the slope jumps.
-    """
+    """Refuse a loss whose slope changes along a line while its curvature is zero all along."""
+    # The interval in which the slope goes through half of its change is halved again and again: a
+    # smooth loss shows some curvature there.
     width = outputs[0].numel()
     alternating = 1.0 - 2 * (torch.arange(width, device=outputs.device) % 2)
     growing = alternating * torch.linspace(1, 2, width, device=outputs.device)
@@ -147,3 +139,10 @@ def _graph(loss: LossFunction, targets: Tensor, outputs: Tensor) -> tuple[Tensor
     with torch.enable_grad():
         (slope,) = _gradients(loss(targets, u), (u,), u.new_ones(len(u)))
     return u, slope
+
+
+def _with_graph(value: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """Gradients with a graph; zeros where the value does not depend on an input."""
+    if not value.requires_grad:
+        return tuple(torch.zeros_like(v) for v in inputs)
+    return autograd.grad(value, inputs, create_graph=True, materialize_grads=True)

@@ -1,4 +1,15 @@
-"""Derivatives of a network in its inputs: Jacobians, and traces of its Hessian in a metric."""
+"""Dense derivatives of networks and losses, which the terms of Theorem 2 are made of.
+
+The pseudo-inverse ℓ_uu⁺ leaves out what is too flat to be inverted:
+
+- cross-entropy: classes with probability p_k at most the cut-off count as impossible, and the
+  Hessian H = diag(p) − p pᵀ of the others has H⁺ = Π diag(1/p) Π, Π = I − 11ᵀ/c; as p tends to
+  one-hot its rank tends to zero;
+- logistic: outputs with v = s(1 − s) at most the cut-off are left out;
+- squared error: ℓ_uu = I, nothing is left out;
+- other losses: eigenvalues of ℓ_uu of modulus at most the cut-off times max(‖ℓ_uu‖, ‖ℓ_uy‖) are
+  left out, which for scaled losses is invariant.
+"""
 
 from typing import NamedTuple
 
@@ -6,10 +17,13 @@ import torch
 from torch import Tensor, autograd
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from mixreg._any_loss import autograd_derivatives
+from mixreg._checks import SampleName, first_not_finite
 from mixreg._errors import MixregError
 from mixreg._random import generator
 from mixreg.covariance import PerturbationCovariance
-from mixreg.risk.network import Network, SampleName, check_outputs, first_not_finite
+from mixreg.losses import CANONICAL, CanonicalLoss, LossFunction
+from mixreg.risk._problem import Network, check_outputs
 
 
 class Linearization(NamedTuple):
@@ -20,19 +34,7 @@ class Linearization(NamedTuple):
 
 
 def linearize(net: Network, inputs: Tensor, name: SampleName) -> Linearization:
-    """Outputs and Jacobians of k samples, by one backward pass for each of the c outputs.
-
-    Args:
-        net: f, whose row i depends on input i only.
-        inputs: shape (k, ...), taken as vectors of length d.
-        name: words for row k, for messages.
-
-    Returns:
-        f(x_i) and ∇f(x_i).
-
-    Raises:
-        MixregError: a derivative is NaN or infinite.
-    """
+    """Outputs and Jacobians of k samples, by one backward pass for each of the c outputs."""
     x = inputs.detach().clone().requires_grad_()
     with torch.enable_grad():
         outputs = net(x)
@@ -61,27 +63,10 @@ def hessian_trace(
     covariance: PerturbationCovariance,
     i: Tensor,
 ) -> Tensor:
-    """⟨Σ_xx(i), H_i⟩ with the Hessian H_i of Σ_c w_c f_c at x_i, exact, from products H_i v.
-
-    With Σ_xx = Σ_r a_r a_rᵀ it is γ² Σ_r a_rᵀ H_i a_r + σ² d_iᵀ H_i d_i: rank + 1 products by
-    reverse mode applied twice, on one graph. One product with a random direction in the range of
-    Σ_xx comes first: where it is exactly zero, so is H_i on that range, with probability one. So
-    piecewise-linear networks cost one product.
-
-    Args:
-        net: f, whose row i depends on input i only.
-        inputs: shape (k, ...), taken as vectors of length d.
-        weights: w, shape (k, c).
-        jacobian: ∇f(x_i), shape (k, c, d), against which the second differentiation is checked.
-        covariance: Σ_xx(i).
-        i: the samples that the rows are, shape (k,).
-
-    Returns:
-        Shape (k,), float64.
-
-    Raises:
-        MixregError: an operation of the network cannot be differentiated twice.
-    """
+    """⟨Σ_xx(i), H_i⟩ with the Hessian H_i of Σ_c w_c f_c at x_i, exact, from products H_i v."""
+    # With Σ_xx = Σ_r a_r a_rᵀ it is γ² Σ_r a_rᵀ H_i a_r + σ² d_iᵀ H_i d_i. One product with a
+    # random direction in the range of Σ_xx comes first: where it is exactly zero, so is H_i on that
+    # range, with probability one. So piecewise-linear networks cost one product.
     data = covariance.left
     source = generator("second order")
     random = torch.randn(data.rank, generator=source, dtype=torch.float64, device="cpu")
@@ -148,3 +133,67 @@ class _SlopeGraph(NamedTuple):
     def _directions(self, directions: Tensor) -> Tensor:
         v = directions.to(self.x.dtype)
         return v.expand(len(self.x), -1).reshape(self.x.shape)
+
+
+class LossDerivatives(NamedTuple):
+    """Derivatives of ℓ(y, u) at k samples, with outputs and labels as vectors.
+
+    gradient: ℓ_u, shape (k, c). output_hessian: ℓ_uu, (k, c, c). mixed: ℓ_uy, (k, c, m).
+    label_hessian: ℓ_yy, (k, m, m), or None where it vanishes. response: ℓ_uu⁺ ℓ_uy, (k, c, m), how
+    the best output moves against the label, with the pseudo-inverse cut off.
+    """
+
+    gradient: Tensor
+    output_hessian: Tensor
+    mixed: Tensor
+    label_hessian: Tensor | None
+    response: Tensor
+
+
+def loss_derivatives(
+    loss: LossFunction,
+    targets: Tensor,
+    outputs: Tensor,
+    *,
+    curvature_cutoff: float,
+    name: SampleName,
+) -> LossDerivatives:
+    """Derivatives of a loss, in closed form for the losses of the package, else by autograd."""
+    canonical = CANONICAL.get(loss)
+    if canonical is not None:
+        y, u = (values.reshape(len(values), -1) for values in (targets, outputs))
+        return _closed_form(canonical, y, u, curvature_cutoff)
+    at = autograd_derivatives(loss, targets, outputs, name)
+    inverse = _cut_inverse(at.output_hessian, at.mixed, curvature_cutoff)
+    return LossDerivatives(*at, response=inverse @ at.mixed)
+
+
+def check_cutoff(curvature_cutoff: float) -> None:
+    """Refuse a cut-off outside [0, 1)."""
+    if not 0 <= curvature_cutoff < 1:
+        raise ValueError(f"curvature_cutoff must lie in [0, 1), got {curvature_cutoff}")
+
+
+def _closed_form(loss: CanonicalLoss, y: Tensor, u: Tensor, cutoff: float) -> LossDerivatives:
+    """Corollaries 1 to 3."""
+    p = loss.mean(u)
+    w = loss.weight(u, p)
+    kept = w > cutoff
+    inverse = torch.diag_embed(torch.where(kept, 1 / w, 0))
+    if loss.centred:
+        both = (kept.unsqueeze(2) & kept.unsqueeze(1)).to(w.dtype)
+        size = kept.sum(1).clamp_min(1).reshape(-1, 1, 1)
+        projection = torch.diag_embed(kept.to(w.dtype)) - both / size
+        inverse = (projection / torch.where(kept, w, 1).unsqueeze(1)) @ projection
+    identity = torch.eye(y.shape[1], dtype=y.dtype, device=y.device).expand(len(y), -1, -1)
+    labels = loss.label_curvature * identity if loss.label_curvature else None
+    return LossDerivatives(p - y, loss.hessian(p, w), -identity, labels, -inverse)
+
+
+def _cut_inverse(hessian: Tensor, mixed: Tensor, cutoff: float) -> Tensor:
+    """Pseudo-inverse of symmetric matrices (k, c, c), small eigenvalues left out."""
+    values, vectors = torch.linalg.eigh(hessian)
+    size = torch.maximum(values.abs().amax(1), torch.linalg.matrix_norm(mixed))
+    kept = values.abs() > cutoff * size.unsqueeze(1)
+    inverse = torch.where(kept, 1 / torch.where(kept, values, 1), 0)
+    return torch.matmul(vectors * inverse.unsqueeze(1), vectors.transpose(1, 2))
