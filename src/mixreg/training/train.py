@@ -22,12 +22,12 @@ from mixreg import models
 from mixreg._errors import ConfigurationError
 from mixreg._files import write_bytes
 from mixreg._random import derive_seed
-from mixreg.training.spectral import apply_spectral_norm
 from mixreg.training.checkpoints import AtomicCheckpointIO, Snapshots, weights_bytes
 from mixreg.training.config import PAIRED_METHODS, TrainConfig
 from mixreg.training.metrics_table import MetricsTable
 from mixreg.training.module import TrainingModule
 from mixreg.training.run_directory import RunDirectory
+from mixreg.training.spectral import apply_spectral_norm
 
 
 def train(config: TrainConfig) -> RunDirectory:
