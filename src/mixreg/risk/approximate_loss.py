@@ -7,13 +7,12 @@ import torch
 from torch import Tensor
 
 from mixreg._any_loss import autograd_derivatives
-from mixreg._checks import as_rows, check_label_sums, first_not_finite, sample_name
+from mixreg._checks import Network, as_rows, check_label_sums, first_not_finite, sample_name
 from mixreg._errors import MixregError
 from mixreg._random import Stream
 from mixreg.curvature import (
     Curvature,
     DirectionalDerivatives,
-    Network,
     directional_derivatives,
     loss_curvature,
 )
@@ -180,7 +179,7 @@ class ApproximateMixupLoss:
         for d, e in others:
             at = self._differentiate(net, inputs, d, update_buffers=False)
             other = loss_curvature(self.loss, modified, at.outputs, e.to(modified), *at[1:])
-            curvature = Curvature(*(sum(parts) for parts in zip(curvature, other, strict=True)))
+            curvature = Curvature(*map(torch.add, curvature, other))
         return self._total(values, curvature, at)
 
     def state_dict(self) -> dict[str, Tensor]:
