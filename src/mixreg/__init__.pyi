@@ -4,11 +4,13 @@
 from mixreg.laws import (
     Beta as Beta,
     Constant as Constant,
+    FoldedBeta as FoldedBeta,
     MixingLaw as MixingLaw,
     Uniform as Uniform,
     law_from_dict as law_from_dict,
     mixture as mixture,
 )
+from mixreg.design import design_law as design_law
 
 # Training means (5) and mixing (4)
 from mixreg.mixing import (
