@@ -1,5 +1,6 @@
 """Real workers on every backend: killed, told to end, left alone; and who else may command them."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import dask
 import distributed
 import psutil
 import pytest
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from mixreg import MixregError
 from mixreg.experiments import _backends
@@ -123,6 +125,18 @@ def test_dask_takes_orders_from_its_own_sweep_alone(tmp_path):
             pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"),
         ):
             connection.recv(1)
+
+
+def test_an_idle_worker_that_died_is_replaced(tmp_path):
+    tasks = [Task(f"task{k}", os.getpid) for k in range(2)]
+    with open_backend(SweepSettings(jobs=2), tasks, tmp_path) as backend:
+        first = backend.submit(tasks[0])
+        idle = psutil.Process(first.result(LIMIT))
+        idle.kill()
+        idle.wait(LIMIT)
+        with contextlib.suppress(TerminatedWorkerError):
+            backend.submit(tasks[0]).result(LIMIT)
+        assert backend.submit(tasks[1]).result(LIMIT) not in {idle.pid, os.getpid()}
 
 
 def _start(output, jobs, backend="local"):
