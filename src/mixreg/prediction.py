@@ -165,23 +165,12 @@ class RescaledModel(nn.Module):
         return fold(self.net, self.x_mean, _offset(self.y_mean, self.link), self.law)
 
     def get_extra_state(self) -> Tensor:
-        """Law, link and input range as JSON bytes, so that a state dict holds tensors alone.
-
-        Returns:
-            A uint8 tensor.
-        """
+        """Law, link and input range as JSON bytes, so that a state dict holds tensors alone."""
         about = {"law": self.law.to_dict(), "link": self.link, "input_range": self.input_range}
         return torch.tensor(list(json.dumps(about).encode()), dtype=torch.uint8, device="cpu")
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take law, link and input range from a loaded state dict.
-
-        Args:
-            state: what `get_extra_state` returned.
-
-        Raises:
-            CheckpointError: the values are something else.
-        """
+        """Take law, link and input range from a loaded state dict, or raise a CheckpointError."""
         try:
             about: dict[str, Any] = json.loads(bytes(state.tolist()))
             law, link = law_from_dict(about["law"]), about["link"]
@@ -195,11 +184,7 @@ class RescaledModel(nn.Module):
         self._outputs_unchecked = link == "softmax"
 
     def extra_repr(self) -> str:
-        """Law and link.
-
-        Returns:
-            Text for the module's representation.
-        """
+        """Law and link."""
         return f"law={self.law}, link={self.link!r}"
 
     def _check_range(self, x: Tensor) -> None:
