@@ -208,11 +208,7 @@ class RescaledModel(nn.Module):
         )
 
     def get_extra_state(self) -> Tensor:
-        """Law, link and input range as JSON bytes, so that a state dict holds tensors alone.
-
-        Returns:
-            A uint8 tensor.
-        """
+        """Law, link and input range as JSON bytes, so that a state dict holds tensors alone."""
         about = {
             "law": self.law.to_dict(),
             "link": self.link,
@@ -223,14 +219,7 @@ class RescaledModel(nn.Module):
         return torch.tensor(list(json.dumps(about).encode()), dtype=torch.uint8, device="cpu")
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take law, link and input range from a loaded state dict.
-
-        Args:
-            state: what `get_extra_state` returned.
-
-        Raises:
-            CheckpointError: the values are something else.
-        """
+        """Take law, link and input range from a loaded state dict, or raise a CheckpointError."""
         try:
             about: dict[str, Any] = json.loads(bytes(state.tolist()))
             stored, link = about["law"], about["link"]
@@ -246,11 +235,7 @@ class RescaledModel(nn.Module):
         self._outputs_unchecked = link == "softmax"
 
     def extra_repr(self) -> str:
-        """Law, link and options.
-
-        Returns:
-            Text for the module's representation.
-        """
+        """Law, link and options."""
         options = f"inputs={self.inputs!r}, outputs={self.outputs!r}"
         return f"law={self.law}, link={self.link!r}, {options}"
 

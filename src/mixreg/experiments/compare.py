@@ -70,13 +70,11 @@ def compare(config: CompareConfig) -> tuple[str, Path]:
     runs = config.runs()
     names = _names(runs)
     missing = sweep(runs, _evaluate, names=names, settings=config)
-    complete = complete_seeds(runs, [missing.get(name, "") for name in names])
-    results = [_result(run) for run in complete.runs]
+    complete, left_out = complete_seeds(runs, [missing.get(name, "") for name in names])
+    results = [_result(run) for run in complete]
     title = f"{config.data}, {config.model}, α = {config.alpha:g}"
     baseline = config.methods[0]
-    paths = write_report(
-        results, config.output, title=title, baseline=baseline, missing=complete.missing
-    )
+    paths = write_report(results, config.output, title=title, baseline=baseline, missing=left_out)
     return print_table(summarize(results, baseline)), paths.page
 
 
