@@ -52,38 +52,9 @@ def test_a_generator_decides_all(generator):
     assert torch.equal(first, draw_partner(9, 20, generator=generator))
 
 
-def test_independent_partners_need_three_examples(generator):
-    with pytest.raises(ValueError, match="batch of at least 3, got 2"):
-        draw_independent_partners(2, 5, generator=generator)
-
-
 def statistics(count=8):
     x, y = torch.randn(count, 3), torch.arange(count) % 2
     return TrainingStatistics.from_tensors(x, y, num_classes=2)
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "error", "message"),
-    [
-        (torch.zeros(4, 3).int(), torch.zeros(4).long(), TypeError, "must be floating point"),
-        (torch.zeros(1, 3), torch.zeros(1).long(), ValueError, "at least 2 examples, got 1"),
-        (torch.zeros(4, 3), torch.zeros(3).long(), ValueError, "one row an example"),
-        (torch.zeros(9, 3), torch.zeros(9).long(), ValueError, "batch of 9 cannot be drawn"),
-        (torch.zeros(4, 2), torch.zeros(4).long(), ValueError, r"inputs of shape \(n, 3\)"),
-        (torch.zeros(4, 3), torch.zeros(4, 3), ValueError, r"targets of shape \(n, 2\)"),
-        (torch.zeros(4, 3), torch.zeros(4), ValueError, r"targets of shape \(n, 2\)"),
-        (torch.zeros(4, 3), torch.full((4,), 2), ValueError, "lie in 0..1"),
-    ],
-)
-def test_bad_batches_are_refused(x, y, error, message):
-    with pytest.raises(error, match=message):
-        paired_targets(x, y, statistics())
-
-
-def test_class_indices_for_statistics_of_numbers_are_refused():
-    stats = TrainingStatistics.from_tensors(torch.randn(4, 3), torch.rand(4))
-    with pytest.raises(TypeError, match=r"use y.float\(\)"):
-        paired_targets(torch.randn(4, 3), torch.zeros(4).long(), stats)
 
 
 def test_targets_are_dense_and_floating():

@@ -164,15 +164,7 @@ class Mixup:
         return MixedBatch(inputs, targets, draw.weight, draw.partner)
 
     def transform(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Mix one batch and return the pair (inputs, targets), as torchvision's transforms do.
-
-        Args:
-            x: inputs, as in a call.
-            y: labels, as in a call.
-
-        Returns:
-            Mixed inputs and mixed targets.
-        """
+        """Mix one batch and return the pair (inputs, targets), as torchvision's transforms do."""
         batch = self(x, y)
         return batch.inputs, batch.targets
 
@@ -204,11 +196,7 @@ class Mixup:
         return self(x, y)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Where the draws stand, to continue them later.
-
-        Returns:
-            The state.
-        """
+        """Where the draws stand, to continue them later."""
         return self._draws.state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -251,6 +239,8 @@ def mixed_accuracy(logits: Tensor, y: Tensor, batch: MixedBatch) -> Tensor:
         >>> mixed_accuracy(torch.eye(2), torch.tensor([0, 1]), batch)
         tensor(0.7500)
     """
+    check_tensor(logits, "logits", "logits")
+    check_tensor(y, "labels", "y")
     if y.is_floating_point():
         raise TypeError(f"mixed accuracy needs class indices, got {y.dtype}; use y.argmax(1)")
     if logits.ndim != 2 or len(logits) != len(batch.weight) or y.shape != batch.weight.shape:
