@@ -14,7 +14,7 @@ from mixreg.evaluation import (
     evaluate,
 )
 from mixreg.evaluation.reliability import Histogram, ReliabilityCurve
-from mixreg.report import RunResult
+from mixreg.report.results import RunResult
 from mixreg.report.claims import Claim
 from mixreg.report.sequence import Frame, PictureSequence
 from mixreg.report.study import Entry, Study, StudyTable

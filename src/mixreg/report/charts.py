@@ -148,8 +148,10 @@ def histogram_figure(groups: Mapping[Group, Sequence[RunResult]], quantity: Quan
             accuracy = mean_interval(
                 [run.evaluation.results["raw"].metrics.accuracy for run in runs]
             )
-            style = {"color": FAINT, "linewidth": 1.2, "linestyle": (0, (1, 1.5))}
-            panel.axvline(accuracy.mean, label="accuracy (raw)", **style)
+            dots = (0, (1, 1.5))
+            panel.axvline(
+                accuracy.mean, color=FAINT, linewidth=1.2, linestyle=dots, label="accuracy (raw)"
+            )
             unit_ticks(panel.xaxis)
     for panel in axes[len(groups) :]:
         panel.remove()
@@ -244,10 +246,9 @@ def _reliability(groups: Groups) -> dict[Group, Picture]:
     """One reliability diagram for each group."""
     pictures = {}
     for group, name in _names(groups.runs).items():
-        means = {name: groups.mean(group, name, "ece") for name in _CHOICES}
-        errors = ", ".join(
-            f"{name} {mean_text(mean, METRIC_FORMATS['ece'])}" for name, mean in means.items() if mean
-        )
+        found = [(name, groups.mean(group, name, "ece")) for name in _CHOICES]
+        form = METRIC_FORMATS["ece"]
+        errors = ", ".join(f"{name} {mean_text(mean, form)}" for name, mean in found if mean)
         pictures[group] = Picture(
             f"reliability-{name}",
             f"Reliability of {group.label}",

@@ -97,8 +97,9 @@ class Sentence:
 
     Example:
         >>> helps = Sentence("Rescaling helps.", "section 4")
-        >>> [c.text for c in helps.test("digits", "NLL", {0: -0.3, 1: -0.5}, "negative")]
-        ['Rescaling helps (section 4; digits): undecided; NLL, paired by seed −0.4, 95% CI −1.7 to +0.9, n = 2.']
+        >>> (claim,) = helps.test("digits", "NLL", {0: -0.4, 1: -0.5}, "negative")
+        >>> claim.measured, claim.verdict
+        ('NLL, paired by seed', 'undecided')
     """
 
     statement: str

@@ -40,6 +40,8 @@ _SIDES: dict[MetricName, tuple[Expected, Expected]] = {
 }
 """The side of an improvement, and of the opposite, in the metrics of Figure 4."""
 
+_Row = tuple[Group, Correction]
+
 
 def comparison(
     runs: Sequence[RunResult], *, title: str, baseline: str, missing: Sequence[str] = ()
@@ -84,8 +86,9 @@ def comparison(
 
 
 def _records(run: RunResult, setting: str) -> Sequence[Record]:
-    about = {"method": run.method, "alpha": run.alpha, "seed": run.seed}
-    return records_of(run.evaluation, setting=setting, **about)
+    return records_of(
+        run.evaluation, setting=setting, method=run.method, alpha=run.alpha, seed=run.seed
+    )
 
 
 def _numbers(run: RunResult) -> dict[str, object]:
@@ -117,7 +120,7 @@ def _tables(groups: Groups) -> Iterator[Table]:
         f"is widened for many comparisons); compared with {base}, raw.",
         "",
         ["", *judged[1:]],
-        _rows(groups, lambda *row: [_performance(groups, *row, name) for name in JUDGED]),
+        _rows(groups, lambda *row: [_performance(groups, row, name) for name in JUDGED]),
         ["text"],
     )
     yield Table(
@@ -127,10 +130,10 @@ def _tables(groups: Groups) -> Iterator[Table]:
         "temperature fitted to held-out examples; the rescaled prediction instead divides by "
         f"θ̄, which the mixing law gives without fitting. {_METRICS}",
         ["Prediction", *(METRIC_FORMATS[name].heading for name in METRICS), "T", "n"],
-        _rows(groups, lambda *row: _means(groups, *row)),
+        _rows(groups, lambda *row: _means(groups, row)),
         ["page"],
     )
-    if differences := _rows(groups, lambda *row: _effects(groups, *row, "baseline")):
+    if differences := _rows(groups, lambda *row: _effects(groups, row, "baseline")):
         yield Table(
             "differences",
             f"Differences to {base}, raw",
@@ -140,7 +143,7 @@ def _tables(groups: Groups) -> Iterator[Table]:
             differences,
             ["page"],
         )
-    if corrections := _rows(groups, lambda *row: _effects(groups, *row, "raw")):
+    if corrections := _rows(groups, lambda *row: _effects(groups, row, "raw")):
         yield Table(
             "effects",
             "Effect of each correction on the same models",
@@ -167,17 +170,17 @@ def _rows(
     return rows
 
 
-def _performance(groups: Groups, group: Group, name: Correction, metric: MetricName) -> Entry:
-    form, mean = METRIC_FORMATS[metric], groups.mean(group, name, metric)
-    effect = groups.effect(group, name, metric, "baseline")
+def _performance(groups: Groups, row: _Row, metric: MetricName) -> Entry:
+    form, mean = METRIC_FORMATS[metric], groups.mean(*row, metric)
+    effect = groups.effect(*row, metric, "baseline")
     text = "" if mean is None else mean_text(mean, form)
     return Entry(text) if effect is None else Entry(text, judge(effect, form.direction))
 
 
-def _means(groups: Groups, group: Group, name: Correction) -> list[Entry]:
-    forms = {**METRIC_FORMATS, "temperature": _TEMPERATURE}
-    cells = [_mean(groups.mean(group, name, metric), form) for metric, form in forms.items()]
-    return [*cells, Entry(str(len(groups.values(group, name, "nll"))))]
+def _means(groups: Groups, row: _Row) -> list[Entry]:
+    cells = [_mean(groups.mean(*row, metric), METRIC_FORMATS[metric]) for metric in METRICS]
+    temperature = _mean(groups.mean(*row, "temperature"), _TEMPERATURE)
+    return [*cells, temperature, Entry(str(len(groups.values(*row, "nll"))))]
 
 
 def _mean(mean: MeanInterval | None, form: MetricFormat) -> Entry:
@@ -187,10 +190,8 @@ def _mean(mean: MeanInterval | None, form: MetricFormat) -> Entry:
     return Entry(number(mean.mean, form), beside=half)
 
 
-def _effects(
-    groups: Groups, group: Group, name: Correction, reference: Reference
-) -> list[Entry]:
-    found = {metric: groups.effect(group, name, metric, reference) for metric in JUDGED}
+def _effects(groups: Groups, row: _Row, reference: Reference) -> list[Entry]:
+    found = {metric: groups.effect(*row, metric, reference) for metric in JUDGED}
     cells = [
         Entry(
             number(effect.mean, form := METRIC_FORMATS[metric], signed=True),

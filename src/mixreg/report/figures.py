@@ -84,17 +84,17 @@ _PARAMETERS: Any = {
     "ytick.labelcolor": INK,
 }
 
-_ELEMENTS = frozenset("svg defs g path use rect circle clipPath text tspan title desc".split())
-_ATTRIBUTES = frozenset(
-    "class clip-path clip-rule cx cy d fill fill-opacity fill-rule font-family font-size height "
-    "id opacity r role stroke stroke-dasharray stroke-linecap stroke-linejoin stroke-width "
-    "text-anchor transform version viewBox width x xlink:href y".split()
+_ELEMENTS = re.compile("svg|defs|g|path|use|rect|circle|clipPath|text|tspan|title|desc")
+_ATTRIBUTES = re.compile(
+    "class|clip-path|clip-rule|cx|cy|d|fill(-opacity|-rule)?|font-(family|size)|height|id|opacity|"
+    "r|stroke(-dasharray|-linecap|-linejoin|-width)?|style|text-anchor|transform|version|viewBox|"
+    "width|x|xlink:href|y"
 )
-_STYLES = frozenset(
-    "fill fill-opacity fill-rule font font-family font-size font-style font-weight opacity stroke "
-    "stroke-dasharray stroke-dashoffset stroke-linecap stroke-linejoin stroke-miterlimit "
-    "stroke-opacity stroke-width text-anchor".split()
+_STYLES = re.compile(
+    "fill(-opacity|-rule)?|font(-family|-size|-style|-weight)?|opacity|text-anchor|"
+    "stroke(-dasharray|-dashoffset|-linecap|-linejoin|-miterlimit|-opacity|-width)?"
 )
+"""All that pictures are drawn with: elements, attributes, properties of their style."""
 
 
 @dataclass(frozen=True)
@@ -116,14 +116,7 @@ class Picture:
     svg: str
 
     def inline(self, prefix: str = "") -> str:
-        """The SVG as an element of a page, with ids of its own and the colours of its theme.
-
-        Only what draws is kept of it. Anything else could act on the page: a script, an address,
-        a position outside its place.
-
-        Raises:
-            ValueError: it is no SVG, or holds more than a drawing.
-        """
+        """The SVG as an element of a page, in its colours; a ValueError for more than a drawing."""
         label = f"{self.title}. {self.description}"
         return _Inlining(f"{prefix}{self.name}-", label).element(self.svg)
 
@@ -286,7 +279,7 @@ class _Inlining:
             self._style += 1
             return
         first = not self._parts
-        if name not in _ELEMENTS or self._style or first != (name == "svg"):
+        if not _ELEMENTS.fullmatch(name) or self._style or first != (name == "svg"):
             raise ValueError(f"its element <{name}> is no part of a drawing")
         self._parts.append(f"<{name}")
         if first:
@@ -297,11 +290,10 @@ class _Inlining:
         self._parts.append(">")
 
     def _value(self, name: str, key: str, value: str) -> str:
+        allowed = _ATTRIBUTES.fullmatch(key) and (key != "xlink:href" or value.startswith("#"))
         if key == "style":
             names = [part.partition(":")[0].strip() for part in value.split(";") if part.strip()]
-            allowed = _STYLES.issuperset(names)
-        else:
-            allowed = key in _ATTRIBUTES and (key != "xlink:href" or value.startswith("#"))
+            allowed = all(map(_STYLES.fullmatch, names))
         inner = re.sub(r"url\(#[\w.-]*\)", "", value)
         if not allowed or re.search(r"url|\\|@|/\*", inner):
             raise ValueError(f"{key}={value!r} of its element <{name}> is no part of a drawing")

@@ -33,9 +33,7 @@ class _Head(msgspec.Struct):
     format: str = ""
 
 
-def write_document(
-    document: Document, folder: Path, *, name: str, page: str | None = None
-) -> Path:
+def write_document(document: Document, folder: Path, *, name: str, page: str | None = None) -> Path:
     """Write the numbers, the page, the tables and the pictures, each whole or not at all.
 
     Args:
@@ -91,11 +89,7 @@ def read_document(file: Path) -> Document:
 
 def is_document(data: bytes) -> bool:
     """Whether JSON text is a result of any version of this package."""
-    try:
-        head = msgspec.json.decode(data, type=_Head)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return head.format.startswith("mixreg.")
+    return _format(data).startswith("mixreg.")
 
 
 def check_replaceable(folder: Path, *, name: str, page: str | None = None) -> None:
@@ -145,12 +139,20 @@ def _is_our_page(path: Path, data: bytes) -> bool:
 def _written_before(folder: Path, name: str) -> set[str]:
     """The files that the numbers in a folder tell to be beside them; none without numbers."""
     file = folder / f"{name}.json"
-    if not file.is_file() or not file.read_bytes().startswith(b'{\n  "format": "mixreg.Document/1"'):
+    if not file.is_file() or _format(file.read_bytes()) != "mixreg.Document/1":
         return set()
     remedy = "nothing was changed; choose another --output, or move it away"
     document = _stored.decode(file, _File, remedy=remedy).document
     figures = {f"figures/{picture.name}.svg" for picture in document.all_pictures}
     return {file.name, *figures, *(f"{table.name}.csv" for table in document.tables)}
+
+
+def _format(data: bytes) -> str:
+    """The format that JSON text tells of itself, none where it is no result."""
+    try:
+        return msgspec.json.decode(data, type=_Head).format
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 def _named(picture: Picture) -> Picture:

@@ -110,10 +110,7 @@ class Groups:
     def effect(
         self, group: Group, correction: Correction, metric: str, reference: Reference
     ) -> MeanInterval | None:
-        """The paired difference to the raw prediction of the baseline or of the same models.
-
-        None for the reference itself, and without common seeds.
-        """
+        """The paired difference to raw, None for that itself and without common seeds."""
         other = self.baseline if reference == "baseline" else group
         if (group, correction) == (other, "raw"):
             return None

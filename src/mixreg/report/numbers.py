@@ -9,11 +9,7 @@ Judgement = Literal["better", "worse", "undecided"]
 
 
 class MetricFormat(NamedTuple):
-    """How one metric is shown.
-
-    `direction` is 1 where higher is better, −1 where lower is, 0 where neither is. Shown values
-    are `factor` times the metric, in `unit`; differences are in `step`.
-    """
+    """How one metric is shown."""
 
     label: str
     direction: int
@@ -52,21 +48,13 @@ def metric_format(metric: str) -> MetricFormat:
 
 
 def judge(difference: MeanInterval, direction: int) -> Judgement:
-    """Better or worse only where the whole 95% interval of a paired difference says so.
-
-    >>> judge(MeanInterval(0.5, 0.2, 5), -1), judge(MeanInterval(0.5, 0.6, 5), -1)
-    ('worse', 'undecided')
-    """
+    """Better or worse only where the whole 95% interval of a paired difference says so."""
     side = difference.sign * direction
     return "better" if side > 0 else "worse" if side < 0 else "undecided"
 
 
 def number(value: float, form: MetricFormat, *, signed: bool = False) -> str:
-    """A value in the digits of its metric, with a true minus sign; what rounds to 0 has no sign.
-
-    >>> number(-0.0123, METRIC_FORMATS["ece"]), number(0.5, METRIC_FORMATS["nll"], signed=True)
-    ('−1.23', '+0.5000')
-    """
+    """A value in the digits of its metric, with a true minus sign; what rounds to 0 has no sign."""
     text = f"{abs(value * form.factor):.{form.digits}f}"
     if float(text) == 0:
         return text
@@ -74,35 +62,19 @@ def number(value: float, form: MetricFormat, *, signed: bool = False) -> str:
 
 
 def mean_text(mean: MeanInterval, form: MetricFormat) -> str:
-    """Mean ± half the width of its interval; the mean alone for one seed.
-
-    >>> mean_text(MeanInterval(0.912, 0.004, 5), METRIC_FORMATS["accuracy"])
-    '91.20 ± 0.40'
-    """
+    """Mean ± half the width of its interval; the mean alone for one seed."""
     half = "" if mean.half_width is None else f" ± {number(mean.half_width, form)}"
     return number(mean.mean, form) + half
 
 
 def range_text(mean: MeanInterval, form: MetricFormat) -> str:
-    """Ends of the interval of a difference, "no interval" for one seed.
-
-    >>> range_text(MeanInterval(-0.01, 0.004, 5), METRIC_FORMATS["accuracy"])
-    '−1.40 to −0.60'
-    """
+    """Ends of the interval of a difference, "no interval" for one seed."""
     ends = (number(end, form, signed=True) for end in _ends(mean))
     return " to ".join(ends) or "no interval"
 
 
 def effect_texts(effect: MeanInterval) -> tuple[str, str]:
-    """An effect of any size in the digits that its interval warrants, and its interval.
-
-    >>> effect_texts(MeanInterval(-0.02268, 0.01059, 30))
-    ('−0.023', '−0.033 to −0.012')
-    >>> effect_texts(MeanInterval(0.0625, None, 1))
-    ('+0.0625', 'no interval')
-    >>> effect_texts(MeanInterval(6.4e-15, 2.1e-15, 3))
-    ('+6.4e−15', '+4.3e−15 to +8.5e−15')
-    """
+    """An effect of any size in the digits that its interval warrants, and its interval."""
     size, digits = (effect.half_width, 2) if effect.half_width else (abs(effect.mean), 3)
     decimals = max(digits - 1 - math.floor(math.log10(size)), 0) if size else 0
     if decimals > _MOST_DIGITS:

@@ -1,4 +1,4 @@
-"""The page of one or several documents: one HTML file that needs nothing else, not even its script."""
+"""The page of documents: one HTML file that needs nothing else, not even its script."""
 
 import hashlib
 import re
@@ -61,28 +61,28 @@ def render_page(
         contents += [(k[:-1], r.document.title) for k, r in zip(keys, results, strict=True)]
     script = resources.files("mixreg.report").joinpath("templates/page.js").read_text("utf-8")
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return _environment().get_template("document.html.j2").render(
-        generator=GENERATOR,
-        title=first.title if title is None else title,
-        subtitle=first.subtitle if alone else subtitle,
-        contents=contents,
-        missing=[*missing, *first.missing] if alone else missing,
-        claims=rows,
-        alone=alone,
-        level=2 if alone else 3,
-        results=list(zip(results, keys, strict=True)),
-        colours=[(variable(light), light, dark) for light, dark in DARK.items()],
-        script=script,
-        script_hash=f"sha256-{digest}",
+    return (
+        _environment()
+        .get_template("document.html.j2")
+        .render(
+            generator=GENERATOR,
+            title=first.title if title is None else title,
+            subtitle=first.subtitle if alone else subtitle,
+            contents=contents,
+            missing=[*missing, *first.missing] if alone else missing,
+            claims=rows,
+            alone=alone,
+            level=2 if alone else 3,
+            results=list(zip(results, keys, strict=True)),
+            colours=[(variable(light), light, dark) for light, dark in DARK.items()],
+            script=script,
+            script_hash=f"sha256-{digest}",
+        )
     )
 
 
 def sort_value(text: str) -> float | None:
-    """The number that a cell begins with, or gives a name, by which its column is sorted.
-
-    >>> [sort_value(text) for text in ("−1.40 ± 0.2", "50%", "α = 0.25", "✓ | ✓", "3-mixup")]
-    [-1.4, 50.0, 0.25, None, None]
-    """
+    """The number that a cell begins with, or gives a name, by which its column is sorted."""
     found = _NUMBER.match(text.strip().replace("−", "-"))
     return float(found[1]) if found else None
 

@@ -78,6 +78,13 @@ def records_of(
 def paired(first: Mapping[int, float], second: Mapping[int, float]) -> dict[int, float]:
     """Differences over the common seeds.
 
+    Args:
+        first: values by seed.
+        second: values by seed, subtracted.
+
+    Returns:
+        Differences by seed.
+
     Example:
         >>> paired({0: 3.0, 1: 5.0}, {1: 4.0, 2: 1.0})
         {1: 1.0}

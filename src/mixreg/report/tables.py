@@ -2,6 +2,7 @@
 
 import csv
 import io
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -9,6 +10,8 @@ from typing import Literal, NamedTuple
 from mixreg.evaluation import mean_interval
 from mixreg.report.numbers import Judgement, judge, mean_text, metric_format
 from mixreg.report.records import Records, paired
+
+_WIDTH = 100
 
 Medium = Literal["text", "page", "csv"]
 
@@ -69,20 +72,19 @@ class Table:
     def text(self) -> str:
         """The table in columns of plain text, its cells to the right, + or − where judged."""
         marked = any(cell.judgement != "undecided" for _, cells in self.rows for cell in cells)
-        indent = "  " if len(self.groups) > 1 or self.groups[:1] and self.groups[0][0] else ""
+        indent = "  " if len(self.groups) > 1 or (self.groups[:1] and self.groups[0][0]) else ""
         lines = [[f"{heading}  " if marked else heading for heading in self.headings]]
-        for name, cells in self.rows:
-            texts = [cell.text + _MARKS[cell.judgement] * marked for cell in cells]
-            lines.append([indent + name, *texts] if cells else [])
+        for name, entries in self.rows:
+            cells = [cell.text + _MARKS[cell.judgement] * marked for cell in entries]
+            lines.append([indent + name, *cells] if entries else [])
         columns = zip(*filter(None, lines), strict=True)
         widths = [max(map(len, column)) for column in columns]
-        texts = [self.title]
-        names = iter([name for name, cells in self.rows if not cells])
+        texts = textwrap.wrap(self.title, _WIDTH)
+        names = iter([name for name, entries in self.rows if not entries])
         for line in lines:
             if line:
-                first, *rest = line
-                cells = map(str.rjust, rest, widths[1:])
-                texts.append("  ".join([f"  {first:<{widths[0]}}", *cells]).rstrip())
+                cells = [f"  {line[0]:<{widths[0]}}", *map(str.rjust, line[1:], widths[1:])]
+                texts.append("  ".join(cells).rstrip())
             else:
                 texts += ["", f"  {next(names)}"]
         return "\n".join(texts)

@@ -1,4 +1,4 @@
-"""What a comparison shows, in plain words, written from the numbers and never past their intervals."""
+"""What a comparison shows, in plain words that never go past the intervals."""
 
 from collections.abc import Iterator
 
@@ -62,9 +62,10 @@ def advice(groups: Groups) -> Iterator[str]:
 
 def caveats(groups: Groups) -> Iterator[str]:
     """What the intervals do not say, and holes in the numbers."""
-    effects = [groups.effect(*row, "nll", reference) for row in groups.rows() for reference in _REFERENCES]
+    rows = list(groups.rows())
+    effects = [groups.effect(*row, "nll", r) for row in rows for r in _REFERENCES]
     count = len(JUDGED) * sum(e is not None and e.half_width is not None for e in effects)
-    fewest = min(len(groups.values(*row, "nll")) for row in groups.rows())
+    fewest = min(len(groups.values(*row, "nll")) for row in rows)
     if count == 0:
         yield _ONE_SEED
     else:
@@ -107,13 +108,9 @@ def _finding(metric: MetricName, effect: MeanInterval, title: str) -> Entry:
 
 
 def _advice(groups: Groups, group: Group) -> str:
-    """The correction to use for one group, and its grounds.
-
-    Of the corrections whose NLL is shown to be below that of the raw prediction (by the 95%
-    interval of the paired difference), the one with the lowest mean; instead of it one that is
-    preferred, where the paired difference between the two does not show it to be worse; and the
-    raw prediction where no correction is shown to improve on it.
-    """
+    """The correction to use for one group, and its grounds."""
+    # Of the corrections whose NLL is below that of the raw prediction by all of the interval, the
+    # one with the lowest mean, or a preferred one that is not shown to be worse than that.
     names = [name for name in _CHOICES if name in groups.corrections(group)]
     means = {name: mean for name in names if (mean := groups.mean(group, name, "nll"))}
     if max(mean.n for mean in means.values()) < 2:
