@@ -326,7 +326,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:the outputs of the network lie")  # of one that ends in a softmax
+@pytest.mark.filterwarnings("ignore:the outputs of the network lie")
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_networks(name):
     make, message = REFUSED[name]
