@@ -11,7 +11,7 @@ from mixreg.evaluation import Evaluation, MeanInterval, MetricName
 from mixreg.experiments import _plan
 from mixreg.experiments._presets import ALPHA, Setting
 from mixreg.experiments._sweep import Finish, sweep
-from mixreg.experiments.evaluate import evaluate_trained
+from mixreg.experiments.evaluation import evaluate_trained
 from mixreg.experiments.reproduce import ReproduceOptions
 from mixreg.report import (
     Claim,
@@ -24,7 +24,9 @@ from mixreg.report import (
     write_document,
 )
 from mixreg.report.numbers import METRIC_FORMATS, Judgement
-from mixreg.training import RunDirectory, TrainConfig, load_run, recipe
+from mixreg.training import RunDirectory, TrainConfig
+from mixreg.training.recipe import recipe
+from mixreg.training.trained import load_run
 
 BETTER: Mapping[MetricName, Expected] = MappingProxyType(
     {"accuracy": "positive", "nll": "negative", "ece": "negative"}
@@ -61,8 +63,9 @@ class Evaluated(NamedTuple):
 
     def records(self) -> Records:
         """Every metric of every prediction."""
-        place = {"setting": label(self.run), "method": self.run.method, "seed": self.run.seed}
-        return records_of(self.evaluation, alpha=self.alpha, **place)
+        run, alpha, evaluation = self
+        setting, method, seed = label(run), run.method, run.seed
+        return records_of(evaluation, setting=setting, method=method, alpha=alpha, seed=seed)
 
 
 def trainings(
@@ -80,9 +83,10 @@ def _training(
     setting, method, alpha = arm
     watched = "-watched" if snapshots else ""
     name = f"{setting.name}-{method}-alpha{alpha:g}-seed{seed}{watched}"
+    named = recipe(setting.recipe) if setting.recipe else {}
     own = {"data": setting.data, "model": setting.model, "method": method, "alpha": alpha}
     return TrainConfig(
-        **(recipe(setting.recipe) if setting.recipe else {}) | setting.changes | own,
+        **{**named, **setting.changes, **own},
         data_root=options.data_root,
         seed=seed,
         snapshots=list(snapshots),
@@ -129,10 +133,13 @@ def write(options: ReproduceOptions, document: Document) -> tuple[str, Path]:
 def evaluate_run(runs: Sequence[TrainConfig], run: RunDirectory, config: TrainConfig) -> None:
     """Evaluate a run with every rescaling, where that is not done or cannot be read."""
     left = [a for a in _rescalings(config, runs) if not is_readable(_read_evaluation, config, a)]
-    trained = load_run(run.path, {"data_root": config.data_root}) if left else None
+    if not left:
+        return
+    trained = load_run(run.path, {"data_root": config.data_root})
     for alpha in left:
-        assumed = dataclasses.replace(trained, config=dataclasses.replace(config, alpha=alpha))
-        evaluate_trained(assumed, _evaluation(config, alpha).path)
+        assumed = dataclasses.replace(trained.config, alpha=alpha)
+        as_mixed = dataclasses.replace(trained, config=assumed)
+        evaluate_trained(as_mixed, _evaluation(config, alpha).path)
 
 
 def evaluated(made: Made) -> list[Evaluated]:

@@ -20,11 +20,13 @@ METHODS = {
     "approximate": (figures.RED, "--"),
     "erm": (figures.GREY, "-."),
 }
-METRICS = {  # metric: its name in the history of a run, and its title
-    "objective": ("objective", "training objective"),
-    "nll": ("test_nll", "test NLL (nats)"),
-    "accuracy": ("test_accuracy", "test accuracy (%)"),
+METRICS = {
+    "objective": "training objective",
+    "nll": "test NLL (nats)",
+    "accuracy": "test accuracy (%)",
 }
+LOGGED = {"objective": "objective", "nll": "test_nll", "accuracy": "test_accuracy"}
+"""The metrics as the history of a run names them."""
 MIMICS = Sentence(
     "Approximate Mixup mimics the performance of Mixup, both in training and test.",
     "section 5, figure 2",
@@ -44,9 +46,9 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
 
 def recorded(run: TrainConfig) -> Iterator[Record]:
     """What a run minimised and how it predicted the test set, epoch by epoch."""
-    for entry in RunDirectory(run.directory).read_result().history:
+    for entry in RunDirectory(run.directory).read_result()["history"]:
         epoch = _runs.after(entry["epoch"])
-        for metric, (name, _) in METRICS.items():
+        for metric, name in LOGGED.items():
             row = _runs.label(run), run.method, run.alpha, run.seed, epoch
             yield Record(*row, metric, entry[name])
 
@@ -54,7 +56,6 @@ def recorded(run: TrainConfig) -> Iterator[Record]:
 def document(records: Records, made: _runs.Made) -> Document:
     """The whole figure from its numbers."""
     ends = _runs.at_end(records)
-    titles = [title for _, title in METRICS.values()]
     return _runs.figure_document(
         made,
         "Figure 2: Mixup and its approximation",
@@ -65,7 +66,7 @@ def document(records: Records, made: _runs.Made) -> Document:
                 "fig2",
                 "At the end of training",
                 f"{_runs.MEANS}.",
-                ["method", *titles, "n"],
+                ["method", *METRICS.values(), "n"],
                 METRICS,
                 _runs.rows(ends, {method: method for method in METHODS}, Records()),
             )
@@ -87,7 +88,7 @@ def document(records: Records, made: _runs.Made) -> Document:
 
 def claims(ends: Records) -> Iterator[Claim]:
     """Approximate Mixup mimics Mixup: on the test set, it is nearer than half way to ERM."""
-    for metric, (_, title) in METRICS.items():
+    for metric, title in METRICS.items():
         mixup, approximate, erm = (ends.by_seed(metric, method=method) for method in METHODS)
         margin = None if metric == "objective" else half_distance(mixup, erm)
         within = "" if margin is None else f" (none within ±{margin:.2g}, half way to ERM)"
@@ -107,7 +108,7 @@ def half_distance(first: Mapping[int, float], second: Mapping[int, float]) -> fl
 def figure(records: Records) -> Figure:
     """One panel for each number, a line with its band for each method."""
     drawn, axes = figures.panels(len(METRICS), size=(3.4, 2.8))
-    for panel, (metric, (_, title)) in zip(axes, METRICS.items(), strict=True):
+    for panel, (metric, title) in zip(axes, METRICS.items(), strict=True):
         panel.set(title=title, xlabel="epoch")
         for method, (colour, style) in METHODS.items():
             if means := _runs.course(records.where(method=method), metric):
