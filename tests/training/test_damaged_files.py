@@ -8,7 +8,7 @@ from safetensors.torch import load
 
 from mixreg import CheckpointError, ConfigurationError
 from mixreg.experiments.evaluation import EvaluateOptions, evaluate_checkpoint
-from mixreg.experiments.reporting.stored import read_run
+from mixreg.experiments.report import read_run
 from mixreg.training import TrainConfig, train
 from mixreg.training.checkpoints import AtomicCheckpointIO
 from mixreg.training.trained import load_run
