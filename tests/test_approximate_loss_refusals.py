@@ -83,6 +83,16 @@ def test_bad_networks(model, error, message, second_order):
         ApproximateMixupLoss(STATS, LAW, second_order=second_order)(model, X, Y)
 
 
+def test_second_derivatives_without_a_gradient_are_refused_once():
+    class Renormed(nn.Linear):
+        def forward(self, x):
+            return torch.renorm(super().forward(x), 2, 0, 0.5)
+
+    with pytest.raises(MixregError, match=r"cannot differentiate .* of net \(.*second_order=False"):
+        ApproximateMixupLoss(STATS, LAW, second_order=True)(Renormed(3, 2), X, Y)
+    ApproximateMixupLoss(STATS, LAW)(Renormed(3, 2), X, Y).backward()
+
+
 @pytest.mark.parametrize("loss", ["cross_entropy", lambda y, u: (y - u).square().sum(1)])
 def test_outputs_that_are_not_finite_name_the_sample(loss):
     def broken(x):

@@ -143,6 +143,12 @@ def test_fitting_leaves_no_gradient_behind():
     assert z.grad is None
 
 
+def test_probabilities_in_the_place_of_logits_draw_a_warning():
+    z, labels = sampled(300, 3)
+    with pytest.warns(UserWarning, match="as probabilities do; this needs logits"):
+        fit_temperature(z.softmax(1).float(), labels)
+
+
 GOOD = torch.zeros(3, 2)
 
 

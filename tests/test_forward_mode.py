@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
 
 from mixreg._errors import MixregError
 from mixreg.curvature import directional_derivatives
@@ -143,6 +144,15 @@ LAYERS = {
     "gru": (lambda: FirstOutput(nn.GRU(8, 5, batch_first=True)), SEQUENCES),
     "lstm": (lambda: FirstOutput(nn.LSTM(8, 5, batch_first=True)), SEQUENCES),
     "normalize": (lambda: Lambda(functional.normalize), VECTORS),
+    "norm": (lambda: Lambda(lambda x: x / x.norm(dim=1, keepdim=True)), VECTORS),
+    "norm of all": (lambda: Lambda(lambda x: x / torch.norm(x)), VECTORS),
+    "linalg norm": (lambda: Lambda(lambda x: x / torch.linalg.norm(x, ord="fro")), VECTORS),
+    "vector norm": (lambda: Lambda(lambda x: torch.linalg.vector_norm(x, dim=1)), VECTORS),
+    "1-norm": (lambda: Lambda(lambda x: x.norm(p=1, dim=1)), VECTORS),
+    "deviation": (lambda: Lambda(lambda x: x / x.std(1, keepdim=True)), VECTORS),
+    "deviation, mean": (lambda: Lambda(lambda x: torch.std_mean(x, 1, correction=0)[0]), VECTORS),
+    "cosine": (lambda: Lambda(lambda x: functional.cosine_similarity(x, x.sin())), VECTORS),
+    "distance": (lambda: Lambda(lambda x: functional.pairwise_distance(x, x.sin())), VECTORS),
     "tied weights": (TiedWeights, VECTORS),
     "hypernetwork": (Hypernetwork, VECTORS),
     "spectral norm": (
@@ -271,6 +281,24 @@ def test_an_operation_without_tangent_is_named(operation, named, second_order):
     x = torch.randn(VECTORS)
     with pytest.raises(MixregError, match=f"{named} no usable forward-mode derivative"):
         directional_derivatives(operation, x, x, second_order=second_order)
+
+
+@pytest.mark.parametrize("second_order", [False, True])
+@pytest.mark.parametrize("outside", [False, True])
+def test_checkpointed_activations_are_refused(second_order, outside):
+    """Their second evaluation, in the backward pass, would lack the tangents or draw anew."""
+    net = nn.Sequential(nn.Linear(8, 8), nn.Tanh())
+    x = torch.randn(VECTORS)
+
+    def derivatives(net):
+        return directional_derivatives(net, x, x, second_order=second_order)
+
+    calls = {
+        True: lambda: checkpoint(derivatives, net, use_reentrant=False),
+        False: lambda: derivatives(lambda x: checkpoint(net, x, use_reentrant=False)),
+    }
+    with pytest.raises(MixregError, match=r"runs under torch\.utils\.checkpoint.*switch"):
+        calls[outside]()
 
 
 @pytest.mark.parametrize("second_order", [False, True])

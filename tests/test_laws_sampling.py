@@ -19,6 +19,7 @@ CONTINUOUS = [
 ]
 EVERY = [law for law, _ in CONTINUOUS] + [
     Beta(1e-8),
+    Beta(5e-324),
     Constant(0.3),
     Beta(0.4).with_probability(0.5),
     mixture([(0.2, Constant(0.9)), (0.3, Uniform(0.2, 0.4)), (0.5, Beta(2.0))]),
@@ -41,8 +42,9 @@ def test_distribution_of_folded_weights(law: MixingLaw, expected, generator):
     assert stats.kstest(draws, lambda t: expected.cdf(t) - expected.cdf(1 - t)).pvalue > 1e-3
 
 
-def test_tiny_alpha_is_a_fair_coin(generator):
-    draws = Beta(1e-8).sample(N, generator=generator)
+@pytest.mark.parametrize("alpha", [1e-8, 1e-300, 1e-307, 5e-324])
+def test_tiny_alpha_is_a_fair_coin(alpha, generator):
+    draws = Beta(alpha).sample(N, generator=generator)
     assert set(draws.tolist()) == {0.0, 1.0}
     assert abs(float(draws.mean()) - 0.5) < 4 * 0.5 / N**0.5
 

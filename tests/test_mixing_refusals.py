@@ -72,6 +72,27 @@ def test_refused_settings(arguments, error, message):
         Mixup(**{"law": Beta(1.0), **arguments})
 
 
+@pytest.mark.parametrize("name", ["mixup_enabled", "law", "alpha"])
+def test_settings_that_would_be_ignored(name):
+    """Such as timm's switch for the last epochs."""
+    with pytest.raises(AttributeError, match=f"no setting '{name}' to change; to stop mixing"):
+        setattr(MIXUP, name, False)
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ([(X[0], [0, 1]), (X[1], [2, 0])], r"one number or tensor for each sample, got \[0, 1\]"),
+        ([(X[0], 0, "a.png"), (X[1], 2, "b.png")], r"pairs \(x, y\).*, got tuple of 3"),
+        ([{"x": X[0], "y": 0}, {"x": X[1], "y": 1}], "got dict of 2; write a collate_fn"),
+    ],
+    ids=message_alone,
+)
+def test_refused_samples(samples, message):
+    with pytest.raises(TypeError, match=message):
+        MIXUP.collate(samples)
+
+
 @pytest.mark.parametrize(
     ("x", "out", "message"),
     [

@@ -75,6 +75,16 @@ def test_inputs_that_do_not_fit(x, error, message):
         shrink(x, CLASSES.x_mean, Beta(1.0))
 
 
+def test_networks_that_end_in_a_softmax_draw_one_warning():
+    model = RescaledModel(nn.Sequential(nn.Linear(3, 2), nn.Softmax(1)), CLASSES, Beta(1.0))
+    with pytest.warns(UserWarning, match="as probabilities do; this needs logits") as caught:
+        model(X), model(X)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    logits = RescaledModel(nn.Sequential(nn.Linear(3, 2), nn.LogSoftmax(1)), CLASSES, Beta(1.0))
+    logits(X)
+
+
 def test_models_with_several_outputs():
     class Pair(nn.Module):
         def forward(self, x):

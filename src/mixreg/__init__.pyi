@@ -4,11 +4,13 @@
 from mixreg.laws import (
     Beta as Beta,
     Constant as Constant,
+    FoldedBeta as FoldedBeta,
     MixingLaw as MixingLaw,
     Uniform as Uniform,
     law_from_dict as law_from_dict,
     mixture as mixture,
 )
+from mixreg.design import design_law as design_law
 
 # Training means (5) and mixing (4)
 from mixreg.mixing import (
@@ -36,6 +38,9 @@ from mixreg.prediction import (
     RescaledModel as RescaledModel,
     shrink as shrink,
     unshrink as unshrink,
+)
+from mixreg.training.load import (
+    load as load,
 )
 from mixreg.calibration import (
     apply_temperature as apply_temperature,

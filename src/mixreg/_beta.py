@@ -1,4 +1,4 @@
-"""What the symmetric Beta law needs: its two numbers, its Gauss rule and its draws.
+"""What the Beta laws need: the two numbers of the symmetric one, Gauss rules and draws.
 
 The central binomial ratio q = 4^(−α) Γ(2α+1) / Γ(α+1)² = Γ(α+½) / (√π Γ(α+1)) is taken by the
 recurrence q(α+1)/q(α) = (α+½)/(α+1), applied at α and at 0, which moves the argument to α+16;
@@ -44,29 +44,34 @@ def folded_beta_moments(alpha: float) -> tuple[float, float]:
     return -math.expm1(log_q) / 2, variance
 
 
-def gauss_jacobi(alpha: float, order: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Gauss rule of the Beta(α, α) law on [0, 1] by the eigenvalues of its Jacobi matrix."""
-    n = np.arange(2, order, dtype=np.float64)
-    off_diagonal = n * (n - 2 + 2 * alpha) / ((2 * n + 2 * alpha - 1) * (2 * n + 2 * alpha - 3))
-    squares = np.concatenate([[1 / (2 * alpha + 1)], off_diagonal])[: order - 1]
-    matrix = np.diag(np.sqrt(squares), -1)
+def gauss_jacobi(a: float, b: float, order: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gauss rule of the Beta(a, b) law on [0, 1] by the eigenvalues of its Jacobi matrix."""
+    total = a + b
+    n = np.arange(1, order, dtype=np.float64)
+    means = (a - b) * (total - 2) / ((2 * n + total - 2) * (2 * n + total))
+    n = n[1:]
+    squares = 4 * n * (n + a - 1) * (n + b - 1) * (n + total - 2)
+    squares /= (2 * n + total - 2) ** 2 * (2 * n + total - 1) * (2 * n + total - 3)
+    first = 4 * (a / total) * (b / total) / (total + 1)
+    off_diagonal = np.sqrt(np.concatenate([[first], squares])[: order - 1])
+    matrix = np.diag(np.concatenate([[(a - b) / total], means])) + np.diag(off_diagonal, -1)
     nodes, vectors = np.linalg.eigh(matrix)
     weights = vectors[0] ** 2
-    nodes, weights = (nodes - nodes[::-1]) / 2, (weights + weights[::-1]) / 2
-    return (1 + nodes) / 2, weights / weights.sum()
+    if a == b:
+        nodes, weights = (nodes - nodes[::-1]) / 2, (weights + weights[::-1]) / 2
+    return np.clip((1 + nodes) / 2, 0, 1), weights / weights.sum()
 
 
-def beta_variates(alpha: float, n: int, generator: torch.Generator | None) -> Tensor:
-    """G₁/(G₁ + G₂) of Gamma(α) draws in log space: log G(α) = log G(α+1) + log(U)/α."""
+def beta_variates(a: float, b: float, n: int, generator: torch.Generator | None) -> Tensor:
+    """G₁/(G₁ + G₂) of Gamma(a) and Gamma(b) draws: log G(a) = log G(a+1) + log(U)/a."""
     device = torch.device("cpu") if generator is None else generator.device
-    concentration = torch.full((2, n), alpha + 1, dtype=torch.float64, device=device)
+    shapes = torch.tensor([[a], [b]], dtype=torch.float64, device=device)
+    concentration = (shapes + 1).expand(2, n).contiguous()
     log_boosted = torch._standard_gamma(concentration, generator=generator).log()
     log_unit = torch.log1p(
         -torch.rand(2, n, generator=generator, dtype=torch.float64, device=device)
     )
-    if alpha < _TINY:  # log(U)/α would overflow for both
-        return torch.sigmoid(
-            (log_unit[0] - log_unit[1]) / alpha + (log_boosted[0] - log_boosted[1])
-        )
-    log_g = log_boosted + log_unit / alpha
+    if max(a, b) < _TINY:  # log(U)/a would overflow for both
+        return torch.sigmoid((log_unit[0] - log_unit[1]) / a + (log_boosted[0] - log_boosted[1]))
+    log_g = log_boosted + log_unit / shapes
     return torch.sigmoid(log_g[0] - log_g[1])

@@ -155,11 +155,17 @@ def first_not_finite(values: Tensor) -> int | None:
     return None if bool(finite.all()) else int(finite.logical_not().nonzero()[0])
 
 
+PROBABILITIES = (
+    "the outputs of the network lie in [0, 1] and sum to one in every row, as probabilities do; "
+    "this needs logits: take them before the network's softmax, or p.log()"
+)
+
+
 def are_probabilities(outputs: Tensor) -> bool:
     """Whether all rows lie in [0, 1] and sum to one, as those after a softmax do."""
     if outputs.ndim != 2 or outputs.shape[1] < 2 or len(outputs) == 0:
         return False
-    values = outputs.detach().double()
+    values = outputs.detach().float()
     off = (values.sum(1) - 1).abs().max()
     tolerance = max(1e-5, outputs.shape[1] * torch.finfo(outputs.dtype).eps)
     return bool((values >= 0).all() & (values <= 1).all() & (off <= tolerance))

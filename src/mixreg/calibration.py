@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from mixreg._checks import PROBABILITIES, are_probabilities, check_tensor
+
 _LARGEST = 1e3
 _SMALLEST = 1e-6
 _STEPS = 200
@@ -56,6 +58,8 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         1.8205
     """
     fit = search_temperature(logits, labels)
+    if are_probabilities(logits):
+        warnings.warn(PROBABILITIES, stacklevel=2)
     if fit.limit is not None:
         warnings.warn(
             f"{describe_limit(fit.limit)}; T = {fit.temperature:.4g} is a bound, not a minimum",
@@ -99,6 +103,7 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
         >>> apply_temperature(torch.tensor([3.0, 0.0]), 2.0)
         tensor([1.5000, 0.0000])
     """
+    check_tensor(logits, "logits", "logits")
     if not logits.is_floating_point():
         raise TypeError(f"logits must be floating point, got {logits.dtype}")
     if not (math.isfinite(temperature) and temperature > 0):
@@ -118,6 +123,8 @@ def describe_limit(limit: Limit) -> str:
 
 def check_logits(logits: Tensor, labels: Tensor) -> None:
     """Refuse what is not logits of a classifier with the labels of the same examples."""
+    check_tensor(logits, "logits", "logits")
+    check_tensor(labels, "labels", "labels")
     if not logits.is_floating_point():
         raise TypeError(f"logits must be floating point, got {logits.dtype}")
     if logits.ndim != 2 or logits.shape[1] < 2:

@@ -57,6 +57,7 @@ class Whitening:
             >>> Whitening.from_data(torch.tensor([[1.0, 1.0], [3.0, 3.0]])).scale
             tensor([1.4142], dtype=torch.float64)
         """
+        check_tensor(values, "data", "values")
         n = len(values)
         flat = values.detach().double().reshape(n, -1)
         if n < 2:
@@ -236,7 +237,6 @@ def perturbation_covariances(
         >>> perturbation_covariances(x, torch.eye(2), Beta(1.0)).xx.dense(0)  # 1/48 + 1/12
         tensor([[0.1042]], dtype=torch.float64)
     """
-    check_tensor(x, "inputs", "x")
     check_tensor(y, "targets", "y")
     if not y.is_floating_point():
         raise TypeError(

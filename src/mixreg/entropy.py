@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mixreg._checks import check_tensor
 from mixreg._errors import MixregError
 from mixreg.laws import MixingLaw
 from mixreg.losses import cross_entropy
@@ -93,6 +94,7 @@ def entropy_inequality(
     """
     parts = {"plain": plain, "smoothed": smoothed, "y": y}
     for name, values in parts.items():
+        check_tensor(values, name, name)
         if values.ndim != 2 or values.shape != y.shape:
             raise ValueError(
                 f"need predictions and labels of one shape (n, c), got {tuple(values.shape)} for "
@@ -130,6 +132,8 @@ def proposition_one(x: Tensor, y: Tensor, law: MixingLaw) -> EntropyInequality:
         >>> sides.gap >= 0
         True
     """
+    check_tensor(x, "features", "x")
+    check_tensor(y, "labels", "y")
     labels = y.double()
     shrunk = torch.lerp(labels, labels.mean(0).expand_as(labels), law.shrinkage)
     plain, smoothed = (

@@ -167,12 +167,12 @@ class Beta(MixingLaw):
         """Draw λ as G₁/(G₁ + G₂) with Gamma(α) variables in log space, so that tiny α is exact."""
         if self.alpha == 1:
             return _uniform_draws(n, generator)
-        return beta_variates(self.alpha, n, generator)
+        return beta_variates(self.alpha, self.alpha, n, generator)
 
     def quadrature(self, order: int) -> Quadrature:
         """Gauss-Jacobi rule of the Beta(α, α) weight."""
         _check_order(order)
-        nodes, weights = gauss_jacobi(self.alpha, order)
+        nodes, weights = gauss_jacobi(self.alpha, self.alpha, order)
         return Quadrature(torch.from_numpy(nodes), torch.from_numpy(weights))
 
     def to_dict(self) -> dict[str, Any]:
@@ -225,13 +225,74 @@ class Uniform(MixingLaw):
     def quadrature(self, order: int) -> Quadrature:
         """Gauss-Legendre rule on [low, high]."""
         _check_order(order)
-        nodes, weights = gauss_jacobi(1.0, order)
+        nodes, weights = gauss_jacobi(1.0, 1.0, order)
         scaled = self.low + (self.high - self.low) * nodes
         return Quadrature(torch.from_numpy(scaled), torch.from_numpy(weights))
 
     def to_dict(self) -> dict[str, Any]:
         """The law as JSON-safe values."""
         return {"law": "uniform", "low": self.low, "high": self.high}
+
+
+@dataclass(frozen=True)
+class FoldedBeta(MixingLaw):
+    """λ = 1 − v/2 with v ~ Beta(a, b): the law on [½, 1] with a given mean and variance of 1 − θ.
+
+    With m = 2·mean, a + b = m (1 − m) / (4·variance) − 1 and a = m (a + b). As mean and variance
+    are those of 1 − θ themselves, no digit of them is lost. Build it with `design_law`.
+
+    Args:
+        mean: E(1 − θ), above 0 and below ½.
+        variance: Var θ, above 0 and below mean·(½ − mean).
+
+    Raises:
+        TypeError: a number is none.
+        ValueError: no law on [½, 1] with a density has these numbers.
+
+    Example:
+        >>> law = FoldedBeta(0.25, 1 / 48)  # v is uniform: the law of mixup with α = 1, folded
+        >>> law.theta_mean, round(law.gamma_squared, 6)
+        (0.75, 0.083333)
+    """
+
+    mean: float
+    variance: float
+
+    def __post_init__(self) -> None:
+        keep_float(self, "mean")
+        keep_float(self, "variance")
+        if not (0 < self.mean < 0.5 and 0 < self.variance < self.mean * (0.5 - self.mean)):
+            raise ValueError(
+                "need 0 < mean < 1/2 and 0 < variance < mean (1/2 - mean), got "
+                f"mean={self.mean}, variance={self.variance}; design_law also makes the laws on "
+                "the border"
+            )
+
+    @property
+    def _shapes(self) -> tuple[float, float]:
+        """The shapes a and b of v."""
+        m = 2 * self.mean
+        total = m * (1 - m) / (4 * self.variance) - 1
+        return m * total, (1 - m) * total
+
+    @property
+    def folded_moments(self) -> FoldedMoments:
+        """Mean and variance of 1 − θ, as they were given."""
+        return FoldedMoments(self.mean, self.variance)
+
+    def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw λ = 1 − v/2 with v as a ratio of Gamma variables in log space."""
+        return 1 - beta_variates(*self._shapes, n, generator) / 2
+
+    def quadrature(self, order: int) -> Quadrature:
+        """Gauss-Jacobi rule of the law of v."""
+        _check_order(order)
+        nodes, weights = gauss_jacobi(*self._shapes, order)
+        return Quadrature(1 - torch.from_numpy(nodes) / 2, torch.from_numpy(weights))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The law as JSON-safe values."""
+        return {"law": "folded-beta", "mean": self.mean, "variance": self.variance}
 
 
 @dataclass(frozen=True)
@@ -382,6 +443,8 @@ def law_from_dict(values: dict[str, Any]) -> MixingLaw:
             return Beta(alpha)
         case {"law": "uniform", "low": low, "high": high}:
             return Uniform(low, high)
+        case {"law": "folded-beta", "mean": mean, "variance": variance}:
+            return FoldedBeta(mean, variance)
         case {"law": "constant", "weight": weight}:
             return Constant(weight)
         case {"law": "mixture", "parts": parts}:

@@ -251,6 +251,8 @@ def mixed_accuracy(logits: Tensor, y: Tensor, batch: MixedBatch) -> Tensor:
         >>> mixed_accuracy(torch.eye(2), torch.tensor([0, 1]), batch)
         tensor(0.7500)
     """
+    check_tensor(logits, "logits", "logits")
+    check_tensor(y, "labels", "y")
     if y.is_floating_point():
         raise TypeError(f"mixed accuracy needs class indices, got {y.dtype}; use y.argmax(1)")
     if logits.ndim != 2 or len(logits) != len(batch.weight) or y.shape != batch.weight.shape:

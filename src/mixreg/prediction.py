@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from mixreg._checks import check_inputs
+from mixreg._checks import PROBABILITIES, are_probabilities, check_inputs
 from mixreg._errors import CheckpointError
 from mixreg.folding import fold
 from mixreg.laws import MixingLaw, law_from_dict
@@ -128,6 +128,7 @@ class RescaledModel(nn.Module):
         self.register_buffer("x_mean", stats.x_mean.to(*_placement(net)))
         self.register_buffer("y_mean", stats.y_mean.to(*_placement(net)))
         self._range_unchecked = self.input_range is not None
+        self._outputs_unchecked = link == "softmax"
 
     def forward(self, x: Tensor) -> Tensor:
         """Predict by equation 22.
@@ -146,7 +147,10 @@ class RescaledModel(nn.Module):
         if self._range_unchecked and not torch.compiler.is_compiling():
             self._check_range(x)
         outputs: Tensor = self.net(shrunk)
-        return unshrink(outputs, self.y_mean, self.law, link=self.link)
+        rescaled = unshrink(outputs, self.y_mean, self.law, link=self.link)
+        if self._outputs_unchecked and not torch.compiler.is_compiling():
+            self._check_outputs(outputs)
+        return rescaled
 
     def fold(self) -> nn.Module:
         """The inner network with equation 22 merged into its weights, by `mixreg.folding.fold`.
@@ -188,6 +192,7 @@ class RescaledModel(nn.Module):
             raise CheckpointError(f"no law and link of a RescaledModel: {error}") from error
         self.law, self.link, self.input_range = law, link, input_range
         self._range_unchecked = self.input_range is not None
+        self._outputs_unchecked = link == "softmax"
 
     def extra_repr(self) -> str:
         """Law and link.
@@ -214,6 +219,16 @@ class RescaledModel(nn.Module):
                 "training, or measure the statistics on inputs like these",
                 stacklevel=_CALLER,
             )
+
+    def _check_outputs(self, outputs: Tensor) -> None:
+        """Look at one batch, and warn where it holds probabilities instead of logits."""
+        try:
+            probable = are_probabilities(outputs)
+        except RuntimeError:  # no values to look at, as in _check_range
+            return
+        self._outputs_unchecked = False
+        if probable:
+            warnings.warn(PROBABILITIES, stacklevel=_CALLER)
 
 
 def _fitting_mean(y_mean: Tensor, outputs: Tensor, link: Link) -> Tensor:

@@ -5,8 +5,7 @@ import pytest
 
 from mixreg import ConfigurationError, MixregError
 from mixreg.data.location import MissingDataError
-from mixreg.experiments import CompareConfig, compare
-from mixreg.experiments.sweeping import missing
+from mixreg.experiments import CompareConfig, _sweep, compare
 
 SMALL = {"data": "digits", "epochs": 2, "batch_size": 256, "progress": False, "jobs": 1}
 
@@ -49,7 +48,7 @@ def test_a_seed_left_out_is_a_hole_on_the_page(comparison, monkeypatch):
     def nothing(run):
         raise MissingDataError("no digits here")
 
-    monkeypatch.setattr(missing, "load_data", nothing)
+    monkeypatch.setattr(_sweep, "load_data", nothing)
     output = comparison[0].output
     with pytest.raises(MixregError, match="no digits here"):
         compare(CompareConfig(**SMALL, seeds=9, output=output))

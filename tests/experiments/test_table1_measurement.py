@@ -13,7 +13,7 @@ from mixreg.experiments.table1.measurement import (
     read_measurements,
 )
 from mixreg.training import TrainConfig, train
-from mixreg.training.trained import load_run
+from mixreg.training import load_run
 
 SETTINGS = MeasurementSettings((0.5, 1.5), 40, 50)
 

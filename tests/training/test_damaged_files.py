@@ -38,28 +38,28 @@ def _truncate(file):
 @pytest.mark.parametrize("name", ["model.safetensors", "statistics.safetensors"])
 def test_weights_and_statistics_are_made_again(run, config, name, damage):
     file, result = run.path / name, run.path / "result.json"
-    before, history = _tensors(file), run.read_result()["history"]
+    before, history = _tensors(file), run.read_result().history
     damage(file)
     with pytest.raises(CheckpointError, match=rf"{name}.*; delete \S*result\.json, and {name}"):
         load_run(run.path, {})
     result.unlink()
     file.unlink(missing_ok=True)
     train(config)
-    assert run.read_result()["history"] == history
+    assert run.read_result().history == history
     again = _tensors(file)
     assert all(again[key].equal(value) for key, value in before.items())
     load_run(run.path, {})
 
 
 def test_the_result_is_made_again(run, config):
-    history, weights = run.read_result()["history"], _tensors(run.weights)
+    history, weights = run.read_result().history, _tensors(run.weights)
     file = run.path / "result.json"
     file.write_text("[")
     with pytest.raises(CheckpointError, match=r"delete it and run the same `mixreg train` again"):
         run.read_result()
     file.unlink()
     train(config)
-    assert run.read_result()["history"] == history
+    assert run.read_result().history == history
     assert all(_tensors(run.weights)[key].equal(value) for key, value in weights.items())
 
 

@@ -48,7 +48,7 @@ def whole(tmp_path_factory):
 
 def test_the_table_is_the_history(whole):
     rows = list(csv.DictReader(_table(whole.path).decode().splitlines()))
-    history = whole.read_result()["history"]
+    history = whole.read_result().history
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
     steps = [int(row["step"]) for row in rows]
     assert steps == [5 * (epoch + 1) - 1 for epoch in range(3)]  # 1211 samples: 5 batches
@@ -72,7 +72,7 @@ def test_resuming_in_a_moved_directory_warns_of_nothing(tmp_path, monkeypatch, w
     _interrupt(monkeypatch, _config(tmp_path / "there"), epoch=1, stored=True)
     (tmp_path / "there").rename(tmp_path / "here")
     run = train(_config(tmp_path / "here"))
-    assert run.read_result()["history"] == whole.read_result()["history"]
+    assert run.read_result().history == whole.read_result().history
 
 
 def test_rows_of_the_same_and_later_steps_are_replaced(tmp_path):

@@ -16,7 +16,7 @@ def _config(path, **settings):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_learns(tmp_path, method):
     run = train(_config(tmp_path, method=method, epochs=4, batch_size=64))
-    history = run.read_result()["history"]
+    history = run.read_result().history
     assert [entry["epoch"] for entry in history] == [1, 2, 3, 4]
     assert history[-1]["objective"] < history[0]["objective"]
     assert history[-1]["test_accuracy"] > 0.8
@@ -29,24 +29,24 @@ def test_the_stored_classifier_is_the_trained_one(tmp_path):
     for x, y in trained.data.batches("test", 100):
         right += int((trained.net(x).argmax(1) == y).sum())
         total += len(y)
-    assert right / total == pytest.approx(run.read_result()["history"][-1]["test_accuracy"])
+    assert right / total == pytest.approx(run.read_result().history[-1]["test_accuracy"])
     assert trained.stats.count == trained.data.size("train")
     assert trained.class_means.sum() == pytest.approx(1)
 
 
 def test_the_seed_decides_everything(tmp_path):
-    first = train(_config(tmp_path / "a", seed=1)).read_result()["history"]
-    again = train(_config(tmp_path / "b", seed=1)).read_result()["history"]
-    other = train(_config(tmp_path / "c", seed=2)).read_result()["history"]
+    first = train(_config(tmp_path / "a", seed=1)).read_result().history
+    again = train(_config(tmp_path / "b", seed=1)).read_result().history
+    other = train(_config(tmp_path / "c", seed=2)).read_result().history
     assert first == again
     assert first != other
 
 
 def test_the_global_seed_decides_nothing(tmp_path):
     torch.manual_seed(1)
-    first = train(_config(tmp_path / "a", method="dropout")).read_result()["history"]
+    first = train(_config(tmp_path / "a", method="dropout")).read_result().history
     torch.manual_seed(2)
-    assert train(_config(tmp_path / "b", method="dropout")).read_result()["history"] == first
+    assert train(_config(tmp_path / "b", method="dropout")).read_result().history == first
 
 
 def test_statistics_are_of_unmixed_training_inputs(tmp_path):
@@ -63,7 +63,7 @@ def test_one_logit_with_the_logistic_loss(tmp_path):
     assert trained.stats.y_mean.shape == (1,)
     assert trained.class_means.shape == (2,)
     assert trained.class_means[1] == trained.stats.y_mean
-    assert run.read_result()["history"][-1]["test_accuracy"] > 0.7
+    assert run.read_result().history[-1]["test_accuracy"] > 0.7
 
 
 def test_logistic_needs_two_classes(tmp_path):

@@ -2,12 +2,13 @@
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import torch
+import torch.utils.checkpoint
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
@@ -16,6 +17,7 @@ from mixreg._errors import MixregError
 from mixreg._forward_mode.rules import FIRST_ORDER, NESTED, REFUSED, Function, make_dual
 
 _MACHINERY = ("torch.autograd.", "torch._functorch.", "torch.func", "mixreg.")
+_saved_tensors_hooks: Callable[..., Any] = torch._C._autograd._top_saved_tensors_default_hooks
 _UNSUPPORTED = re.compile(r"forward AD with (\S+) that does not support it")
 
 
@@ -71,6 +73,7 @@ class _Rules(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        _refuse_checkpoints()
         if func in REFUSED:
             raise MixregError(_no_derivative(f"torch.{func.__name__}"))
         rule = self.rules.get(func)
@@ -79,6 +82,17 @@ class _Rules(TorchFunctionMode):
         if "input" in kwargs:
             args = (kwargs.pop("input"), *args)
         return rule(*args, **kwargs)
+
+
+def _refuse_checkpoints() -> None:
+    """Refuse checkpointed activations, recomputed in the backward pass without their tangents."""
+    hooks = _saved_tensors_hooks(False)
+    if hooks is not None and hooks[0].__module__ == torch.utils.checkpoint.__name__:
+        raise MixregError(
+            "the model runs under torch.utils.checkpoint, which recomputes it without the "
+            "forward-mode derivatives that the approximate Mixup risk needs; switch checkpointing "
+            "of activations off, or train with mixreg.Mixup"
+        )
 
 
 def _no_derivative(name: str) -> str:

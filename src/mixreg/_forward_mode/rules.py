@@ -6,6 +6,7 @@ As of PyTorch 2.14, when a forward-mode derivative is itself differentiated back
   tangent formulas treat the saved mean and scale as constants;
 - softmax, log-sum-exp and what is built on them overwrite a tensor that the backward pass needs;
 - gated linear units and the hard sigmoid have tangents that have no gradient;
+- so do norms, distances and standard deviations, where forward mode is nested;
 - a layer with constant weights is evaluated on a tangent of zeros as well, a third convolution
   where two are enough, and the backward pass goes through it;
 - the tangent of ReLU is recorded as a function of the output, whose derivative, zero everywhere,
@@ -15,6 +16,7 @@ Every rule takes the arguments of the function it stands for. Those of `FIRST_OR
 kernels where there are any; those of `NESTED` consist of operations that are right to any order.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -182,6 +184,46 @@ def _normalize(
     return values / norm.clamp_min(eps)
 
 
+def _norm(norm: Function) -> Function:
+    """A Euclidean norm as the root of a sum of squares; other norms are left as they are."""
+
+    def rule(
+        values: Tensor, order: Any = None, dim: Any = None, keepdim: bool = False, **options: Any
+    ) -> Tensor:
+        order = options.pop("p", options.pop("ord", order))
+        options = {name: value for name, value in options.items() if value is not None}
+        spectral = norm is torch.linalg.norm and order == 2 and not isinstance(dim, int)
+        if options or spectral or order not in (None, 2, "fro"):
+            kind = () if order is None else (order,)
+            other: Tensor = norm(values, *kind, dim=dim, keepdim=keepdim, **options)
+            return other
+        return values.square().sum(dim, keepdim=keepdim).sqrt()
+
+    return rule
+
+
+def _std(values: Tensor, *args: Any, **options: Any) -> Tensor:
+    return torch.var(values, *args, **options).sqrt()
+
+
+def _std_mean(values: Tensor, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:
+    variance, mean = torch.var_mean(values, *args, **options)
+    return variance.sqrt(), mean
+
+
+def _cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    norms = (x.square().sum(dim).sqrt().clamp_min(eps) for x in (x1, x2))
+    return (x1 * x2).sum(dim) / math.prod(norms)
+
+
+def _pairwise_distance(
+    x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> Tensor:
+    if p != 2.0:
+        return functional.pairwise_distance(x1, x2, p, eps, keepdim)
+    return (x1 - x2 + eps).square().sum(-1, keepdim=keepdim).sqrt()
+
+
 def _normalized(values: Tensor, dims: list[int], eps: float) -> Tensor:
     centred = values - values.mean(dims, keepdim=True)
     return centred * torch.rsqrt(centred.square().mean(dims, keepdim=True) + eps)
@@ -225,6 +267,12 @@ _EXPONENTIALS: tuple[Function, ...] = (
     Tensor.logsumexp,
     Tensor.logcumsumexp,
 )
+_NORMS: tuple[Function, ...] = (
+    torch.norm,
+    Tensor.norm,
+    torch.linalg.norm,
+    torch.linalg.vector_norm,
+)
 _COMMON: dict[Function, Function] = {
     **{layer: _affine(layer) for layer in _LAYERS},
     functional.instance_norm: _instance_norm,
@@ -233,7 +281,7 @@ _COMMON: dict[Function, Function] = {
 }
 FIRST_ORDER: dict[Function, Function] = {
     **_COMMON,
-    **{function: _observed(function) for function in _EXPONENTIALS},
+    **{function: _observed(function) for function in (*_EXPONENTIALS, *_NORMS)},
     **dict.fromkeys((functional.relu, torch.relu, Tensor.relu), _relu),
     functional.batch_norm: _batch_norm,
     functional.layer_norm: _layer_norm,
@@ -243,5 +291,10 @@ NESTED: dict[Function, Function] = {
     functional.batch_norm: _elementary_batch_norm,
     functional.layer_norm: _elementary_layer_norm,
     functional.normalize: _normalize,
+    **{norm: _norm(norm) for norm in _NORMS},
+    **dict.fromkeys((torch.std, Tensor.std), _std),
+    torch.std_mean: _std_mean,
+    functional.cosine_similarity: _cosine_similarity,
+    functional.pairwise_distance: _pairwise_distance,
 }
 REFUSED: frozenset[Function] = frozenset({torch.batch_norm, torch.instance_norm, torch.layer_norm})

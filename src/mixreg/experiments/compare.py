@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mixreg._errors import CheckpointError, ConfigurationError
+from mixreg.experiments._plan import plan
+from mixreg.experiments._sweep import SweepSettings, complete_seeds, sweep
 from mixreg.experiments.evaluation import evaluate_trained, run_result
-from mixreg.experiments.sweeping import SweepSettings, plan, sweep
-from mixreg.experiments.sweeping.missing import whole_seeds
 from mixreg.report import RunResult, print_table, summarize, write_report
 from mixreg.report.replacing import check_replaceable
 from mixreg.report.write import REPORT_FORMAT
-from mixreg.training import Recipe, RunDirectory, TrainConfig
+from mixreg.training import Recipe, RunDirectory, TrainConfig, load_run
 from mixreg.training.config import check_method
-from mixreg.training.trained import load_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +50,7 @@ class CompareConfig(Recipe, SweepSettings):
             )
 
     def runs(self) -> list[TrainConfig]:
-        """The runs of the comparison.
-
-        Returns:
-            One configuration for each method and seed.
-        """
+        """One configuration for each method and seed."""
         shared = {f.name: getattr(self, f.name) for f in dataclasses.fields(Recipe)}
         shared["progress"] = False
         return [
@@ -69,57 +64,25 @@ class CompareConfig(Recipe, SweepSettings):
 
 
 def compare(config: CompareConfig) -> tuple[str, Path]:
-    """Train and evaluate every method with every seed, then write the report.
-
-    Runs that are finished are not run again. A run that fails does not stop the others; the
-    failures are told at the end.
-
-    Args:
-        config: the comparison.
-
-    Returns:
-        The table for the terminal, and the report's path.
-
-    Raises:
-        CheckpointError: another version wrote the comparison.
-        MissingDataError: the data set is missing.
-        MixregError: a run failed.
-    """
+    """Train and evaluate every method with every seed; the table and the report's page."""
     check_replaceable(config.output / "metrics.json", REPORT_FORMAT)
     runs = config.runs()
     names = _names(runs)
-    missing = sweep(
-        runs,
-        _evaluate,
-        names=names,
-        jobs=config.jobs,
-        backend=config.place,
-        skip_missing=config.skip_missing,
-    ).missing
-    whole = whole_seeds(runs, [missing.get(name, "") for name in names])
-    results = [_result(run) for run in whole.runs]
+    missing = sweep(runs, _evaluate, names=names, settings=config)
+    complete = complete_seeds(runs, [missing.get(name, "") for name in names])
+    results = [_result(run) for run in complete.runs]
     title = f"{config.data}, {config.model}, α = {config.alpha:g}"
     baseline = config.methods[0]
     paths = write_report(
-        results, config.output, title=title, baseline=baseline, missing=whole.holes
+        results, config.output, title=title, baseline=baseline, missing=complete.missing
     )
     return print_table(summarize(results, baseline)), paths.page
 
 
 def plan_comparison(config: CompareConfig) -> str:
-    """What a comparison would run, and what that would cost; nothing is written.
-
-    Args:
-        config: the comparison.
-
-    Returns:
-        The runs with their states and estimated costs.
-
-    Raises:
-        MixregError: another version of this package made the directory.
-    """
+    """The runs of a comparison with their states and estimated costs; nothing is written."""
     runs = config.runs()
-    return plan(runs, names=_names(runs), jobs=config.jobs, backend=config.place)
+    return plan(runs, names=_names(runs), settings=config)
 
 
 def _names(runs: list[TrainConfig]) -> list[str]:

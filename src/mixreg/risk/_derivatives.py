@@ -18,12 +18,12 @@ from torch import Tensor, autograd
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mixreg._any_loss import autograd_derivatives
-from mixreg._checks import SampleName, first_not_finite
+from mixreg._checks import Network, SampleName, first_not_finite
 from mixreg._errors import MixregError
 from mixreg._random import generator
 from mixreg.covariance import PerturbationCovariance
 from mixreg.losses import CANONICAL, CanonicalLoss, LossFunction
-from mixreg.risk._problem import Network, check_outputs
+from mixreg.risk._problem import check_outputs
 
 
 class Linearization(NamedTuple):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mixreg._checks import sample_name
+from mixreg._checks import Network, sample_name
 from mixreg.covariance import PerturbationCovariances, Whitening, perturbation_covariances
 from mixreg.laws import MixingLaw
 from mixreg.losses import Loss
@@ -23,7 +23,7 @@ from mixreg.risk._derivatives import (
     linearize,
     loss_derivatives,
 )
-from mixreg.risk._problem import Network, Problem, chunks, prepare
+from mixreg.risk._problem import Problem, chunks, prepare
 from mixreg.risk.empirical import modified_problem
 
 _LEFT_OUT = 1e-6

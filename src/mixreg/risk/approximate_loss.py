@@ -4,16 +4,15 @@ import math
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mixreg._any_loss import autograd_derivatives
-from mixreg._checks import as_rows, check_label_sums, first_not_finite, sample_name
+from mixreg._checks import Network, as_rows, check_label_sums, first_not_finite, sample_name
 from mixreg._errors import MixregError
 from mixreg._random import Stream
 from mixreg.curvature import (
     Curvature,
     DirectionalDerivatives,
-    Network,
     directional_derivatives,
     loss_curvature,
 )
@@ -127,6 +126,7 @@ class ApproximateMixupLoss:
         self._scales = torch.tensor(deviations, dtype=torch.float64, device="cpu").unsqueeze(1)
         self._stream = Stream(generator)
         self._terms: ApproximateTerms | None = None
+        self._differentiable = not second_order
         self._named = self._probed = self.loss in CANONICAL
         if self.loss is cross_entropy:
             if stats.y_mean.ndim != 1:
@@ -162,8 +162,8 @@ class ApproximateMixupLoss:
             TypeError: integer inputs, ambiguous labels, or outputs that are not one tensor.
             ValueError: a batch of one, shapes that do not fit, labels that do not sum to one with
                 cross-entropy, or a loss that is not twice differentiable.
-            MixregError: outputs that are not finite, or an operation of the network without
-                forward-mode derivative.
+            MixregError: outputs that are not finite, checkpointed activations, or an operation of
+                the network that has no forward-mode derivative, or no gradient of the second one.
         """
         targets = paired_targets(x, y, self.stats)
         if self.check and self.loss is cross_entropy and y.is_floating_point():
@@ -180,8 +180,10 @@ class ApproximateMixupLoss:
         for d, e in others:
             at = self._differentiate(net, inputs, d, update_buffers=False)
             other = loss_curvature(self.loss, modified, at.outputs, e.to(modified), *at[1:])
-            curvature = Curvature(*(sum(parts) for parts in zip(curvature, other, strict=True)))
-        return self._total(values, curvature, at)
+            curvature = Curvature(*map(torch.add, curvature, other))
+        total = self._total(values, curvature, at)
+        self._check_backward(net, total)
+        return total
 
     def state_dict(self) -> dict[str, Tensor]:
         """The state of the generator, to continue the same draws later.
@@ -237,6 +239,21 @@ class ApproximateMixupLoss:
             few = slice(0, _PROBED)
             autograd_derivatives(self.loss, modified[few], outputs[few], sample_name(0))
             self._probed = True
+
+    def _check_backward(self, net: Network, total: Tensor) -> None:
+        """Refuse, once, a network whose second derivatives have no gradient in its parameters."""
+        if self._differentiable or not total.requires_grad or not isinstance(net, nn.Module):
+            return
+        parameters = [p for p in net.parameters() if p.requires_grad]
+        try:
+            torch.autograd.grad(total, parameters, retain_graph=True, allow_unused=True)
+        except RuntimeError as error:
+            raise MixregError(
+                f"PyTorch cannot differentiate the second derivatives of net ({error}); write the "
+                "operation in elementary ones, for example a norm as x.square().sum(1).sqrt(), or "
+                "leave out R2 with second_order=False"
+            ) from error
+        self._differentiable = True
 
     def _total(self, values: Tensor, curvature: Curvature, at: DirectionalDerivatives) -> Tensor:
         modified, r2, r4 = values.mean(), curvature.second_order.mean(), curvature.label.mean()

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from mixreg._checks import Network
 from mixreg.laws import MixingLaw
 from mixreg.losses import Loss
 from mixreg.perturbation import modified
-from mixreg.risk._problem import Network, Problem, mean_loss, prepare
+from mixreg.risk._problem import Problem, mean_loss, prepare
 
 
 def empirical_risk(

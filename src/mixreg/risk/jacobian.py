@@ -2,11 +2,12 @@
 
 from torch import Tensor
 
+from mixreg._checks import Network
 from mixreg.covariance import Whitening, perturbation_covariances
 from mixreg.laws import MixingLaw
 from mixreg.losses import Loss
 from mixreg.risk._derivatives import check_cutoff, loss_derivatives
-from mixreg.risk._problem import Network, evaluate, prepare
+from mixreg.risk._problem import evaluate, prepare
 from mixreg.risk.empirical import modified_problem
 
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from mixreg._checks import check_tensor
 from mixreg.laws import MixingLaw
 
 
@@ -50,6 +51,8 @@ def linear_mixup_risk(weight: Tensor, bias: Tensor, x: Tensor, y: Tensor, law: M
 
 
 def _check_shapes(weight: Tensor, bias: Tensor, x: Tensor, y: Tensor) -> None:
+    for name, values in (("weight", weight), ("bias", bias), ("x", x), ("y", y)):
+        check_tensor(values, name, name)
     expected = (y.shape[-1], x.shape[-1])
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or weight.shape != expected:
         raise ValueError(

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mixreg._checks import as_rows, sample_name
+from mixreg._checks import Network, as_rows, sample_name
 from mixreg.laws import MixingLaw, Quadrature
 from mixreg.losses import Loss
 from mixreg.perturbation import modified, perturbation
-from mixreg.risk._problem import Network, Problem, chunks, mean_loss, prepare
+from mixreg.risk._problem import Problem, chunks, mean_loss, prepare
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,10 @@ class BusyError(MixregError):
     """Another process is working in a run directory."""
 
 
+class VersionError(CheckpointError):
+    """A run was written by another version of this package."""
+
+
 class Environment(TypedDict):
     """Versions and hardware."""
 
@@ -184,7 +188,8 @@ class RunDirectory:
             The settings.
 
         Raises:
-            CheckpointError: there is no readable run, or one of another version.
+            CheckpointError: there is no readable run.
+            VersionError: it is one of another version.
         """
         file = self.path / "config.json"
         if not file.is_file():
@@ -193,7 +198,7 @@ class RunDirectory:
         stored = _stored.decode(file, dict[str, Any], remedy=remedy)
         version, settings = stored.get("format"), stored.get("config")
         if version != _FORMAT and isinstance(settings, dict):
-            raise CheckpointError(
+            raise VersionError(
                 f"{self.path} was written by another version of mixreg (format {version}, this is "
                 f"{_FORMAT}); delete it and train again: {command_of(settings, self.path)}"
             )
@@ -239,6 +244,25 @@ class RunDirectory:
             return Evaluation.from_dict(stored)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.evaluation} is damaged: {error!r}; {remedy}") from error
+
+    def corrupt(self) -> str:
+        """Which file of the run cannot be read, and why; empty if there is none."""
+        try:
+            if (self.path / "config.json").is_file():
+                self.read_config()
+            elif self.weights.exists() or self.finished:
+                return f"{self.path / 'config.json'} is missing"
+            if self.finished:
+                self.read_result()
+                for file in (self.weights, *(self.path / "snapshots").glob("*.safetensors")):
+                    read_model(file, remedy="train again")
+            elif self.checkpoint.is_file():
+                read_checkpoint(self.checkpoint)
+        except VersionError:
+            return ""
+        except CheckpointError as error:
+            return str(error)
+        return ""
 
     def write_evaluation(self, evaluation: Evaluation) -> None:
         """Store the evaluation of the run, in place of an earlier one."""

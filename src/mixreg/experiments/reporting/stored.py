@@ -1,18 +1,19 @@
 """Results as their files hold them: studies, comparisons and single runs."""
 
+import dataclasses
 import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mixreg._errors import CheckpointError, ConfigurationError
+from mixreg._errors import CheckpointError
 from mixreg.experiments.evaluation import run_result
 from mixreg.experiments.two_moons import TwoMoonsResult, two_moons_study
 from mixreg.report import RunResult
 from mixreg.report.study import Study
 from mixreg.report.write import REPORT_FORMAT
-from mixreg.training import RunDirectory, TrainConfig
+from mixreg.training import RunDirectory
 
 _COMMANDS = {
     "mixreg.Table1": "mixreg reproduce table1 --output {folder}",
@@ -86,12 +87,7 @@ def read_run(folder: Path) -> StoredRun:
         )
     if not run.evaluation.is_file():
         raise CheckpointError(f"{folder} is not evaluated; run `mixreg evaluate {name}`")
-    try:
-        config = TrainConfig(**{**stored, "output": folder})
-    except TypeError as error:
-        raise ConfigurationError(
-            f"{folder} has settings this version does not know: {error}"
-        ) from error
+    config = dataclasses.replace(stored, output=folder)
     return StoredRun(folder, run_result(config, run, run.read_evaluation()))
 
 

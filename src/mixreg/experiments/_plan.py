@@ -1,0 +1,185 @@
+"""What a sweep would do, and what it would cost; nothing is written."""
+
+import heapq
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from statistics import median
+from typing import Any, NamedTuple, cast
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from mixreg._errors import MixregError
+from mixreg.experiments._backends import SweepSettings, cores, threads_each
+from mixreg.experiments._sweep import Costs, Kind, check_folder, duration, grouped, missing_data
+from mixreg.experiments.sweeping.damage import find_damage
+from mixreg.statistics import TrainingStatistics
+from mixreg.training import RunDirectory, TrainConfig, build_model, load_data, quiet
+from mixreg.training.load import training_targets
+from mixreg.training.module import SPLITS, TrainingModule
+
+_BUDGET = 1.5
+_WARM, _MOST = 4, 60
+_EVALUATION_BATCH = 500
+
+
+class Planned(NamedTuple):
+    """The state of a run, the epochs that are left, and what is in its way."""
+
+    state: str
+    epochs: int = 0
+    remark: str = ""
+
+
+def plan(runs: Sequence[TrainConfig], *, names: Sequence[str], settings: SweepSettings) -> str:
+    """The runs of a sweep with their states, and an estimate of what is left to pay."""
+    for folder in {run.directory.parent for run in runs}:
+        check_folder(folder)
+    missing = missing_data(runs, fetch=False)
+    planned = [_examine(run, why) for run, why in zip(runs, missing, strict=True)]
+    left = [run for run, p in zip(runs, planned, strict=True) if p.epochs]
+    is_known = settings.backend == "local" or settings.jobs is not None
+    slots = settings.slots(len(left)) if is_known else 0
+    seconds, sources = _estimate(left, Costs(runs), slots or cores())
+    costs = [p.epochs * seconds.get(Costs.kind(r), 0.0) for r, p in zip(runs, planned, strict=True)]
+    width = max(map(len, names))
+    lines = [
+        f"{name:<{width}}  {_cost_text(p, cost):>8}  {p.state}"
+        for name, p, cost in zip(names, planned, costs, strict=True)
+    ]
+    remarks = {name: p.remark for name, p in zip(names, planned, strict=True) if p.remark}
+    remarked = grouped(remarks, dict(zip(names, runs, strict=True)))
+    return "\n".join([*lines, *remarked, _total(planned, costs, slots), *sources])
+
+
+def _examine(run: TrainConfig, missing: str) -> Planned:
+    directory = RunDirectory(run.directory)
+    if damage := find_damage(directory):
+        return Planned("damaged", run.epochs, f"{damage}; would be set aside")
+    try:
+        begun = directory.begun(run)
+    except MixregError as error:
+        return Planned("refused", 0, str(error))
+    if directory.finished:
+        return Planned("finished")
+    if missing:
+        return Planned("data missing", 0, missing)
+    done = 0
+    if begun and directory.checkpoint.is_file():
+        stored = torch.load(directory.checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        done = len(stored["history"])
+    state = f"begun, at epoch {done} of {run.epochs}" if done else "to do"
+    return Planned(state, run.epochs - done)
+
+
+def _estimate(
+    runs: Sequence[TrainConfig], costs: Costs, slots: int
+) -> tuple[dict[Kind, float], list[str]]:
+    """Seconds an epoch of each kind takes, and in words where each of them comes from."""
+    seconds: dict[Kind, float] = {}
+    sources = ["Estimates are of the training alone:"]
+    for run in runs:
+        if (kind := Costs.kind(run)) in seconds:
+            continue
+        try:
+            learnt = costs.of_kind(run)
+            seconds[kind], source = learnt or _time_here(run, threads_each(slots))
+            source = f"{seconds[kind]:.2g} s an epoch, {source}"
+        except Exception as error:
+            seconds[kind] = math.nan
+            source = f"cannot be timed here ({type(error).__name__}: {error})"
+        sources.append(f"  {run.data}, {run.model}, {run.method}: {source}")
+    return seconds, sources if seconds else []
+
+
+def _time_here(run: TrainConfig, threads: int) -> tuple[float, str]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        seconds, steps = time_epoch(run)
+    finally:
+        torch.set_num_threads(before)
+    on = f"{threads} thread{'' if threads == 1 else 's'}"
+    return seconds, f"from {steps} training steps just made on this machine with {on}"
+
+
+def time_epoch(run: TrainConfig) -> tuple[float, int]:
+    """Seconds an epoch takes, put together from a few training steps, and their number."""
+    data, clock = load_data(run), _Clock()
+    with quiet():
+        # The statistics of one batch take no less time to train with than those of all.
+        x, y = next(iter(data.train_batches(run.batch_size, seed=run.seed, epoch=0)))
+        targets = training_targets(y, run, data.num_classes)
+        statistics = TrainingStatistics.from_tensors(x, targets)
+        lightning.Trainer(
+            accelerator=run.accelerator,
+            devices=1,
+            precision=cast(Any, run.precision),
+            max_epochs=1,
+            limit_train_batches=_MOST,
+            limit_val_batches=2,
+            callbacks=[clock],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        ).fit(TrainingModule(build_model(run, data), run, data, statistics))
+    steps = math.ceil(data.size("train") / run.batch_size)
+    batches = sum(math.ceil(data.size(split) / _EVALUATION_BATCH) for split in SPLITS)
+    warm = clock.steps[_WARM:] or clock.steps
+    evaluation = median(clock.evaluations) if clock.evaluations else 0.0
+    return steps * median(warm) + batches * evaluation, len(warm)
+
+
+class _Clock(Callback):
+    """The seconds between the ends of batches, until there were enough of them."""
+
+    def __init__(self) -> None:
+        self.steps: list[float] = []
+        self.evaluations: list[float] = []
+        self._last = 0.0
+
+    def _lap(self) -> float:
+        before, self._last = self._last, time.perf_counter()
+        return self._last - before
+
+    def on_train_epoch_start(self, *_: object) -> None:
+        self._lap()
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:
+        self.steps.append(self._lap())
+        trainer.should_stop = sum(self.steps) > _BUDGET and len(self.steps) > 2 * _WARM
+
+    def on_validation_batch_start(self, *_: object) -> None:
+        self._lap()
+
+    def on_validation_batch_end(self, *_: object) -> None:
+        self.evaluations.append(self._lap())
+
+
+def _cost_text(planned: Planned, cost: float) -> str:
+    return "–" if planned.epochs == 0 else "?" if math.isnan(cost) else duration(cost)
+
+
+def _total(planned: Sequence[Planned], costs: Sequence[float], slots: int) -> str:
+    states = Counter(p.state.partition(",")[0] for p in planned)
+    counted = ", ".join(f"{n} {state}" for state, n in states.items())
+    known = [cost for cost in costs if cost and not math.isnan(cost)]
+    unknown = sum(map(math.isnan, costs))
+    text = f"{len(planned)} runs ({counted}): about {duration(sum(known))} of training"
+    if slots > 1:
+        text += f", {duration(_side_by_side(known, slots))} with {slots} at a time"
+    return text + (f", and {unknown} runs of unknown cost" if unknown else "")
+
+
+def _side_by_side(costs: Sequence[float], slots: int) -> float:
+    """When the last run ends if each begins, in order, as soon as a place is free."""
+    free = [0.0] * slots
+    for cost in costs:
+        heapq.heappush(free, heapq.heappop(free) + cost)
+    return max(free)

@@ -1,0 +1,25 @@
+"""A sweep in a process of its own, for tests that stop it or start two at a time."""
+
+import sys
+from pathlib import Path
+
+from mixreg.experiments._sweep import SweepSettings, sweep
+from mixreg.training import TrainConfig
+
+SMALL = {"data": "digits", "batch_size": 256, "progress": False}
+EPOCHS = {"brief": 2, "long": 40, "last": 2}
+
+
+def probe_runs(output: Path) -> list[TrainConfig]:
+    return [
+        TrainConfig(**SMALL, epochs=count, output=output / name) for name, count in EPOCHS.items()
+    ]
+
+
+def nothing(run, config):
+    pass
+
+
+if __name__ == "__main__":
+    settings = SweepSettings(jobs=int(sys.argv[2]), backend=sys.argv[3])
+    sweep(probe_runs(Path(sys.argv[1])), nothing, names=list(EPOCHS), settings=settings)

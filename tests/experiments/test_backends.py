@@ -1,0 +1,263 @@
+"""Real workers on every backend: killed, told to end, left alone; and who else may command them."""
+
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import dask
+import distributed
+import psutil
+import pytest
+
+from mixreg import MixregError
+from mixreg.experiments import _backends
+from mixreg.experiments._backends import SweepSettings, Task, open_backend
+from mixreg.experiments._sweep import _resources, sweep
+from mixreg.training import RunDirectory, TrainConfig
+
+PROBE = Path(__file__).with_name("sweep_probe.py")
+LIMIT = 240
+EPOCHS = 60
+
+
+def _runs(output):
+    small = {"data": "digits", "batch_size": 256, "progress": False}
+    return [
+        TrainConfig(**small, epochs=epochs, seed=seed, output=output / f"seed{seed}")
+        for seed, epochs in enumerate((EPOCHS, 2, 2))
+    ]
+
+
+def _measure(run, config):
+    (run.path / "measured.txt").write_text(str(os.getpid()))
+
+
+def _holder(lock):
+    """The process that has a file open."""
+    for process in psutil.process_iter():
+        try:
+            if str(lock) in {file.path for file in process.open_files()}:
+                return process.pid
+        except psutil.Error:
+            continue
+    return None
+
+
+def _listening():
+    """Where the processes that were started from here listen, and this one."""
+    here = psutil.Process()
+    for process in [here, *here.children(recursive=True)]:
+        for connection in process.net_connections("inet"):
+            if connection.status == psutil.CONN_LISTEN:
+                yield connection.laddr
+
+
+class Killer(threading.Thread):
+    """Stops the worker of a run as soon as the run has a checkpoint."""
+
+    def __init__(self, run, number):
+        super().__init__(daemon=True)
+        self.directory, self.number = run, number
+        self.killed, self.addresses = None, set()
+
+    def run(self):
+        while not self.directory.checkpoint.is_file():
+            time.sleep(0.005)
+        self.killed = _holder(self.directory.path / "run.lock")
+        self.addresses = {address.ip.removeprefix("::ffff:") for address in _listening()}
+        os.kill(self.killed, self.number)
+
+
+@pytest.mark.parametrize(
+    ("backend", "number"),
+    [
+        ("local", signal.SIGKILL),
+        ("local", signal.SIGTERM),
+        ("dask", signal.SIGKILL),
+        ("ray", signal.SIGKILL),
+        ("slurm", signal.SIGKILL),
+    ],
+)
+def test_a_run_whose_worker_is_stopped_is_resumed(backend, number, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(_backends, "SLURM", "local")
+    runs = _runs(tmp_path)
+    directories = [RunDirectory(run.directory) for run in runs]
+    killer = Killer(directories[0], number)
+    killer.start()
+    settings = SweepSettings(jobs=2, backend=backend)
+    sweep(runs, _measure, names=["long", "short", "other"], settings=settings)
+    killer.join()
+
+    told = capsys.readouterr().out
+    assert told.count("long: its worker died and it is submitted again") == 1
+    assert told.count("finished (") == 3
+    assert all(run.finished for run in directories)
+    assert len(directories[0].read_result().history) == EPOCHS
+    measured_by = {int((run.path / "measured.txt").read_text()) for run in directories}
+    assert os.getpid() not in measured_by
+    assert number != signal.SIGKILL or killer.killed not in measured_by
+    assert killer.addresses <= {"127.0.0.1"}
+    assert not list(tmp_path.glob("*.corrupt-*"))
+
+
+def test_dask_takes_orders_from_its_own_sweep_alone(tmp_path):
+    task = Task("task", os.getpid)
+    with open_backend(SweepSettings(jobs=1, backend="dask"), [task], tmp_path) as backend:
+        assert backend.submit(task).result(LIMIT) != os.getpid()
+        assert backend.slots() == 1
+        (cluster,) = distributed.LocalCluster._instances
+        scheme, _, address = cluster.scheduler_address.partition("://")
+        assert scheme == "tls"
+        stranger = ssl.create_default_context()
+        stranger.check_hostname, stranger.verify_mode = False, ssl.CERT_NONE
+        host, port = address.split(":")
+        with (
+            socket.create_connection((host, int(port))) as plain,
+            stranger.wrap_socket(plain) as connection,
+            pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"),
+        ):
+            connection.recv(1)
+
+
+def _start(output, jobs, backend="local"):
+    return subprocess.Popen(
+        [sys.executable, str(PROBE), str(output), str(jobs), backend],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _wait_for(condition, process):
+    limit = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < limit
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.005)
+
+
+def _stamps(runs):
+    return {run.path.name: (run.path / "result.json").stat().st_mtime_ns for run in runs}
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return [RunDirectory(tmp_path / name) for name in ("brief", "long", "last")]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The weights of the long run, trained without a break."""
+    output = tmp_path_factory.mktemp("undisturbed")
+    with _start(output, 1) as process:
+        assert process.wait(LIMIT) == 0
+    return (output / "long" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143), (signal.SIGINT, 1)],
+)
+def test_a_stopped_sweep_takes_its_workers_along_and_goes_on(
+    tmp_path, runs, undisturbed, number, status
+):
+    brief, long, last = runs
+    first = _start(tmp_path, 2)
+    _wait_for(lambda: brief.finished and long.checkpoint.is_file(), first)
+    workers = psutil.Process(first.pid).children(recursive=True)
+    first.send_signal(number)
+    first.communicate(timeout=60)
+    assert first.returncode in {status, -number}
+    assert not psutil.wait_procs(workers, timeout=60)[1]
+    assert not long.finished
+    before = _stamps([brief])
+
+    second = _start(tmp_path, 1)
+    told, _ = second.communicate(timeout=LIMIT)
+    assert second.returncode == 0, told
+    assert _stamps([brief]) == before
+    assert long.weights.read_bytes() == undisturbed
+    assert last.finished
+    assert not list(tmp_path.glob("*.corrupt-*"))
+
+
+def test_two_sweeps_at_once_share_the_runs_and_wait_for_each_other(tmp_path, runs):
+    _, long, last = runs
+    first = _start(tmp_path, 1)
+    _wait_for(lambda: long.checkpoint.is_file(), first)
+    first.send_signal(signal.SIGSTOP)
+    second = _start(tmp_path, 1)
+    lines = iter(second.stdout.readline, "")
+    assert any("long: another process is working on it" in line for line in lines)
+    assert any("last: finished" in line for line in lines)
+    before = _stamps([last])
+    first.send_signal(signal.SIGCONT)
+
+    told = [process.communicate(timeout=LIMIT)[0] for process in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], told
+    assert "long: finished" in told[1]
+    assert len(long.read_result().history) == 40
+    assert _stamps([last]) == before
+    assert not list(tmp_path.glob("*.corrupt-*"))
+
+
+def _refused(tmp_path, **settings):
+    run = TrainConfig(data="two-moons", epochs=1, batch_size=100, output=tmp_path / "run")
+    sweep([run], _measure, names=["run"], settings=SweepSettings(**settings))
+
+
+@pytest.mark.parametrize(
+    ("backend", "package"),
+    [("ray", "ray"), ("dask", "distributed"), ("dask", "cryptography"), ("slurm", "submitit")],
+)
+def test_a_missing_package_is_named_with_its_extra(backend, package, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    message = rf"--backend {backend} needs the package {package}, .*mixreg\[{backend}\]'"
+    with pytest.raises(MixregError, match=message):
+        _refused(tmp_path, backend=backend)
+
+
+def test_no_slurm(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MixregError, match=r"there is no SLURM here: .*run this where sbatch is"):
+        _refused(tmp_path, backend="slurm")
+
+
+def test_nobody_at_the_address(tmp_path):
+    # Imported first, for settings made before that would take its defaults along when they end.
+    soon = {f"{distributed.__name__}.comm.timeouts.connect": "100ms"}
+    with (
+        dask.config.set(soon),
+        pytest.raises(MixregError, match=r"no Dask scheduler answers at 'tcp://127\.0\.0\.1:1'"),
+    ):
+        _refused(tmp_path, backend="dask", address="tcp://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({}, (1, 0)),
+        ({"accelerator": "gpu"}, (1, 1)),
+        ({"data": "imagenet", "workers": 7, "accelerator": "gpu"}, (8, 1)),
+    ],
+)
+def test_what_a_cluster_is_asked_for(settings, wanted):
+    assert _resources(TrainConfig(**settings)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("jobs", "count", "in_this_process", "slots"),
+    [(1, 5, True, 1), (3, 1, True, 1), (3, 5, False, 3), (8, 5, False, 5)],
+)
+def test_one_task_at_a_time_needs_no_process(jobs, count, in_this_process, slots, tmp_path):
+    tasks = [Task(f"task{k}", os.getpid) for k in range(count)]
+    with open_backend(SweepSettings(jobs=jobs), tasks, tmp_path) as backend:
+        assert backend.slots() == slots
+        assert (backend.submit(tasks[0]).result(LIMIT) == os.getpid()) == in_this_process
