@@ -268,9 +268,7 @@ def read_settings(file: Path) -> dict[str, Any]:
     with file.open("rb") as stream:
         data = stream.read(_LARGEST + 1)
     if len(data) > _LARGEST:
-        raise ConfigurationError(
-            f"{file} is no file of settings: it is larger than {_LARGEST} bytes"
-        )
+        raise ConfigurationError(f"{file} is no file of settings: it is too large")
     try:
         return settings_of(data.decode(), str(file))
     except UnicodeDecodeError as error:
@@ -305,13 +303,14 @@ class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         before: set[str] = set()
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode) or isinstance(value, yaml.MappingNode):
+                raise yaml.YAMLError("expected lines `name: value` with one value or a list")
             if key.value in before:
                 raise yaml.YAMLError(f"{key.value} is there twice")
             before.add(key.value)
-            if isinstance(value, yaml.MappingNode):
-                raise yaml.YAMLError(f"{key.value} holds a mapping, expected one value or a list")
-            if value.value == "" and value.style is None:
-                raise yaml.YAMLError(f"{key.value} has no value")
+            for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                if part.value == "" and getattr(part, "style", None) is None:
+                    raise yaml.YAMLError(f"{key.value} has no value")
         values: dict[Any, Any] = super().construct_mapping(node, deep)
         return values
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
 import filelock
+import msgspec
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +31,7 @@ from mixreg.training.methods import METHODS
 _FORMAT = 2
 _MODEL = "mixreg.RescaledModel/1"
 _NET = "net."
+_UNFIT = (pickle.UnpicklingError, RuntimeError, ValueError, TypeError, KeyError, AttributeError)
 _DIGEST = 64  # characters of a SHA-256, kept as the comment of the zip archive
 
 
@@ -341,8 +343,13 @@ def read_checkpoint(file: Path, map_location: Any = "cpu") -> dict[str, Any]:
         )
     try:
         stored: dict[str, Any] = torch.load(io.BytesIO(data), map_location, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise CheckpointError(f"{file} holds more than tensors and numbers; {remedy}") from error
+        if not all(isinstance(value, Tensor) for value in stored["state_dict"].values()):
+            raise TypeError("weights that are no tensors")
+        msgspec.convert({name: stored[name] for name in ("history", "seconds")}, Result)
+        TrainingStatistics(**stored["stats"])
+    except _UNFIT as error:
+        reason = "" if isinstance(error, pickle.UnpicklingError) else f" ({error})"
+        raise CheckpointError(f"{file} is no checkpoint of a training{reason}; {remedy}") from error
     return stored
 
 
