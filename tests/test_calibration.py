@@ -147,37 +147,3 @@ def test_probabilities_in_the_place_of_logits_draw_a_warning():
     z, labels = sampled(300, 3)
     with pytest.warns(UserWarning, match="as probabilities do; this needs logits"):
         fit_temperature(z.softmax(1).float(), labels)
-
-
-GOOD = torch.zeros(3, 2)
-
-
-@pytest.mark.parametrize(
-    ("logits", "labels", "error", "message"),
-    [
-        (GOOD.long(), torch.zeros(3).long(), TypeError, "floating point, got torch.int64"),
-        (torch.zeros(3), torch.zeros(3).long(), ValueError, r"\(n, c\) with c >= 2, got \(3,\)"),
-        (torch.zeros(3, 1), torch.zeros(3).long(), ValueError, "single logit"),
-        (GOOD, torch.zeros(3), TypeError, "integer class indices, got torch.float32"),
-        (GOOD, torch.zeros(3, dtype=torch.bool), TypeError, "integer class indices"),
-        (GOOD, torch.zeros(2).long(), ValueError, r"shape \(3,\), one for each row"),
-        (torch.zeros(0, 2), torch.zeros(0).long(), ValueError, "at least one example"),
-        (GOOD.log(), torch.zeros(3).long(), ValueError, "finite, but row 0"),
-        (GOOD, torch.tensor([0, 1, 2]), ValueError, r"0\.\.1 .* values from 0 to 2"),
-        (GOOD, torch.tensor([0, -1, 1]), ValueError, "from -1 to 1"),
-    ],
-)
-def test_refuses_what_is_not_logits_with_labels(logits, labels, error, message):
-    with pytest.raises(error, match=message):
-        fit_temperature(logits, labels)
-
-
-@pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, math.inf])
-def test_refuses_a_temperature_that_is_not_positive(temperature):
-    with pytest.raises(ValueError, match="positive finite number"):
-        apply_temperature(GOOD, temperature)
-
-
-def test_refuses_to_divide_integers_by_a_temperature():
-    with pytest.raises(TypeError, match=r"floating point, got torch\.int64"):
-        apply_temperature(GOOD.long(), 2.0)

@@ -143,31 +143,6 @@ def test_a_given_factorisation_serves_other_labels_and_laws():
     torch.testing.assert_close(reused.xx.dense(3), fresh.xx.dense(3))
 
 
-@pytest.mark.parametrize(
-    ("x", "y", "error", "message"),
-    [
-        (torch.zeros(1, 3), torch.zeros(1, 2), ValueError, "at least 2 samples, got 1"),
-        (
-            torch.zeros(3, 3),
-            torch.zeros(4, 2),
-            ValueError,
-            "one target for each input, got 4 for 3",
-        ),
-        (torch.tensor([[0.0], [torch.nan]]), torch.zeros(2, 1), ValueError, "infinity in sample 1"),
-        (torch.zeros(3, 3), torch.zeros(3).long(), TypeError, "targets must be floating point"),
-    ],
-)
-def test_refusals(x, y, error, message):
-    with pytest.raises(error, match=message):
-        perturbation_covariances(x, y, Beta(1.0))
-
-
 def test_scalar_targets_are_vectors_of_length_one():
     x, y = data(5, 3, 1)
     assert perturbation_covariances(x, y[:, 0], Beta(1.0)).yy.dense(0).shape == (1, 1)
-
-
-def test_a_factorisation_of_other_data_is_refused():
-    x, y = data(5, 3, 2)
-    with pytest.raises(ValueError, match=r"whitening is of 5 vectors of length 3.*\(4, 3\)"):
-        perturbation_covariances(x[:4], y[:4], Beta(1.0), whitening=Whitening.from_data(x))

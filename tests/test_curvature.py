@@ -7,7 +7,6 @@ import torch
 from torch import nn
 from torch.autograd.functional import hessian, jacobian
 
-from mixreg._errors import MixregError
 from mixreg.curvature import directional_curvature, directional_derivatives, loss_curvature
 from mixreg.losses import cross_entropy, logistic, squared_error
 
@@ -224,27 +223,3 @@ def test_memory_format_is_kept():
     x = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
     directional_derivatives(net, x, torch.ones_like(x))
     assert seen == [True]
-
-
-@pytest.mark.parametrize("second_order", [False, True])
-@pytest.mark.parametrize(
-    ("net", "problem"),
-    [(lambda x: x.detach(), "detaches"), (lambda x: torch.zeros(len(x), 2), "does not use them")],
-)
-def test_outputs_without_derivative_are_refused(net, problem, second_order):
-    x = torch.randn(3, 2)
-    with pytest.raises(MixregError, match=problem):
-        directional_derivatives(net, x, x, second_order=second_order)
-
-
-def test_inference_mode_is_refused():
-    x = torch.randn(3, 2)
-    with torch.inference_mode(), pytest.raises(MixregError, match="no_grad"):
-        directional_derivatives(nn.Linear(2, 2), x, x)
-
-
-@pytest.mark.parametrize("second_order", [False, True])
-def test_several_outputs_are_refused(second_order):
-    x = torch.randn(3, 2)
-    with pytest.raises(TypeError, match="one tensor of outputs, got tuple"):
-        directional_derivatives(lambda x: (x, x), x, x, second_order=second_order)

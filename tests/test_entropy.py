@@ -10,7 +10,6 @@ from sklearn.linear_model import LogisticRegression
 from mixreg._errors import MixregError
 from mixreg.entropy import (
     entropy,
-    entropy_inequality,
     fit_linear_softmax,
     proposition_one,
 )
@@ -103,21 +102,3 @@ def test_no_convergence_is_an_error():
     x, y = iris()
     with pytest.raises(MixregError, match="did not converge in 1 Newton steps"):
         fit_linear_softmax(x, y, max_steps=1)
-
-
-@pytest.mark.parametrize(
-    ("plain", "smoothed", "y", "message"),
-    [
-        (torch.eye(3), torch.eye(3)[:2], torch.eye(3), r"got \(2, 3\) for smoothed"),
-        (3 * torch.eye(3), torch.eye(3), torch.eye(3), "rows of plain must be probabilities"),
-        (torch.eye(3), torch.eye(3), torch.ones(3, 3), "rows of y must be probabilities"),
-    ],
-)
-def test_refusals(plain, smoothed, y, message):
-    with pytest.raises(ValueError, match=message):
-        entropy_inequality(plain, smoothed, y, Beta(1.0))
-
-
-def test_features_of_another_length_are_refused():
-    with pytest.raises(ValueError, match=r"features \(n, d\) and labels \(n, c\)"):
-        fit_linear_softmax(torch.zeros(4, 2), torch.eye(3))

@@ -113,24 +113,3 @@ def test_without_mixing_nothing_moves():
     draw = draw_perturbation(X, Y, *MEANS, law, generator=torch.Generator().manual_seed(0))
     assert not draw.inputs.any()
     torch.testing.assert_close(modified(X, Y, *MEANS, law).inputs, X)
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "error", "message"),
-    [
-        (X.long(), Y, TypeError, "inputs must be floating point, got torch.int64"),
-        (X, Y.long(), TypeError, "targets must be floating point, got torch.int64"),
-        (X[:, :1], Y, ValueError, r"mean of inputs of shape \(7, 1, 3\)"),
-        (X, Y[:5], ValueError, "one target for each input, got 5 for 7"),
-    ],
-)
-def test_refusals(x, y, error, message):
-    with pytest.raises(error, match=message):
-        modified(x, y, *MEANS, LAW)
-
-
-def test_weights_of_another_length_are_refused():
-    with pytest.raises(ValueError, match=r"theta and partner must have shape \(7,\)"):
-        perturbation(
-            X, Y, *MEANS, LAW, theta=torch.ones(3), partner=torch.zeros(7, dtype=torch.long)
-        )

@@ -11,6 +11,7 @@ from mixreg.laws import (
     mixture as mixture,
 )
 from mixreg.design import design_law as design_law
+from mixreg.recipes import estimate_law as estimate_law
 
 # Training means (5) and mixing (4)
 from mixreg.mixing import (

@@ -43,12 +43,24 @@ def encode(value: object) -> bytes:
     """JSON of a stable layout; numbers that are not finite are refused by the name of the field."""
     plain = _plain(value)
     _check_finite(plain, "$")
-    return (json.dumps(plain, indent=2, allow_nan=False) + "\n").encode()
+    return (_spelled(plain, "\n") + "\n").encode()
 
 
 def write(file: Path, value: object) -> None:
     """Write a value as JSON, whole or not at all."""
     write_bytes(file, encode(value))
+
+
+def _spelled(value: Any, line: str) -> str:
+    """JSON with a line for each entry; a list of plain values, such as a record, takes one."""
+    inner, deep = f"{line}  ", (dict, list, tuple)
+    if isinstance(value, dict) and value:
+        entries = [f"{json.dumps(key)}: {_spelled(entry, inner)}" for key, entry in value.items()]
+        return "{" + inner + f",{inner}".join(entries) + line + "}"
+    if isinstance(value, list | tuple) and any(isinstance(entry, deep) for entry in value):
+        entries = [_spelled(entry, inner) for entry in value]
+        return "[" + inner + f",{inner}".join(entries) + line + "]"
+    return json.dumps(value, allow_nan=False)
 
 
 def _plain(value: object) -> Any:

@@ -164,15 +164,7 @@ class Mixup:
         return MixedBatch(inputs, targets, draw.weight, draw.partner)
 
     def transform(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Mix one batch and return the pair (inputs, targets), as torchvision's transforms do.
-
-        Args:
-            x: inputs, as in a call.
-            y: labels, as in a call.
-
-        Returns:
-            Mixed inputs and mixed targets.
-        """
+        """Mix one batch and return the pair (inputs, targets), as torchvision's transforms do."""
         batch = self(x, y)
         return batch.inputs, batch.targets
 
@@ -204,11 +196,7 @@ class Mixup:
         return self(x, y)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Where the draws stand, to continue them later.
-
-        Returns:
-            The state.
-        """
+        """Where the draws stand, to continue them later."""
         return self._draws.state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:

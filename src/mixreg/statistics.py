@@ -167,11 +167,7 @@ class TrainingStatistics:
             raise CheckpointError(f"{path} holds no {kind}: {error}; {remedy}") from error
 
     def describe(self) -> dict[str, Any]:
-        """What the statistics were measured on, as JSON-safe values.
-
-        Returns:
-            Format, count, shapes, range of the inputs and class prior.
-        """
+        """Format, count, shapes, range of the inputs and class prior, as JSON-safe values."""
         return {
             "format": _FORMAT,
             "count": self.count,

@@ -1,5 +1,6 @@
 """Real workers on every backend: killed, told to end, left alone; and who else may command them."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -14,12 +15,14 @@ import dask
 import distributed
 import psutil
 import pytest
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from tests.experiments.sweep_probe import probe_runs
 
 from mixreg import MixregError
 from mixreg.experiments import _backends
 from mixreg.experiments._backends import SweepSettings, Task, open_backend
 from mixreg.experiments._sweep import _resources, sweep
-from mixreg.training import RunDirectory, TrainConfig
+from mixreg.training import RunDirectory, TrainConfig, train
 
 PROBE = Path(__file__).with_name("sweep_probe.py")
 LIMIT = 240
@@ -125,6 +128,18 @@ def test_dask_takes_orders_from_its_own_sweep_alone(tmp_path):
             connection.recv(1)
 
 
+def test_an_idle_worker_that_died_is_replaced(tmp_path):
+    tasks = [Task(f"task{k}", os.getpid) for k in range(2)]
+    with open_backend(SweepSettings(jobs=2), tasks, tmp_path) as backend:
+        first = backend.submit(tasks[0])
+        idle = psutil.Process(first.result(LIMIT))
+        idle.kill()
+        idle.wait(LIMIT)
+        with contextlib.suppress(TerminatedWorkerError):
+            backend.submit(tasks[0]).result(LIMIT)
+        assert backend.submit(tasks[1]).result(LIMIT) not in {idle.pid, os.getpid()}
+
+
 def _start(output, jobs, backend="local"):
     return subprocess.Popen(
         [sys.executable, str(PROBE), str(output), str(jobs), backend],
@@ -155,33 +170,35 @@ def runs(tmp_path):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """The weights of the long run, trained without a break."""
-    output = tmp_path_factory.mktemp("undisturbed")
-    with _start(output, 1) as process:
-        assert process.wait(LIMIT) == 0
-    return (output / "long" / "model.safetensors").read_bytes()
+    long = probe_runs(tmp_path_factory.mktemp("undisturbed"))[1]
+    return train(long).weights.read_bytes()
 
 
 @pytest.mark.parametrize(
-    ("number", "status"),
-    [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143), (signal.SIGINT, 1)],
+    ("number", "status", "jobs"),
+    [
+        (signal.SIGKILL, -signal.SIGKILL, 2),
+        (signal.SIGTERM, 143, 2),
+        (signal.SIGTERM, 143, 1),
+        (signal.SIGINT, -signal.SIGINT, 2),
+    ],
 )
 def test_a_stopped_sweep_takes_its_workers_along_and_goes_on(
-    tmp_path, runs, undisturbed, number, status
+    tmp_path, runs, undisturbed, number, status, jobs
 ):
     brief, long, last = runs
-    first = _start(tmp_path, 2)
+    first = _start(tmp_path, jobs)
     _wait_for(lambda: brief.finished and long.checkpoint.is_file(), first)
     workers = psutil.Process(first.pid).children(recursive=True)
     first.send_signal(number)
-    first.communicate(timeout=60)
-    assert first.returncode in {status, -number}
+    told, _ = first.communicate(timeout=60)
+    assert first.returncode == status, told
     assert not psutil.wait_procs(workers, timeout=60)[1]
     assert not long.finished
     before = _stamps([brief])
 
-    second = _start(tmp_path, 1)
-    told, _ = second.communicate(timeout=LIMIT)
-    assert second.returncode == 0, told
+    names = [run.path.name for run in runs]
+    sweep(probe_runs(tmp_path), _measure, names=names, settings=SweepSettings(jobs=1))
     assert _stamps([brief]) == before
     assert long.weights.read_bytes() == undisturbed
     assert last.finished

@@ -14,8 +14,8 @@ from mixreg.evaluation import (
     evaluate,
 )
 from mixreg.evaluation.reliability import Histogram, ReliabilityCurve
-from mixreg.report import RunResult
 from mixreg.report.claims import Claim
+from mixreg.report.results import RunResult
 from mixreg.report.sequence import Frame, PictureSequence
 from mixreg.report.study import Entry, Study, StudyTable
 from mixreg.report.style import BLUE, Picture, draw, panels

@@ -1,5 +1,6 @@
 """Whole experiments: evaluate, diagnose, compare, reproduce the paper, and report results."""
 
+from mixreg.experiments._sweep import SweepSettings, sweep
 from mixreg.experiments.compare import CompareConfig, compare, plan_comparison
 from mixreg.experiments.diagnosis import DiagnoseOptions, diagnose_checkpoint
 from mixreg.experiments.evaluation import (
@@ -22,6 +23,7 @@ __all__ = [
     "EvaluateOptions",
     "ReportOptions",
     "ReproduceOptions",
+    "SweepSettings",
     "compare",
     "diagnose_checkpoint",
     "evaluate_checkpoint",
@@ -30,4 +32,5 @@ __all__ = [
     "plan_reproduction",
     "report",
     "reproduce",
+    "sweep",
 ]

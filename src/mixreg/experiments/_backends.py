@@ -82,21 +82,6 @@ class Backend(NamedTuple):
     queued: Callable[[Iterable[Any]], int] = lambda _futures: 0
 
 
-def open_backend(
-    settings: SweepSettings, tasks: Sequence[Task], logs: Path
-) -> AbstractContextManager[Backend]:
-    """The place of these tasks; at the end, what was started for them is stopped."""
-    match settings.backend:
-        case "local":
-            return _local(settings.slots(len(tasks)))
-        case "dask":
-            return _dask(settings, len(tasks))
-        case "ray":
-            return _ray(settings, len(tasks))
-        case "slurm":
-            return _slurm(settings, tasks, logs)
-
-
 def cores() -> int:
     """How many cores this process may use."""
     return int(joblib.cpu_count())
@@ -108,8 +93,9 @@ def threads_each(slots: int) -> int:
 
 
 @contextmanager
-def _local(slots: int) -> Iterator[Backend]:
+def _local(settings: SweepSettings, count: int) -> Iterator[Backend]:
     """Pools of one process each, so that one that dies takes no other along."""
+    slots = settings.slots(count)
     if slots == 1:
         yield Backend(_work_here, lambda: 1)
         return
@@ -126,6 +112,7 @@ def _local(slots: int) -> Iterator[Backend]:
             pool.shutdown(kill_workers=True)
             del last[pool]
         pool = idle[0] if idle else start()
+        last.pop(pool, None)  # for good, should it have died since
         last[pool] = pool.submit(task.work)
         return last[pool]
 
@@ -138,7 +125,7 @@ def _local(slots: int) -> Iterator[Backend]:
 
 def _work_here(task: Task) -> Future[Any]:
     """One task at a time needs no other process."""
-    future: Future[Any] = Future()
+    future = Future[Any]()
     future.set_result(task.work())
     return future
 
@@ -156,53 +143,44 @@ def _end_with(parent: int) -> None:
 
 @contextmanager
 def _dask(settings: SweepSettings, count: int) -> Iterator[Backend]:
+    """Dask's workers; new ones take orders, by certificates made for them, from here alone."""
     distributed = require("distributed", extra="dask", purpose="--backend dask")
     with ExitStack() as stack:
-        if settings.address:
-            try:
-                client = stack.enter_context(distributed.Client(settings.address))
-            except (OSError, ValueError) as error:
-                raise MixregError(
-                    f"no Dask scheduler answers at {settings.address!r}: {error}"
-                ) from error
-        else:
-            client = stack.enter_context(_own_dask(distributed, settings.slots(count)))
+        place: Any = settings.address
+        if not place:
+            dask = require("dask", extra="dask", purpose="--backend dask")
+            require("cryptography", extra="dask", purpose="--backend dask")
+            slots = settings.slots(count)
+            options = {
+                "distributed.scheduler.allowed-failures": 0,
+                "distributed.scheduler.http.routes": [],
+                "distributed.worker.http.routes": [],
+                "distributed.worker.daemon": False,
+                "distributed.nanny.pre-spawn-environ": dict.fromkeys(_THREADS, threads_each(slots)),
+            }
+            stack.enter_context(dask.config.set(options))
+            place = distributed.LocalCluster(
+                n_workers=slots,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=None,
+                host="127.0.0.1",
+                protocol="tls://",
+                security=distributed.Security.temporary(),
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
+                silence_logs=logging.CRITICAL,
+            )
+            stack.enter_context(place)
+        try:
+            client = stack.enter_context(distributed.Client(place))
+        except (OSError, ValueError) as error:
+            raise MixregError(f"no Dask scheduler answers at {place!r}: {error}") from error
         executor = client.get_executor(pure=False)
         yield Backend(
             lambda task: executor.submit(task.work),
             lambda: settings.jobs or max(1, sum(client.nthreads().values())),
         )
-
-
-@contextmanager
-def _own_dask(distributed: Any, slots: int) -> Iterator[Any]:
-    """Processes that take orders, by certificates made for them, from this one alone."""
-    dask = require("dask", extra="dask", purpose="--backend dask")
-    require("cryptography", extra="dask", purpose="--backend dask")
-    options = {
-        "distributed.scheduler.allowed-failures": 0,
-        "distributed.scheduler.http.routes": [],
-        "distributed.worker.http.routes": [],
-        "distributed.worker.daemon": False,
-        "distributed.nanny.pre-spawn-environ": dict.fromkeys(_THREADS, threads_each(slots)),
-    }
-    with (
-        dask.config.set(options),
-        distributed.LocalCluster(
-            n_workers=slots,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=None,
-            host="127.0.0.1",
-            protocol="tls://",
-            security=distributed.Security.temporary(),
-            dashboard_address="127.0.0.1:0",
-            scheduler_kwargs={"dashboard": False},
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
 
 
 @contextmanager
@@ -214,18 +192,15 @@ def _ray(settings: SweepSettings, count: int) -> Iterator[Backend]:
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
     }
     added = {} if settings.address else {k: v for k, v in private.items() if k not in os.environ}
-    os.environ.update(added)
     with ExitStack() as stack:
+        os.environ.update(added)
         stack.callback(lambda: [os.environ.pop(name) for name in added])
         ray = require("ray", extra="ray", purpose="--backend ray")
+        options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+        if not settings.address:
+            options |= {"num_cpus": settings.slots(count), "include_dashboard": False}
         try:
-            ray.init(
-                address=settings.address or "local",
-                num_cpus=None if settings.address else settings.slots(count),
-                include_dashboard=None if settings.address else False,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-            )
+            ray.init(settings.address or "local", **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise MixregError(f"no Ray cluster answers at {settings.address!r}: {error}") from error
         stack.callback(ray.shutdown)
@@ -279,3 +254,15 @@ def _slurm(settings: SweepSettings, tasks: Sequence[Task], logs: Path) -> Iterat
         for job in jobs:
             if not job.done():
                 job.cancel()
+
+
+_PLACES = {"local": _local, "dask": _dask, "ray": _ray}
+
+
+def open_backend(
+    settings: SweepSettings, tasks: Sequence[Task], logs: Path
+) -> AbstractContextManager[Backend]:
+    """The place of these tasks; at the end, what was started for them is stopped."""
+    if settings.backend == "slurm":
+        return _slurm(settings, tasks, logs)
+    return _PLACES[settings.backend](settings, len(tasks))

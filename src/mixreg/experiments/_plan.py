@@ -4,25 +4,26 @@ import heapq
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from itertools import pairwise
 from statistics import median
 from typing import Any, NamedTuple, cast
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import LambdaCallback
 
 from mixreg._errors import MixregError
 from mixreg.experiments._backends import SweepSettings, cores, threads_each
-from mixreg.experiments._sweep import Costs, Kind, check_folder, duration, grouped, missing_data
+from mixreg.experiments._sweep import Costs, check_folder, duration, grouped, kind, missing_data
 from mixreg.experiments.sweeping.damage import find_damage
 from mixreg.statistics import TrainingStatistics
 from mixreg.training import RunDirectory, TrainConfig, build_model, load_data, quiet
 from mixreg.training.load import training_targets
 from mixreg.training.module import SPLITS, TrainingModule
 
-_BUDGET = 1.5
-_WARM, _MOST = 4, 60
+_BUDGET, _WARM, _MOST = timedelta(seconds=2), 4, 60  # of the steps that are timed
 _EVALUATION_BATCH = 500
 
 
@@ -44,7 +45,7 @@ def plan(runs: Sequence[TrainConfig], *, names: Sequence[str], settings: SweepSe
     is_known = settings.backend == "local" or settings.jobs is not None
     slots = settings.slots(len(left)) if is_known else 0
     seconds, sources = _estimate(left, Costs(runs), slots or cores())
-    costs = [p.epochs * seconds.get(Costs.kind(r), 0.0) for r, p in zip(runs, planned, strict=True)]
+    costs = [p.epochs * seconds.get(kind(r), 0.0) for r, p in zip(runs, planned, strict=True)]
     width = max(map(len, names))
     lines = [
         f"{name:<{width}}  {_cost_text(p, cost):>8}  {p.state}"
@@ -77,19 +78,19 @@ def _examine(run: TrainConfig, missing: str) -> Planned:
 
 def _estimate(
     runs: Sequence[TrainConfig], costs: Costs, slots: int
-) -> tuple[dict[Kind, float], list[str]]:
+) -> tuple[dict[object, float], list[str]]:
     """Seconds an epoch of each kind takes, and in words where each of them comes from."""
-    seconds: dict[Kind, float] = {}
+    seconds: dict[object, float] = {}
     sources = ["Estimates are of the training alone:"]
     for run in runs:
-        if (kind := Costs.kind(run)) in seconds:
+        if (key := kind(run)) in seconds:
             continue
         try:
             learnt = costs.of_kind(run)
-            seconds[kind], source = learnt or _time_here(run, threads_each(slots))
-            source = f"{seconds[kind]:.2g} s an epoch, {source}"
+            seconds[key], source = learnt or _time_here(run, threads_each(slots))
+            source = f"{seconds[key]:.2g} s an epoch, {source}"
         except Exception as error:
-            seconds[kind] = math.nan
+            seconds[key] = math.nan
             source = f"cannot be timed here ({type(error).__name__}: {error})"
         sources.append(f"  {run.data}, {run.model}, {run.method}: {source}")
     return seconds, sources if seconds else []
@@ -108,7 +109,13 @@ def _time_here(run: TrainConfig, threads: int) -> tuple[float, str]:
 
 def time_epoch(run: TrainConfig) -> tuple[float, int]:
     """Seconds an epoch takes, put together from a few training steps, and their number."""
-    data, clock = load_data(run), _Clock()
+    data = load_data(run)
+    training: list[float] = []
+    evaluation: list[float] = []
+
+    def clock(times: list[float]) -> Callable[..., None]:
+        return lambda *_: times.append(time.perf_counter())
+
     with quiet():
         # The statistics of one batch take no less time to train with than those of all.
         x, y = next(iter(data.train_batches(run.batch_size, seed=run.seed, epoch=0)))
@@ -119,9 +126,17 @@ def time_epoch(run: TrainConfig) -> tuple[float, int]:
             devices=1,
             precision=cast(Any, run.precision),
             max_epochs=1,
+            max_time=_BUDGET,
             limit_train_batches=_MOST,
             limit_val_batches=2,
-            callbacks=[clock],
+            callbacks=[
+                LambdaCallback(
+                    on_train_epoch_start=clock(training),
+                    on_train_batch_end=clock(training),
+                    on_validation_batch_start=clock(evaluation),
+                    on_validation_batch_end=clock(evaluation),
+                )
+            ],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -129,37 +144,13 @@ def time_epoch(run: TrainConfig) -> tuple[float, int]:
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         ).fit(TrainingModule(build_model(run, data), run, data, statistics))
-    steps = math.ceil(data.size("train") / run.batch_size)
-    batches = sum(math.ceil(data.size(split) / _EVALUATION_BATCH) for split in SPLITS)
-    warm = clock.steps[_WARM:] or clock.steps
-    evaluation = median(clock.evaluations) if clock.evaluations else 0.0
-    return steps * median(warm) + batches * evaluation, len(warm)
 
-
-class _Clock(Callback):
-    """The seconds between the ends of batches, until there were enough of them."""
-
-    def __init__(self) -> None:
-        self.steps: list[float] = []
-        self.evaluations: list[float] = []
-        self._last = 0.0
-
-    def _lap(self) -> float:
-        before, self._last = self._last, time.perf_counter()
-        return self._last - before
-
-    def on_train_epoch_start(self, *_: object) -> None:
-        self._lap()
-
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:
-        self.steps.append(self._lap())
-        trainer.should_stop = sum(self.steps) > _BUDGET and len(self.steps) > 2 * _WARM
-
-    def on_validation_batch_start(self, *_: object) -> None:
-        self._lap()
-
-    def on_validation_batch_end(self, *_: object) -> None:
-        self.evaluations.append(self._lap())
+    steps = [end - begin for begin, end in pairwise(training)]
+    batches = [end - begin for begin, end in zip(evaluation[::2], evaluation[1::2], strict=True)]
+    epoch = math.ceil(data.size("train") / run.batch_size) * median(steps[_WARM:] or steps)
+    for split in SPLITS if batches else ():
+        epoch += math.ceil(data.size(split) / _EVALUATION_BATCH) * median(batches)
+    return epoch, len(steps)
 
 
 def _cost_text(planned: Planned, cost: float) -> str:

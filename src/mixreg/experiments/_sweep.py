@@ -1,6 +1,5 @@
 """Many runs side by side, each followed by what is to be measured of it; nothing is lost."""
 
-import json
 import signal
 import threading
 import time
@@ -8,18 +7,19 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import count
+from operator import attrgetter
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from tqdm.auto import tqdm
 
+from mixreg import _stored
 from mixreg._errors import CheckpointError, ConfigurationError, MixregError
-from mixreg._files import write_json
 from mixreg.data.location import MissingDataError, data_root
 from mixreg.experiments._backends import Backend, SweepSettings, Task, open_backend
 from mixreg.experiments.sweeping.damage import find_damage
@@ -32,10 +32,6 @@ DEATHS = 4
 
 _FORMAT = "mixreg.Sweep/1"
 _POLL = 0.2
-_SAME_COST = {
-    *("alpha", "mixing_probability", "per", "smoothing", "dropout", "label_noise", "epochs"),
-    *("learning_rate", "momentum", "nesterov", "weight_decay", "milestones", "decay", "seed"),
-}
 
 Finish = Callable[[RunDirectory, TrainConfig], None]
 
@@ -52,7 +48,22 @@ class Outcome(NamedTuple):
 def sweep(
     runs: Sequence[TrainConfig], finish: Finish, *, names: Sequence[str], settings: SweepSettings
 ) -> dict[str, str]:
-    """Train all runs and finish each in its worker; the names of those without data, and why."""
+    """Train all runs, a few at a time, and finish each in its worker.
+
+    Args:
+        runs: the runs; finished ones are not trained again, begun ones go on where they stopped.
+        finish: called with a run's directory and settings, also if it was finished before.
+        names: what to call each run.
+        settings: where, how many at a time, and whether runs without data are left out.
+
+    Returns:
+        The names of the runs that were left out, each with what its data set lacks.
+
+    Raises:
+        ConfigurationError: two runs have the same name or directory, or several devices.
+        MissingDataError: a data set is missing; nothing was trained.
+        MixregError: a run failed, the others are kept; or another version swept in the folder.
+    """
     if settings.backend != "local":
         runs = [_with_full_paths(run) for run in runs]
     _check_runs(names, runs)
@@ -71,7 +82,7 @@ def sweep(
     tasks = [Task(n, partial(execute, run, finish), *_resources(run)) for n, run in left.items()]
     with (
         _ended_by_sigterm(),
-        Progress(left) as progress,
+        closing(Progress(left)) as progress,
         open_backend(settings, tasks, folders[0] / "slurm") as backend,
     ):
         for name, why in missing.items():
@@ -258,15 +269,10 @@ def missing_data(runs: Sequence[TrainConfig], *, fetch: bool) -> list[str]:
     ]
 
 
-class CompleteSeeds(NamedTuple):
-    """Runs that can be compared seed by seed, and a sentence for each seed that is left out."""
-
-    runs: list[TrainConfig]
-    missing: tuple[str, ...]
-
-
-def complete_seeds(runs: Sequence[TrainConfig], missing: Sequence[str]) -> CompleteSeeds:
-    """The runs of those seeds of which none is missing (for each run why, or an empty text)."""
+def complete_seeds(
+    runs: Sequence[TrainConfig], missing: Sequence[str]
+) -> tuple[list[TrainConfig], tuple[str, ...]]:
+    """The runs of the seeds that miss none (of each run: why, or nothing); a word on the others."""
     gaps: dict[int, str] = {}
     for run, why in zip(runs, missing, strict=True):
         if why:
@@ -274,7 +280,7 @@ def complete_seeds(runs: Sequence[TrainConfig], missing: Sequence[str]) -> Compl
     whole = [run for run in runs if run.seed not in gaps]
     if not whole:
         raise MissingDataError("nothing is left to report: " + next(iter(gaps.values())))
-    return CompleteSeeds(whole, tuple(f"seed {k} is left out: {why}" for k, why in gaps.items()))
+    return whole, tuple(f"seed {k} is left out: {why}" for k, why in gaps.items())
 
 
 def check_folder(folder: Path) -> bool:
@@ -282,21 +288,15 @@ def check_folder(folder: Path) -> bool:
     file = folder / "sweep.json"
     if not file.is_file():
         return False
-    try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
-        written, version = stored["format"], stored.get("mixreg", "unknown")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    remedy = "if this version of mixreg made the runs beside it, delete it, else choose another"
+    stored = _stored.decode(file, dict[str, Any], remedy=f"{remedy} --output")
+    if stored.get("format") != _FORMAT:
         raise MixregError(
-            f"{file} is damaged ({error!r}); if this version of mixreg made the runs beside it, "
-            "delete that file, else choose another --output"
-        ) from error
-    if written != _FORMAT:
-        raise MixregError(
-            f"{folder} holds a sweep in the format {written!r} of another version of mixreg "
-            f"({version}); this one reads and writes {_FORMAT!r}. Nothing was changed. To go on "
-            "with it, use that version. To migrate, choose another --output and move the run "
-            "directories into the same place there: those that this version can read are kept, "
-            "and the others are named"
+            f"{folder} holds a sweep in the format {stored.get('format')!r} of another version of "
+            f"mixreg ({stored.get('mixreg')}); this one reads and writes {_FORMAT!r}. Nothing was "
+            "changed. To go on with it, use that version. To migrate, choose another --output and "
+            "move the run directories into the same place there: those that this version can read "
+            "are kept, and the others are named"
         )
     return True
 
@@ -305,7 +305,7 @@ def _claim(folder: Path) -> None:
     if not check_folder(folder):
         folder.mkdir(parents=True, exist_ok=True)
         version = environment()["packages"]["mixreg"]
-        write_json(folder / "sweep.json", {"format": _FORMAT, "mixreg": version})
+        _stored.write(folder / "sweep.json", {"format": _FORMAT, "mixreg": version})
 
 
 def _check_runs(names: Sequence[str], runs: Sequence[TrainConfig]) -> None:
@@ -332,38 +332,36 @@ def _resources(run: TrainConfig) -> tuple[int, int]:
     return 1 + loaders, int(run.accelerator in {"gpu", "cuda"})
 
 
-Kind = tuple[str, ...]
+kind = attrgetter(
+    *("data", "validation_fraction", "augment", "workers", "model", "loss", "method", "directions"),
+    *("second_order", "per", "batch_size", "precision", "accelerator"),
+)
+"""What the time of an epoch depends on."""
 
 
 class Costs:
     """Seconds an epoch takes, learnt from the finished ones of some runs."""
 
     def __init__(self, runs: Iterable[TrainConfig]) -> None:
-        self._seconds: dict[Kind, list[float]] = {}
+        self._seconds: dict[object, list[float]] = {}
         for run in runs:
             self.learn(run)
-
-    @staticmethod
-    def kind(run: TrainConfig) -> Kind:
-        """What the time of an epoch depends on."""
-        settings = run.identity() | {"accelerator": run.accelerator}
-        return tuple(f"{k}={settings[k]!r}" for k in sorted(settings.keys() - _SAME_COST))
 
     def learn(self, run: TrainConfig) -> None:
         """Remember how long a run took, if it is finished and says so."""
         with suppress(CheckpointError):
             seconds = RunDirectory(run.directory).read_result().seconds
             if isinstance(seconds, float):
-                self._seconds.setdefault(self.kind(run), []).append(seconds / run.epochs)
+                self._seconds.setdefault(kind(run), []).append(seconds / run.epochs)
 
     def of_kind(self, run: TrainConfig) -> tuple[float, str] | None:
         """The mean of the finished runs of a run's kind, and how many they are."""
-        alike = self._seconds.get(self.kind(run))
+        alike = self._seconds.get(kind(run))
         return (fmean(alike), f"from {len(alike)} finished") if alike else None
 
     def epoch(self, run: TrainConfig) -> float | None:
         """The mean of the run's kind, else of all kinds; None if nothing is finished."""
-        alike = self._seconds.get(self.kind(run)) or [*map(fmean, self._seconds.values())]
+        alike = self._seconds.get(kind(run)) or [*map(fmean, self._seconds.values())]
         return fmean(alike) if alike else None
 
 
@@ -386,12 +384,7 @@ class Progress:
         self._costs = Costs(runs.values())
         form = "{n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}"
         self._bar = tqdm(total=len(runs), disable=None, bar_format=form)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
+        self.close = self._bar.close
 
     def begin(self, name: str) -> None:
         """A run was handed over."""

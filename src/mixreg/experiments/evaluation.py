@@ -15,7 +15,7 @@ from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg._files import write_json
 from mixreg.data import Split
 from mixreg.evaluation import Evaluation, Predictions, evaluate, predict
-from mixreg.report import RunResult, print_table, summarize, write_report
+from mixreg.report import RunResult, comparison, write_document
 from mixreg.training import (
     METHODS,
     RunDirectory,
@@ -106,8 +106,9 @@ def evaluate_checkpoint(options: EvaluateOptions) -> tuple[str, Path]:
     evaluation = evaluate_trained(trained, options.checkpoint if is_plain_run else output)
     result = run_result(trained.config, trained.run, evaluation)
     title = f"{trained.config.data}, {trained.config.model}, {options.checkpoint.name}"
-    paths = write_report([result], output, title=title, baseline=result.method)
-    return print_table(summarize([result], result.method)), paths.page
+    document = comparison([result], title=title, baseline=result.method)
+    page = write_document(document, output, name="metrics", page="report")
+    return document.text(), page
 
 
 def beside(checkpoint: Path, name: str) -> Path:

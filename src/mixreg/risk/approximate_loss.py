@@ -138,11 +138,7 @@ class ApproximateMixupLoss:
 
     @property
     def terms(self) -> ApproximateTerms:
-        """The parts of the last value.
-
-        Raises:
-            MixregError: there is none yet.
-        """
+        """The parts of the last value; a MixregError before the first."""
         if self._terms is None:
             raise MixregError("the loss has no terms before its first call")
         return self._terms
@@ -186,19 +182,11 @@ class ApproximateMixupLoss:
         return total
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The state of the generator, to continue the same draws later.
-
-        Returns:
-            The state.
-        """
+        """The state of the generator, to continue the same draws later."""
         return self._stream.state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from a saved state.
-
-        Args:
-            state: what `state_dict` returned in the same process of the same number of processes.
-        """
+        """Continue from what `state_dict` returned in the same process of as many processes."""
         self._stream.load_state_dict(state)
 
     def _directions(self, d: Tensor, e: Tensor) -> list[tuple[Tensor, Tensor]]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from mixreg._errors import ConfigurationError
 from mixreg.experiments.reporting.stored import StoredRun
-from mixreg.report import RunResult
+from mixreg.report.results import RunResult
 from mixreg.report.settings import settings
 
 _VARIED = ("method", "alpha", "seed")

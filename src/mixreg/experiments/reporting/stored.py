@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from mixreg._errors import CheckpointError
 from mixreg.experiments.evaluation import run_result
 from mixreg.experiments.two_moons import TwoMoonsResult, two_moons_study
-from mixreg.report import RunResult
+from mixreg.report.results import RunResult
 from mixreg.report.study import Study
 from mixreg.report.write import REPORT_FORMAT
 from mixreg.training import RunDirectory
