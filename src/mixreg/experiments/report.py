@@ -19,7 +19,7 @@ from mixreg.report import Claim, Document, RunResult, comparison, read_document
 from mixreg.report.files import document_format, write_files
 from mixreg.report.pages import Result, render_page
 from mixreg.report.settings import settings
-from mixreg.training import RunDirectory, TrainConfig
+from mixreg.training import RunDirectory
 
 _RUNS = "runs"
 _VARIED = ("method", "alpha", "seed")
@@ -157,7 +157,7 @@ def _below(folder: Path, missing: list[str]) -> dict[Path, _Held]:
 def read_run(folder: Path) -> _Run:
     """A run that is trained and evaluated."""
     run, name = RunDirectory(folder), shlex.quote(str(folder))
-    stored = run.read_config()
+    config = run.read_config()
     if not run.finished:
         raise CheckpointError(
             f"{folder} is not trained to the end; run its `mixreg train` again, with --output "
@@ -165,12 +165,6 @@ def read_run(folder: Path) -> _Run:
         )
     if not run.evaluation.is_file():
         raise CheckpointError(f"{folder} is not evaluated; run `mixreg evaluate {name}`")
-    try:
-        config = TrainConfig(**{**stored, "output": folder})
-    except TypeError as error:
-        raise ConfigurationError(
-            f"{folder} has settings this version does not know: {error}"
-        ) from error
     return _Run(folder, run_result(config, run, run.read_evaluation()))
 
 
