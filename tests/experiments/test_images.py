@@ -13,9 +13,7 @@ from mixreg.experiments._presets import Setting
 from mixreg.experiments._runs import Made, difference
 from mixreg.experiments.reproduce import ReproduceOptions
 from mixreg.report import Record, Records, read_document
-from mixreg.training import RunDirectory
-from mixreg.training.recipe import recipe
-from mixreg.training.trained import load_run
+from mixreg.training import RunDirectory, load_run, recipe
 
 FIGURES = {"fig2": fig2, "fig3": fig3, "fig4": fig4, "fig7": fig7, "ablation": ablation}
 PRESETS = ("paper", "cpu", "smoke")
@@ -170,7 +168,7 @@ def test_overfitting_is_that_of_the_history(made):
     folder, _ = made
     records = document(folder, "fig4").records
     for run in [run for run in runs("fig4", folder) if run.method == "erm"]:
-        history = RunDirectory(run.directory).read_result()["history"]
+        history = RunDirectory(run.directory).read_result().history
         losses = [entry["validation_nll"] for entry in history]
         for prediction, loss in (("last epoch", losses[-1]), ("best epoch", min(losses))):
             values = records.by_seed("validation_nll", prediction=prediction)
@@ -195,7 +193,7 @@ def test_figure_2_has_the_histories(made):
     folder, _ = made
     records = document(folder, "fig2").records
     for run in runs("fig2", folder):
-        history = RunDirectory(run.directory).read_result()["history"]
+        history = RunDirectory(run.directory).read_result().history
         own = records.where(method=run.method, seed=run.seed)
         for metric, name in fig2.LOGGED.items():
             values = [record.value for record in own.where(metric=metric)]

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from mixreg.training import METHODS
+
 ALPHA = 1.0
 """α of the figures that have one value of it."""
-
-_COSTLY = {"approximate", "mit-l"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Setting:
     def seeds_of(self, method: str, wanted: int | None = None) -> range:
         """The seeds of a method; k is that of repetition k for every method."""
         seeds = self.seeds if wanted is None else wanted
-        is_costly = method in _COSTLY
+        is_costly = METHODS[method].passes > 1
         return range(min(seeds, self.costly_seeds) if is_costly else seeds)
 
 

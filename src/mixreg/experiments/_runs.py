@@ -24,9 +24,7 @@ from mixreg.report import (
     write_document,
 )
 from mixreg.report.numbers import METRIC_FORMATS, Judgement
-from mixreg.training import RunDirectory, TrainConfig
-from mixreg.training.recipe import recipe
-from mixreg.training.trained import load_run
+from mixreg.training import RunDirectory, TrainConfig, load_run, recipe
 
 BETTER: Mapping[MetricName, Expected] = MappingProxyType(
     {"accuracy": "positive", "nll": "negative", "ece": "negative"}

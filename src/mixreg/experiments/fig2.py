@@ -46,7 +46,7 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
 
 def recorded(run: TrainConfig) -> Iterator[Record]:
     """What a run minimised and how it predicted the test set, epoch by epoch."""
-    for entry in RunDirectory(run.directory).read_result()["history"]:
+    for entry in RunDirectory(run.directory).read_result().history:
         epoch = _runs.after(entry["epoch"])
         for metric, name in LOGGED.items():
             row = _runs.label(run), run.method, run.alpha, run.seed, epoch

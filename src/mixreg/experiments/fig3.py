@@ -14,9 +14,7 @@ from mixreg.experiments._presets import DIGITS, LENET
 from mixreg.experiments.reproduce import ReproduceOptions
 from mixreg.report import Claim, Document, Entry, Record, Records, Sentence, Table, figures, paired
 from mixreg.risk import approximate_mixup_risk
-from mixreg.training import RunDirectory, TrainConfig
-from mixreg.training.train import load_data
-from mixreg.training.trained import load_run, load_weights
+from mixreg.training import RunDirectory, TrainConfig, load_data, load_run, load_weights
 
 PRESETS = {  # setting, epochs after which the terms are evaluated, and on how many images
     "paper": (LENET["paper"], (1, 2, 5, 10, 20, 50, 100, 150, 200), 2000),

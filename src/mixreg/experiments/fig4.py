@@ -102,7 +102,7 @@ def recorded(evaluated: _runs.Evaluated) -> Iterator[Record]:
     yield from evaluated.records()
     run, alpha, _ = evaluated
     if (run.method, alpha) == ("erm", ALPHA):
-        history = RunDirectory(run.directory).read_result()["history"]
+        history = RunDirectory(run.directory).read_result().history
         losses = [entry["validation_nll"] for entry in history]
         for epoch, loss in (("last epoch", losses[-1]), ("best epoch", min(losses))):
             yield Record(_runs.label(run), "erm", alpha, run.seed, epoch, "validation_nll", loss)

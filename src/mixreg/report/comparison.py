@@ -20,7 +20,7 @@ from mixreg.report.numbers import (
 )
 from mixreg.report.records import Record, records_of
 from mixreg.report.tables import Entry, Table
-from mixreg.report.verdicts import advice, caveats, findings
+from mixreg.report.verdict import advice, caveats, findings
 
 _METRICS = (
     "↑ higher is better, ↓ lower is better. NLL is the negative log-likelihood, ECE the expected "

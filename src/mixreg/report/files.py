@@ -14,9 +14,13 @@ from mixreg.report.document import Document
 from mixreg.report.figures import Frame, Picture
 from mixreg.report.pages import GENERATOR, Result, render_page
 
+_FORMAT: Literal["mixreg.Document/1"] = "mixreg.Document/1"
 _AGAIN = (
     "make it again with this version by the command that wrote it, which repeats no finished run"
 )
+
+_COMMANDS = {"mixreg.Report": "compare", "mixreg.Diagnosis": "diagnose"}
+"""What wrote the formats of earlier versions, where it is not `mixreg reproduce NAME`."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def write_document(document: Document, folder: Path, *, name: str, page: str | N
     figures = {f"figures/{p.name}.svg": p.svg.encode() for p in document.all_pictures}
     tables = {f"{t.name}.csv": t.csv().encode() for t in document.tables if "csv" in t.media}
     html = render_page([Result(document, f"{name}.json")])
-    stored = _stored.encode(_File("mixreg.Document/1", _with_pictures(document, _named)))
+    stored = _stored.encode(_File(_FORMAT, _with_pictures(document, _named)))
     write_files(
         folder,
         {f"{name}.json": stored, **figures, **tables, f"{page or name}.html": html.encode()},
@@ -72,6 +76,12 @@ def read_document(file: Path) -> Document:
     Raises:
         CheckpointError: the file or a picture is missing, damaged, or of another version.
     """
+    if file.is_file() and (found := document_format(file)) not in {_FORMAT, ""}:
+        command = _COMMANDS.get(found.partition("/")[0], f"reproduce {file.stem}")
+        raise CheckpointError(
+            f"{file} has the format {found!r}, and this version of mixreg reads {_FORMAT!r}; run "
+            f"the same `mixreg {command}` again, which repeats no finished run"
+        )
     stored = _stored.decode(file, _File, remedy=_AGAIN).document
 
     def read(picture: Picture) -> Picture:
@@ -87,9 +97,16 @@ def read_document(file: Path) -> Document:
     return _with_pictures(stored, read)
 
 
-def is_document(data: bytes) -> bool:
-    """Whether JSON text is a result of any version of this package."""
-    return _format(data).startswith("mixreg.")
+def document_format(file: Path) -> str:
+    """The format that a JSON file tells of itself, "" where it is no result of this package."""
+    try:
+        found = msgspec.json.decode(file.read_bytes(), type=_Head).format
+    except msgspec.ValidationError:
+        return ""
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{file} is damaged: {reason}; {_AGAIN}") from error
+    return found if found.startswith("mixreg.") else ""
 
 
 def check_replaceable(folder: Path, *, name: str, page: str | None = None) -> None:
@@ -139,20 +156,12 @@ def _is_our_page(path: Path, data: bytes) -> bool:
 def _written_before(folder: Path, name: str) -> set[str]:
     """The files that the numbers in a folder tell to be beside them; none without numbers."""
     file = folder / f"{name}.json"
-    if not file.is_file() or _format(file.read_bytes()) != "mixreg.Document/1":
+    if not file.is_file() or document_format(file) != _FORMAT:
         return set()
     remedy = "nothing was changed; choose another --output, or move it away"
     document = _stored.decode(file, _File, remedy=remedy).document
     figures = {f"figures/{picture.name}.svg" for picture in document.all_pictures}
     return {file.name, *figures, *(f"{table.name}.csv" for table in document.tables)}
-
-
-def _format(data: bytes) -> str:
-    """The format that JSON text tells of itself, none where it is no result."""
-    try:
-        return msgspec.json.decode(data, type=_Head).format
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
 
 
 def _named(picture: Picture) -> Picture:
