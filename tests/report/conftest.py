@@ -13,7 +13,7 @@ from mixreg.evaluation import (
     Predictions,
     evaluate,
 )
-from mixreg.evaluation.reliability import Histogram, ReliabilityCurve
+from mixreg.evaluation.metrics import Histogram, ReliabilityCurve
 from mixreg.report import RunResult
 from mixreg.report.claims import Claim
 from mixreg.report.sequence import Frame, PictureSequence

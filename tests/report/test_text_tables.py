@@ -6,7 +6,7 @@ import io
 import pytest
 
 from mixreg.evaluation import CORRECTIONS, METRICS
-from mixreg.evaluation.statistics import MeanInterval
+from mixreg.evaluation.intervals import MeanInterval
 from mixreg.report import csv_table, print_table, summarize
 from mixreg.report.wording import SCALES, mean_text, number, range_text
 
