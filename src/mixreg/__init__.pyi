@@ -40,6 +40,9 @@ from mixreg.prediction import (
     shrink as shrink,
     unshrink as unshrink,
 )
+from mixreg.training.load import (
+    load as load,
+)
 from mixreg.calibration import (
     apply_temperature as apply_temperature,
     fit_temperature as fit_temperature,

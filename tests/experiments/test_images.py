@@ -30,8 +30,7 @@ from mixreg.experiments.images.settings import Setting
 from mixreg.experiments.images.testing import Sentence, difference, half_distance
 from mixreg.experiments.sweeping import SweepSettings
 from mixreg.models import build
-from mixreg.training.recipe import recipe
-from mixreg.training.trained import load_weights
+from mixreg.training import load_weights, recipe
 
 SMOKE = SCALES["smoke"]
 ONE_JOB = SweepSettings(jobs=1)

@@ -1,28 +1,26 @@
-"""What a run is: every setting, typed, checked and stored beside its results."""
+"""What a run is: every setting, typed and checked, and the files of settings."""
 
 import dataclasses
 import math
+import re
+import shlex
+import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal
 
-from mixreg._errors import ConfigurationError, unknown_name
+import msgspec
+import yaml
+
+from mixreg._errors import ConfigurationError, check_name, unknown_name
 from mixreg.data import DATASETS
 from mixreg.laws import Beta, MixingLaw
 from mixreg.models import MODELS
 from mixreg.pairing import Per
-
-PAIRED_METHODS = ("approximate", "inputs-only", "labels-only", "independent", "gaussian")
-METHODS = (
-    "erm",
-    "mixup",
-    "modified",
-    "label-smoothing",
-    "dropout",
-    "spectral",
-    "mit-l",
-    *PAIRED_METHODS,
-)
+from mixreg.training.methods import METHODS, LossName
 
 _OPERATIONAL = frozenset(
     {
@@ -36,6 +34,13 @@ _OPERATIONAL = frozenset(
         "workers",
     }
 )
+_LONGEST = 1000
+"""Entries of the longest list of settings."""
+
+_LARGEST = 2**20
+"""Bytes of the largest file of settings."""
+
+_RECIPES = resources.files("mixreg.training") / "recipes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +52,7 @@ class Recipe:
         data_root: folder of the data sets; by default $MIXREG_DATA, else ./data.
         download: fetch a missing data set with torchvision's official downloader.
         validation_fraction: part of the training set held out, on which temperatures are fitted.
+        training_fraction: part of the remaining training set that is used, the same of each class.
         label_noise: part of the training labels replaced by other classes; by default the data
             set's own (0.2 for two-moons, else 0).
         augment: crop and flip training images at random, where that is usual for the data set.
@@ -76,17 +82,18 @@ class Recipe:
         progress: show a progress bar.
 
     Raises:
-        ConfigurationError: a value is out of range.
+        ConfigurationError: a value is of another type, or out of range.
     """
 
     data: str = "digits"
     data_root: Path | None = None
     download: bool = False
     validation_fraction: float = 0.1
+    training_fraction: float = 1.0
     label_noise: float | None = None
     augment: bool = True
     model: str = "mlp"
-    loss: Literal["cross_entropy", "logistic"] = "cross_entropy"
+    loss: LossName = "cross_entropy"
     alpha: float = 1.0
     mixing_probability: float = 1.0
     per: Per = "sample"
@@ -110,6 +117,7 @@ class Recipe:
     progress: bool = True
 
     def __post_init__(self) -> None:
+        _check_types(self)
         if self.data not in DATASETS:
             raise ConfigurationError(str(unknown_name("data set", self.data, DATASETS)))
         if self.model not in MODELS and not self.model.startswith(("torchvision/", "timm/")):
@@ -120,28 +128,36 @@ class Recipe:
             ("mixing_probability", 0 <= self.mixing_probability <= 1, "in [0, 1]"),
             ("label_noise", self.label_noise is None or 0 <= self.label_noise <= 1, "in [0, 1]"),
             ("smoothing", self.smoothing is None or 0 <= self.smoothing < 1, "in [0, 1)"),
-            ("directions", self.directions in {1, 2}, "1 or 2"),
             ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
             ("validation_fraction", 0 <= self.validation_fraction < 1, "in [0, 1)"),
-            ("epochs", self.epochs >= 1, "at least 1"),
-            ("batch_size", self.batch_size >= 1, "at least 1"),
+            ("training_fraction", 0 < self.training_fraction <= 1, "in (0, 1]"),
+            ("epochs", 1 <= self.epochs <= 10**6, "at least 1 and at most a million"),
+            ("batch_size", 1 <= self.batch_size < 2**31, "at least 1 and below 2^31"),
             ("learning_rate", self.learning_rate > 0, "positive"),
             ("momentum", 0 <= self.momentum < 1, "in [0, 1)"),
             ("momentum", self.momentum > 0 or not self.nesterov, "positive for nesterov"),
             ("weight_decay", self.weight_decay >= 0, "at least 0"),
             ("milestones", all(m >= 1 for m in self.milestones), "epochs of at least 1"),
             ("decay", 0 <= self.decay <= 1, "in [0, 1]"),
-            ("devices", self.devices >= 1, "at least 1"),
-            ("workers", self.workers >= 0, "at least 0"),
+            ("devices", 1 <= self.devices <= 10**4, "at least 1 and at most 10,000"),
+            ("workers", 0 <= self.workers <= 10**4, "at least 0 and at most 10,000"),
             ("batch_size", self.batch_size % max(self.devices, 1) == 0, "a multiple of devices"),
         ):
             if not valid:
                 raise ConfigurationError(f"{name} must be {meaning}, got {getattr(self, name)}")
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ConfigurationError(f"{name} must be finite, got {value}")
 
     @property
     def law(self) -> MixingLaw:
         """The law of λ."""
         return Beta(self.alpha).with_probability(self.mixing_probability)
+
+    @property
+    def link(self) -> Literal["softmax", "sigmoid"]:
+        """How outputs are read: class logits, or one logit."""
+        return "softmax" if self.loss == "cross_entropy" else "sigmoid"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,8 +189,8 @@ class TrainConfig(Recipe):
             raise ConfigurationError(
                 f"snapshots must be epochs from 1 to {self.epochs}, got {self.snapshots}"
             )
-        if self.seed < 0:
-            raise ConfigurationError(f"seed must be at least 0, got {self.seed}")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigurationError(f"seed must be at least 0 and below 2^63, got {self.seed}")
 
     @property
     def directory(self) -> Path:
@@ -196,13 +212,148 @@ class TrainConfig(Recipe):
 
 
 def check_method(method: str) -> None:
-    """Refuse an unknown training method.
-
-    Args:
-        method: its name.
-
-    Raises:
-        ConfigurationError: no method has that name.
-    """
+    """Refuse an unknown training method."""
     if method not in METHODS:
         raise ConfigurationError(str(unknown_name("method", method, METHODS)))
+
+
+def command_of(settings: Mapping[str, Any], output: Path) -> str:
+    """The command line of a run, with the settings that are not the default ones."""
+    known = {field.name: field for field in dataclasses.fields(TrainConfig)}
+    words = ["mixreg train"]
+    for name, value in settings.items():
+        if name in known and value != _default(known[name]):
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            words.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
+    return " ".join([*words, f"--output {shlex.quote(str(output))}"])
+
+
+def recipe(name: str) -> dict[str, Any]:
+    """The settings of a shipped recipe.
+
+    Args:
+        name: file name of the recipe without ending, such as "cifar-lenet".
+
+    Returns:
+        Fields of `Recipe`, those that the recipe sets.
+
+    Raises:
+        ValueError: no recipe has that name.
+
+    Example:
+        >>> recipe("cifar-lenet")["learning_rate"]
+        0.01
+    """
+    files = {file.name.removesuffix(".yaml"): file for file in _RECIPES.iterdir()}
+    check_name("recipe", name, sorted(files))
+    return settings_of(files[name].read_text(encoding="utf-8"), name)
+
+
+def read_settings(file: Path) -> dict[str, Any]:
+    """The settings in a YAML file, read strictly.
+
+    A plain scalar is true, false, null, a decimal number or text. Anchors, repeated keys, keys
+    without a value and nested mappings are refused.
+
+    Args:
+        file: the file.
+
+    Returns:
+        The values by name; the names are not checked.
+
+    Raises:
+        ConfigurationError: the file holds something else.
+        OSError: it cannot be read.
+    """
+    with file.open("rb") as stream:
+        data = stream.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise ConfigurationError(f"{file} is no file of settings: it is too large")
+    try:
+        return settings_of(data.decode(), str(file))
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{file} is no file of settings: {error}") from error
+
+
+def settings_of(text: str, name: str) -> dict[str, Any]:
+    """The settings in YAML text; see `read_settings`."""
+    try:
+        values = _StrictLoader(text).get_single_data()
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(f"{name} is no file of settings: {reason}") from error
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ConfigurationError(f"{name} is no file of settings: expected lines `name: value`")
+    return values
+
+
+class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
+    """YAML without what surprises: numbers are decimal, true and false are the only switches."""
+
+    yaml_implicit_resolvers: typing.ClassVar[dict[str, Any]] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"the alias *{self.peek_event().anchor} is not understood")
+        node = super().compose_node(parent, index)
+        if isinstance(node, yaml.SequenceNode) and len(node.value) > _LONGEST:
+            raise yaml.YAMLError(f"a list has more than {_LONGEST} entries")
+        return node
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        before: set[str] = set()
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode) or isinstance(value, yaml.MappingNode):
+                raise yaml.YAMLError("expected lines `name: value` with one value or a list")
+            if key.value in before:
+                raise yaml.YAMLError(f"{key.value} is there twice")
+            before.add(key.value)
+            for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                if part.value == "" and getattr(part, "style", None) is None:
+                    raise yaml.YAMLError(f"{key.value} has no value")
+        values: dict[Any, Any] = super().construct_mapping(node, deep)
+        return values
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"true|false", "tf"),
+    ("null", r"null|~|", ["n", "~", ""]),
+    ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
+    ("float", r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?", "-+.0123456789"),
+):
+    _StrictLoader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), list(_first)
+    )
+
+
+def _check_types(settings: Any) -> None:
+    """Refuse values of other types than the annotations say; integers pass as numbers."""
+    for name, hint in typing.get_type_hints(type(settings)).items():
+        value = getattr(settings, name)
+        try:
+            value = msgspec.convert(value, hint)
+        except msgspec.ValidationError as error:
+            raise ConfigurationError(f"{name} must be {_spelled(hint)}, got {value!r}") from error
+        if isinstance(value, Path) and "\0" in str(value):
+            raise ConfigurationError(f"{name} must be a path without NUL, got {str(value)!r}")
+        if isinstance(value, list) and len(value) > _LONGEST:
+            raise ConfigurationError(f"{name} must have at most {_LONGEST} entries")
+        object.__setattr__(settings, name, value)
+
+
+def _spelled(hint: Any) -> str:
+    arguments = [a for a in typing.get_args(hint) if a is not NoneType]
+    if typing.get_origin(hint) is list:
+        return f"a list whose entries are {_spelled(arguments[0])}"
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(map(repr, arguments))
+    if arguments:
+        return _spelled(arguments[0])
+    words = {float: "a number", int: "an integer", bool: "true or false", str: "text"}
+    return words.get(hint, f"a {hint.__name__}")
+
+
+def _default(field: "dataclasses.Field[Any]") -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default

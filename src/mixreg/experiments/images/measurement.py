@@ -12,9 +12,14 @@ from mixreg.covariance import Whitening
 from mixreg.evaluation import Evaluation
 from mixreg.experiments.evaluation import evaluate_trained
 from mixreg.risk import approximate_mixup_risk
-from mixreg.training import RunDirectory, TrainConfig
-from mixreg.training.train import load_data
-from mixreg.training.trained import Trained, load_run, load_weights
+from mixreg.training import (
+    RunDirectory,
+    TrainConfig,
+    TrainedClassifier,
+    load_data,
+    load_run,
+    load_weights,
+)
 
 TERMS = ("modified", "r1", "r2", "r3", "r4", "r1_plus_r3", "total")
 """The loss on modified data (20), the terms of Theorem 2, and the approximate Mixup risk (12)."""
@@ -104,7 +109,7 @@ def _terms_file(run: RunDirectory, samples: int) -> Path:
 
 
 def _terms(
-    trained: Trained, run: RunDirectory, snapshots: Sequence[int], samples: int
+    trained: TrainedClassifier, run: RunDirectory, snapshots: Sequence[int], samples: int
 ) -> dict[str, Any]:
     """The terms at every snapshot, on the same images for all runs of this data and seed."""
     data = load_data(dataclasses.replace(trained.config, augment=False))

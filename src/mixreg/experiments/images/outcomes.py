@@ -142,7 +142,7 @@ def _read(config: TrainConfig, alphas: Sequence[float], samples: int) -> Outcome
     return Outcome(
         config=config,
         evaluations={alpha: read_evaluation(run, config, alpha) for alpha in sorted(used)},
-        history=run.read_result()["history"],
+        history=run.read_result().history,
         terms=read_terms(run, samples) if config.snapshots else (),
         environment=run.read_environment(),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from mixreg.training.recipe import recipe
+from mixreg.training import recipe
 
 
 @dataclass(frozen=True)
