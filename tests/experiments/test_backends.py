@@ -101,7 +101,7 @@ def test_a_run_whose_worker_is_stopped_is_resumed(backend, number, tmp_path, cap
     assert told.count("long: its worker died and it is submitted again") == 1
     assert told.count("finished (") == 3
     assert all(run.finished for run in directories)
-    assert len(directories[0].read_result()["history"]) == EPOCHS
+    assert len(directories[0].read_result().history) == EPOCHS
     measured_by = {int((run.path / "measured.txt").read_text()) for run in directories}
     assert os.getpid() not in measured_by
     assert number != signal.SIGKILL or killer.killed not in measured_by
@@ -220,7 +220,7 @@ def test_two_sweeps_at_once_share_the_runs_and_wait_for_each_other(tmp_path, run
     told = [process.communicate(timeout=LIMIT)[0] for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], told
     assert "long: finished" in told[1]
-    assert len(long.read_result()["history"]) == 40
+    assert len(long.read_result().history) == 40
     assert _stamps([last]) == before
     assert not list(tmp_path.glob("*.corrupt-*"))
 
