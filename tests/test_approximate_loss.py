@@ -103,7 +103,16 @@ def expectation(loss, net, x, y, n, monkeypatch):
     return value, slope
 
 
-def check_expectation(name, monkeypatch, *, second_order=True, directions=1):
+@pytest.mark.parametrize(
+    ("name", "directions", "second_order"),
+    [
+        *(("cross_entropy", *options) for options in itertools.product((1, 2), (False, True))),
+        ("logistic", 1, False),
+        ("squared_error", 1, False),
+        ("quartic", 1, True),
+    ],
+)
+def test_unbiased_over_all_draws(name, directions, second_order, monkeypatch):
     net, x, y, stats = problem(3)
     given = quartic if name == "quartic" else name
     loss = ApproximateMixupLoss(stats, LAW, given, directions=directions, second_order=second_order)
@@ -111,19 +120,6 @@ def check_expectation(name, monkeypatch, *, second_order=True, directions=1):
     target = exact(net, x, y, LOSSES[name], second_order=second_order)
     assert value == pytest.approx(target.item(), rel=1e-9)
     torch.testing.assert_close(slope, gradient(target, net), rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize("directions", [1, 2])
-@pytest.mark.parametrize("second_order", [False, True])
-def test_unbiased_over_all_draws(directions, second_order, monkeypatch):
-    check_expectation(
-        "cross_entropy", monkeypatch, second_order=second_order, directions=directions
-    )
-
-
-@pytest.mark.parametrize("name", ["logistic", "squared_error", "quartic"])
-def test_unbiased_for_every_loss(name, monkeypatch):
-    check_expectation(name, monkeypatch, second_order=name == "quartic")
 
 
 def test_unbiased_in_ten_thousand_draws(generator):
@@ -206,16 +202,10 @@ def test_draws_continue_from_a_saved_state(generator):
     assert len(set(expected)) == 3
 
 
-def test_the_global_generator_is_left_alone(generator):
+def test_inputs_and_the_global_generator_are_left_alone(generator):
     net, x, y, stats = problem(6)
-    state = torch.get_rng_state()
-    ApproximateMixupLoss(stats, LAW, generator=generator)(net, x, y)
-    assert torch.equal(state, torch.get_rng_state())
-
-
-def test_inputs_are_not_changed(generator):
-    net, x, y, stats = problem(6)
-    copies = x.clone(), y.clone()
+    copies, state = (x.clone(), y.clone()), torch.get_rng_state()
     ApproximateMixupLoss(stats, LAW, generator=generator)(net, x, y).backward()
+    assert torch.equal(state, torch.get_rng_state())
     assert torch.equal(x, copies[0])
     assert torch.equal(y, copies[1])

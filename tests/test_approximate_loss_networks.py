@@ -42,21 +42,15 @@ def conv_net():
     )
 
 
-def layer_norm_net():
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(192, 16), nn.LayerNorm(16), nn.GELU(), nn.Linear(16, 3)
-    )
-
-
-def spectral_net():
-    return nn.Sequential(nn.Flatten(), nn.utils.parametrizations.spectral_norm(nn.Linear(192, 3)))
-
-
 NETS = {
     "convolutional": conv_net,
-    "layer norm": layer_norm_net,
+    "layer norm": lambda: nn.Sequential(
+        nn.Flatten(), nn.Linear(192, 16), nn.LayerNorm(16), nn.GELU(), nn.Linear(16, 3)
+    ),
     "transformer": SmallTransformer,
-    "spectral norm": spectral_net,
+    "spectral norm": lambda: nn.Sequential(
+        nn.Flatten(), nn.utils.parametrizations.spectral_norm(nn.Linear(192, 3))
+    ),
 }
 
 
@@ -189,7 +183,7 @@ def test_one_logit(generator):
 
 
 def test_evaluation_without_gradients(generator):
-    net, (x, y, stats) = layer_norm_net(), images()
+    net, (x, y, stats) = NETS["layer norm"](), images()
     state = generator.get_state()
     value = ApproximateMixupLoss(stats, LAW, generator=generator)(net, x, y)
     generator.set_state(state)

@@ -1,20 +1,30 @@
-"""Mixed batches are the stated combinations, for every kind of batch, which stays as it is."""
+"""Mixed batches are the stated combinations, estimate equation 4, and leave what is given alone."""
 
 import copy
+import math
 from multiprocessing.reduction import ForkingPickler
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from mixreg import Beta, Constant, Mixup, Uniform, mix, mixed_accuracy
+from mixreg import Beta, Constant, Mixup, TrainingStatistics, Uniform, cross_entropy, mix
+from mixreg import mixed_accuracy as accuracy
+from mixreg.pairing import draw_independent_partners, draw_partner, paired_targets
 
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+INTEGERS = [torch.uint8, torch.int8, torch.int16, torch.int32]
 SHAPES = [(1,), (2, 3), (5,), (7, 4), (6, 3, 5), (9, 3, 8, 8), (33, 3, 16, 16), (3, 2, 4, 4, 4)]
+N, CLASSES, DRAWS = 6, 3, 2500
+NET = torch.nn.Sequential(
+    torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, CLASSES)
+).double()
 
 
 def mixup(law=None, num_classes=None, *, seed=0, per="sample"):
@@ -33,11 +43,16 @@ def combined(values, batch):
 
 def assert_combined(mixed, values, batch):
     assert mixed.shape == values.shape
-    tolerance = 4 * torch.finfo(mixed.dtype).eps
+    close = 4 * torch.finfo(mixed.dtype).eps
     scale = max(1.0, float(values.abs().max()))
     torch.testing.assert_close(
-        mixed.double(), combined(values, batch), rtol=tolerance, atol=tolerance * scale
+        mixed.double(), combined(values, batch), rtol=close, atol=close * scale
     )
+
+
+def assert_same(first, second):
+    for part, other in zip(first, second, strict=True):
+        assert torch.equal(part, other)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -65,32 +80,24 @@ def test_soft_labels_and_regression_targets(targets, num_classes, generator):
     x, y = torch.randn(7, 2), torch.rand(targets, generator=generator)
     batch = mixup(num_classes=num_classes)(x, y)
     assert_combined(batch.targets, y, batch)
-    pair = mixup(num_classes=num_classes).transform(x, y)
-    assert torch.equal(pair[0], batch.inputs)
-    assert torch.equal(pair[1], batch.targets)
+    assert_same(mixup(num_classes=num_classes).transform(x, y), batch[:2])
 
 
 @given(st.integers(1, 40), st.integers(0, 2**32), st.sampled_from(["sample", "batch"]))
 def test_agrees_with_mix(n, seed, per):
     x, y = torch.arange(n * 2.0).reshape(n, 2), torch.arange(float(n))
     batch = mixup(Beta(0.5), seed=seed, per=per)(x, y)
-    same = mix(x, y, batch.weight, batch.partner)
-    for name in batch._fields:
-        torch.testing.assert_close(getattr(batch, name), getattr(same, name))
-    shift = (batch.partner - torch.arange(n)) % n
-    assert shift.unique().numel() == 1
-    if per == "batch":
-        assert batch.weight.unique().numel() == 1
+    for part, other in zip(batch, mix(x, y, batch.weight, batch.partner), strict=True):
+        torch.testing.assert_close(part, other)
+    assert ((batch.partner - torch.arange(n)) % n).unique().numel() == 1
+    assert per == "sample" or batch.weight.unique().numel() == 1
 
 
 def test_weights_one_and_zero_give_the_examples_themselves():
     x, y = torch.randn(5, 3), torch.arange(5)
-    kept = mixup(Constant(1.0), 5)(x, y)
-    assert torch.equal(kept.inputs, x)
-    assert torch.equal(kept.targets, torch.eye(5))
-    swapped = mixup(Constant(0.0), 5)(x, y)
-    assert torch.equal(swapped.inputs, x[swapped.partner])
-    assert torch.equal(swapped.targets, torch.eye(5)[swapped.partner])
+    kept, swapped = (mixup(Constant(weight), 5)(x, y) for weight in (1.0, 0.0))
+    assert_same(kept[:2], (x, torch.eye(5)))
+    assert_same(swapped[:2], (x[swapped.partner], torch.eye(5)[swapped.partner]))
 
 
 def test_mixing_is_symmetric_in_the_pair(generator):
@@ -104,17 +111,14 @@ def test_mixing_is_symmetric_in_the_pair(generator):
 
 @pytest.mark.parametrize("shape", [(9, 3), (9, 3, 40, 40)], ids=str)
 def test_nothing_given_is_changed(shape):
-    x, y = torch.randn(shape), torch.rand(9, 2)
+    x, y, indices = torch.randn(shape), torch.rand(9, 2), torch.arange(9)
     out = torch.full(shape, torch.nan)
     kept = x.clone(), y.clone()
     batch = mixup()(x, y, out=out)
-    assert batch.inputs is out
-    assert torch.equal(x, kept[0])
-    assert torch.equal(y, kept[1])
-    assert torch.equal(mixup()(x, y).inputs, out)
-    indices = torch.arange(9)
     mixup(num_classes=9)(x, indices)
-    assert torch.equal(indices, torch.arange(9))
+    assert batch.inputs is out
+    assert torch.equal(mixup()(x, y).inputs, out)
+    assert_same((x, y, indices), (*kept, torch.arange(9)))
 
 
 @pytest.mark.parametrize("shape", [(6, 3), (6, 3, 40, 40)], ids=str)
@@ -122,9 +126,7 @@ def test_gradients_flow_to_inputs_and_targets(shape, generator):
     x = torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
     y = torch.rand(6, 2, generator=generator, dtype=torch.float64, requires_grad=True)
     batch = mixup()(x, y)
-    received = torch.zeros(6, dtype=torch.float64)
-    received += batch.weight
-    received.index_add_(0, batch.partner, 1 - batch.weight)
+    received = batch.weight.clone().index_add_(0, batch.partner, 1 - batch.weight)
     for values, mixed in ((x, batch.inputs), (y, batch.targets)):
         (gradient,) = torch.autograd.grad(mixed.sum(), values)
         rows = received.reshape(-1, *[1] * (values.ndim - 1)).expand_as(values)
@@ -139,18 +141,16 @@ def test_forward_mode_and_vmap(size, generator):
     mixer = mixup()
     alike = torch.vmap(lambda x: mixer(x, y).inputs, randomness="same")(x)
     assert torch.isfinite(mixer(x[0], y).inputs).all()
-    assert torch.equal(own, mixup()(x[0], y).inputs)
-    assert torch.equal(tangent, mixup()(x[1], y).inputs)
+    assert_same((own, tangent), (mixup()(row, y).inputs for row in x))
     assert torch.equal(alike, torch.stack([own, tangent]))
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
-def test_partners_of_any_integer_type(dtype):
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_partners_and_class_indices_of_any_integer_type(dtype):
     x, y, partner = torch.randn(3, 2), torch.eye(3), torch.tensor([1, 1, 0])
     weight = torch.tensor([0.75, 0.5, 0.25])
-    batch, expected = mix(x, y, weight, partner.to(dtype)), mix(x, y, weight, partner)
-    for part, other in zip(batch, expected, strict=True):
-        assert torch.equal(part, other)
+    assert_same(mix(x, y, weight, partner.to(dtype)), mix(x, y, weight, partner))
+    assert_same(mixup(num_classes=2)(x, partner.to(dtype)), mixup(num_classes=2)(x, partner))
 
 
 def test_a_buffer_without_memory():
@@ -168,11 +168,12 @@ def test_channels_last_is_kept(grad, size):
     assert_combined(batch.inputs.detach(), x.detach(), batch)
 
 
-def test_strided_and_expanded_inputs():
+def test_strided_expanded_and_torchvision_inputs():
     whole = torch.randn(6, 4, 50, 50)
-    for x in (whole[:, ::2], whole.transpose(1, 3), whole[::2], whole[:1].expand(6, 4, 50, 50)):
+    strided = whole[:, ::2], whole.transpose(1, 3), whole[::2], whole[:1].expand(6, 4, 50, 50)
+    for x in (*strided, tv_tensors.Image(torch.rand(4, 3, 80, 80))):
         batch = mixup()(x, torch.rand(len(x)))
-        assert_combined(batch.inputs, x, batch)
+        assert_combined(torch.as_tensor(batch.inputs), torch.as_tensor(x), batch)
 
 
 def test_the_device_is_never_waited_for(no_synchronisation):
@@ -193,26 +194,14 @@ def test_the_device_is_never_waited_for(no_synchronisation):
 
 def test_as_a_torchvision_transform():
     x, y = torch.rand(6, 3, 8, 8), torch.arange(6)
-    first, second = mixup(Constant(0.25), 6), mixup(Constant(0.75), 6)
-    pipeline = v2.Compose(
-        [
-            v2.RandomHorizontalFlip(0.0),
-            v2.RandomChoice([first.transform, second.transform]),
-            v2.Identity(),
-        ]
-    )
+    either = [mixup(Constant(weight), 6).transform for weight in (0.25, 0.75)]
+    pipeline = v2.Compose([v2.RandomHorizontalFlip(0.0), v2.RandomChoice(either), v2.Identity()])
     seen = set()
     for _ in range(20):
         inputs, targets = pipeline(x, y)
         assert inputs.shape == x.shape
         seen |= set(targets.unique().tolist()) - {0.0, 1.0}
     assert seen == {0.25, 0.75}
-
-
-def test_torchvision_tensors():
-    x = tv_tensors.Image(torch.rand(4, 3, 80, 80))
-    batch = mixup(num_classes=4)(x, torch.arange(4))
-    assert_combined(torch.as_tensor(batch.inputs), torch.as_tensor(x), batch)
 
 
 def test_as_a_collate_function():
@@ -228,25 +217,134 @@ def test_copies_and_pickles_continue_alike():
     original(x, y)
     copies = [copy.deepcopy(original), ForkingPickler.loads(ForkingPickler.dumps(original))]
     expected = original(x, y)
-    for other in copies:
-        assert torch.equal(other(x, y).inputs, expected.inputs)
+    assert all(torch.equal(other(x, y).inputs, expected.inputs) for other in copies)
 
 
 def test_mixed_accuracy_counts_both_labels(generator):
     x, y = torch.randn(40, 2), torch.randint(3, (40,), generator=generator)
     logits = torch.randn(40, 3, generator=generator)
     batch = mixup(num_classes=3)(x, y)
-    predicted = logits.argmax(1)
-    expected = 0.0
-    for i, weight in enumerate(batch.weight.tolist()):
-        own, other = predicted[i] == y[i], predicted[i] == y[batch.partner[i]]
-        expected += weight * own.item() + (1 - weight) * other.item()
-    assert mixed_accuracy(logits, y, batch).item() == pytest.approx(expected / 40, abs=1e-6)
+    right = (logits.argmax(1) == y).tolist(), (logits.argmax(1) == y[batch.partner]).tolist()
+    counted = sum(
+        w * a + (1 - w) * b for w, a, b in zip(batch.weight.tolist(), *right, strict=True)
+    )
+    assert accuracy(logits, y, batch).item() == pytest.approx(counted / 40, abs=1e-6)
 
 
 def test_mixed_accuracy_of_half_precision_is_not_rounded():
     x, y = torch.zeros(1001, 1, dtype=torch.bfloat16), torch.zeros(1001, dtype=torch.long)
     logits = torch.zeros(1001, 2)
     logits[0, 1] = 1
-    accuracy = mixed_accuracy(logits, y, mixup(num_classes=2)(x, y))
-    assert accuracy.item() == pytest.approx(1000 / 1001, abs=1e-6)
+    counted = accuracy(logits, y, mixup(num_classes=2)(x, y))
+    assert counted.item() == pytest.approx(1000 / 1001, abs=1e-6)
+
+
+# The pairs of equation 4
+
+
+@pytest.fixture
+def data(generator):
+    for parameter in NET.parameters():
+        torch.nn.init.normal_(parameter, generator=generator).requires_grad_(False)
+    x = torch.randn(N, 2, generator=generator, dtype=torch.float64)
+    return x, torch.tensor([0, 1, 2, 0, 0, 1])
+
+
+def pair_risks(x, y, law):
+    """E ℓ over λ for every ordered pair (i, j), by 40-point quadrature."""
+    nodes, weights = law.quadrature(40)
+    one_hot, w, table = torch.eye(CLASSES).double()[y], nodes.unsqueeze(1), np.zeros((N, N))
+    for i in range(N):
+        for j in range(N):
+            inputs, targets = (w * v[i] + (1 - w) * v[j] for v in (x, one_hot))
+            table[i, j] = float(weights @ cross_entropy(targets, NET(inputs)))
+    return table
+
+
+def assert_unbiased(batches, expected):
+    risks = [cross_entropy(b.targets, NET(b.inputs)).mean().item() for b in batches]
+    assert abs(np.mean(risks) - expected) < 4 * np.std(risks, ddof=1) / math.sqrt(len(risks))
+
+
+@pytest.mark.parametrize("n", [2, 7])
+def test_partners_are_uniform_and_may_be_the_example_itself(n, generator):
+    mixer, counts = Mixup(Constant(0.5), generator=generator), np.zeros((n, n))
+    for _ in range(DRAWS):
+        counts[np.arange(n), mixer(torch.zeros(n, 1), torch.zeros(n)).partner] += 1
+    assert all(stats.chisquare(row).pvalue > 1e-4 for row in counts)
+
+
+def test_weights_of_one_batch_are_independent_of_each_other_and_of_the_shift(generator):
+    mixer, seen = Mixup(Uniform(), generator=generator), np.empty((DRAWS, 4))
+    for row in seen:
+        batch = mixer(torch.zeros(3, 1, dtype=torch.float64), torch.zeros(3))
+        row[:3], row[3] = batch.weight.numpy(), int(batch.partner[0])
+    correlation = np.corrcoef(seen.T) - np.eye(4)
+    assert np.abs(correlation).max() < 4.5 / math.sqrt(DRAWS)
+
+
+@pytest.mark.parametrize("law", [Beta(1.0), Beta(0.3), Uniform(0.0, 0.4)], ids=str)
+@pytest.mark.parametrize("per", ["sample", "batch"])
+def test_the_risk_of_mixed_batches_is_the_double_sum_of_equation_4(law, per, data, generator):
+    mixer = Mixup(law, CLASSES, per=per, generator=generator)
+    assert_unbiased((mixer(*data) for _ in range(DRAWS)), pair_risks(*data, law).mean())
+
+
+def test_shuffled_batches_have_an_example_as_its_own_partner_once_in_their_size(data, generator):
+    x, y = data
+    mixer = Mixup(Beta(1.0), CLASSES, generator=generator)
+    chosen = (torch.randperm(N, generator=generator)[:3] for _ in range(DRAWS))
+    table = pair_risks(x, y, Beta(1.0))
+    itself = np.trace(table) / N
+    others = (table.sum() - np.trace(table)) / (N * (N - 1))
+    assert_unbiased((mixer(x[i], y[i]) for i in chosen), itself / 3 + others * (1 - 1 / 3))
+
+
+# Partners that are uniform on the data set
+
+
+def assert_frequencies(rows_of_draw, n, count, parts, draws, generator):
+    """All of 1/count^parts, within five standard errors."""
+    seen = torch.zeros((count,) * (parts + 1), dtype=torch.float64)
+    for _ in range(draws):
+        rows = torch.randperm(count, generator=generator)[:n]
+        places = (rows, *(rows[partner] for partner in rows_of_draw()))
+        seen.index_put_(places, torch.tensor(1.0).double(), accumulate=True)
+    frequencies = seen.flatten(1) / seen.flatten(1).sum(1, keepdim=True)
+    chance = 1 / count**parts
+    error = (chance * (1 - chance) / (draws * n / count)) ** 0.5
+    assert (frequencies - chance).abs().max() < 5 * error
+
+
+@pytest.mark.parametrize(("n", "count"), [(2, 2), (2, 5), (4, 4), (4, 6)])
+def test_each_partner_has_the_same_chance(n, count, generator):
+    def drawn():
+        return (draw_partner(n, count, generator=generator),)
+
+    assert_frequencies(drawn, n, count, 1, 3000, generator)
+
+
+@pytest.mark.parametrize(("n", "count"), [(2, 2), (3, 3), (3, 5), (5, 5)])
+def test_each_pair_of_independent_partners_has_the_same_chance(n, count, generator):
+    def drawn():
+        return draw_independent_partners(n, count, generator=generator)
+
+    assert_frequencies(drawn, n, count, 2, 5000, generator)
+
+
+def test_in_a_small_part_of_a_large_data_set_no_partner_is_the_example_itself(generator):
+    index = torch.arange(8)
+    assert not (draw_partner(8, 10**12, generator=generator) == index).any()
+    first, second = draw_independent_partners(8, 10**12, generator=generator)
+    assert not ((first == index) | (second == index) | (first == second)).any()
+
+
+def test_a_generator_decides_all_partners():
+    first, again = (draw_partner(9, 20, generator=torch.Generator().manual_seed(3)) for _ in "12")
+    assert torch.equal(first, again)
+
+
+def test_targets_of_pairs_are_dense_and_floating():
+    x, y = torch.zeros(2, 3).bfloat16(), torch.tensor([1, 0])
+    described = TrainingStatistics.from_tensors(x, y, num_classes=2)
+    assert torch.equal(paired_targets(x, y, described), torch.tensor([[0.0, 1.0], [1.0, 0.0]]))

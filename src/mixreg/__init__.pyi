@@ -11,6 +11,7 @@ from mixreg.laws import (
     mixture as mixture,
 )
 from mixreg.design import design_law as design_law
+from mixreg.recipes import estimate_law as estimate_law
 
 # Training means (5) and mixing (4)
 from mixreg.mixing import (
@@ -38,6 +39,9 @@ from mixreg.prediction import (
     RescaledModel as RescaledModel,
     shrink as shrink,
     unshrink as unshrink,
+)
+from mixreg.training.load import (
+    load as load,
 )
 from mixreg.calibration import (
     apply_temperature as apply_temperature,

@@ -62,6 +62,27 @@ def gauss_jacobi(a: float, b: float, order: int) -> tuple[NDArray[np.float64], N
     return np.clip((1 + nodes) / 2, 0, 1), weights / weights.sum()
 
 
+def beta_distribution(alpha: float, x: float) -> float:
+    """P(λ ≤ x) of Beta(α, α), by the continued fraction of the incomplete Beta function (Lentz)."""
+    if x > 0.5:
+        return 1 - beta_distribution(alpha, 1 - x)
+    if x <= 0:
+        return 0.0
+    log_front = alpha * math.log(x * (1 - x)) + math.lgamma(2 * alpha) - 2 * math.lgamma(alpha)
+    c, d = 1.0, 1 / (1 - 2 * alpha * x / (alpha + 1))
+    fraction = d
+    for m in range(1, 10_000):
+        even = m * (alpha - m) * x / ((alpha + 2 * m - 1) * (alpha + 2 * m))
+        odd = -(alpha + m) * (2 * alpha + m) * x / ((alpha + 2 * m) * (alpha + 2 * m + 1))
+        before = fraction
+        for term in (even, odd):
+            c, d = 1 + term / c, 1 / (1 + term * d)
+            fraction *= c * d
+        if abs(fraction - before) <= 1e-16 * abs(fraction):
+            break
+    return math.exp(log_front) * fraction / alpha
+
+
 def beta_variates(a: float, b: float, n: int, generator: torch.Generator | None) -> Tensor:
     """G₁/(G₁ + G₂) of Gamma(a) and Gamma(b) draws: log G(a) = log G(a+1) + log(U)/a."""
     device = torch.device("cpu") if generator is None else generator.device

@@ -69,7 +69,7 @@ def _train(config: TrainConfig) -> None:
     run = train(config)
     if not is_first_process():
         return
-    last = run.read_result()["history"][-1]
+    last = run.read_result().history[-1]
     shown = ", ".join(f"{name} {value:.4g}" for name, value in last.items())
     print(f"{run.path}: finished ({shown})")
     print(f"next: mixreg evaluate {run.path}")

@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx, nn
 
-from mixreg.laws import MixingLaw
-
 Affine = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 # Operations that move entries without changing or reordering them, in any framework of calls.
@@ -43,7 +41,9 @@ class FoldedLayer(nn.Module):
         return response + self.offset
 
 
-def fold(net: nn.Module, x_mean: Tensor, offset: Tensor, law: MixingLaw) -> nn.Module:
+def fold(
+    net: nn.Module, x_mean: Tensor, *, shrinkage: float, shift: Tensor, divisor: float
+) -> nn.Module:
     """A copy of a network that itself predicts by equation 22.
 
     With W and b of the layer that takes the input, and V and c of the linear layer that gives the
@@ -58,8 +58,9 @@ def fold(net: nn.Module, x_mean: Tensor, offset: Tensor, law: MixingLaw) -> nn.M
     Args:
         net: the trained network; it is not changed.
         x_mean: x̄, on its device and in its dtype.
-        offset: what (22) subtracts (1 − θ̄) times: ȳ, or 2ȳ − 1 for `link="sigmoid"`.
-        law: law of λ the network was trained with.
+        shrinkage: 1 − θ̄ of the inputs; 0 leaves the first layer as it is.
+        shift: what (22) subtracts: (1 − θ̄) ȳ, or (1 − θ̄)(2ȳ − 1) for `link="sigmoid"`.
+        divisor: what (22) divides by: θ̄.
 
     Returns:
         The network, of the class of the given one, in the same modes.
@@ -71,12 +72,11 @@ def fold(net: nn.Module, x_mean: Tensor, offset: Tensor, law: MixingLaw) -> nn.M
     Source: Carratino et al., equation 22.
 
     Example:
-        >>> from mixreg import Beta, RescaledModel, TrainingStatistics
-        >>> x, y = torch.randn(9, 3), torch.arange(9) % 2
-        >>> stats = TrainingStatistics.from_tensors(x, y, num_classes=2)
-        >>> net = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
-        >>> folded = fold(net, stats.x_mean.float(), stats.y_mean, Beta(1.0))
-        >>> torch.allclose(folded(x), RescaledModel(net, stats, Beta(1.0))(x), atol=1e-5)
+        >>> x_mean, y_mean = torch.ones(3), torch.tensor([0.5, 0.5])
+        >>> net = nn.Linear(3, 2, bias=False)
+        >>> folded = fold(net, x_mean, shrinkage=0.25, shift=0.25 * y_mean, divisor=0.75)
+        >>> expected = (net(torch.full((1, 3), 0.25)) - 0.25 * y_mean) / 0.75  # at x = 0
+        >>> torch.allclose(folded(torch.zeros(1, 3)), expected)
         True
     """
     whole = nn.Sequential(copy.deepcopy(net))  # gives the network itself a name
@@ -84,8 +84,10 @@ def fold(net: nn.Module, x_mean: Tensor, offset: Tensor, law: MixingLaw) -> nn.M
         ends = _affine_ends(whole)
         first, last = whole.get_submodule(ends.first), whole.get_submodule(ends.last)
         with torch.no_grad():
-            _absorb_unshrinking(last, offset, law)
-            folded = _absorb_shrinking(first, x_mean, law, whole)
+            _absorb_unshrinking(last, shift, divisor)
+            if shrinkage == 0:
+                return whole[0]
+            folded = _absorb_shrinking(first, x_mean, shrinkage, whole)
     except _NotAffineError as error:
         raise ValueError(
             f"cannot fold equation 22 into the weights of this network: {error}; keep the "
@@ -96,21 +98,20 @@ def fold(net: nn.Module, x_mean: Tensor, offset: Tensor, law: MixingLaw) -> nn.M
     return whole[0]
 
 
-def _absorb_unshrinking(layer: nn.Module, offset: Tensor, law: MixingLaw) -> None:
+def _absorb_unshrinking(layer: nn.Module, shift: Tensor, divisor: float) -> None:
     """V/θ̄ and (c − (1 − θ̄) ȳ)/θ̄."""
     assert isinstance(layer, nn.Linear)
-    offset = offset.double().reshape(-1)
-    if len(offset) != layer.out_features:
+    shift = shift.double().reshape(-1)
+    if len(shift) != layer.out_features:
         raise _NotAffineError(
-            f"its last layer has {layer.out_features} outputs, the statistics {len(offset)}"
+            f"its last layer has {layer.out_features} outputs, the statistics {len(shift)}"
         )
     bias = 0 if layer.bias is None else layer.bias.double()
-    rescaled = (bias - law.shrinkage * offset) / law.theta_mean
-    _set(layer, layer.weight.double() / law.theta_mean, rescaled)
+    _set(layer, layer.weight.double() / divisor, (bias - shift) / divisor)
 
 
 def _absorb_shrinking(
-    layer: nn.Module, x_mean: Tensor, law: MixingLaw, whole: nn.Module
+    layer: nn.Module, x_mean: Tensor, shrinkage: float, whole: nn.Module
 ) -> nn.Module:
     """θ̄ W, and (1 − θ̄) W x̄ in the bias or beside it."""
     assert isinstance(layer, Affine)
@@ -119,8 +120,8 @@ def _absorb_shrinking(
         raise _NotAffineError("it merges the batch with another axis before its first layer")
     linear = copy.deepcopy(layer).double()
     linear.bias = None
-    response = (law.shrinkage * linear(mean))[0]
-    weight = law.theta_mean * linear.weight
+    response = (shrinkage * linear(mean))[0]
+    weight = (1 - shrinkage) * linear.weight
     own = None if layer.bias is None else layer.bias.double()
     constant = _constant(response, layer, mean[0])
     if constant is not None:

@@ -11,61 +11,67 @@ from mixreg._checks import PROBABILITIES, are_probabilities, check_inputs
 from mixreg._errors import CheckpointError
 from mixreg.folding import fold
 from mixreg.laws import MixingLaw, law_from_dict
+from mixreg.recipes.recipe import PixelLaw, Recipe, recipe_from_dict
 from mixreg.statistics import TrainingStatistics
 
 Link = Literal["softmax", "sigmoid", "identity"]
+Inputs = Literal["shrink", "keep", "both"]
+Outputs = Literal["scale", "keep"]
 
 _CALLER = 5  # frames from a warning to the line that called the module, through nn.Module's two
 
 
-def shrink(x: Tensor, x_mean: Tensor, law: MixingLaw) -> Tensor:
+def shrink(x: Tensor, x_mean: Tensor, law: MixingLaw | PixelLaw) -> Tensor:
     """Inputs shrunk towards their mean: x̃ = x̄ + θ̄ (x − x̄) (equations 5 and 21).
 
     Args:
         x: inputs, floating point, shape (n, ...).
         x_mean: x̄, the shape of one input.
-        law: law of λ the model was trained with.
+        law: law of λ the model was trained with; a law of pixels shrinks each by its own θ̄.
 
     Returns:
         Shrunk inputs, in the dtype of `x`.
 
     Raises:
         TypeError: `x` is not floating point.
-        ValueError: the mean has not the shape of one input.
+        ValueError: the mean has not the shape of one input, or the law is of another image size.
 
     Example:
         >>> from mixreg import Beta
         >>> shrink(torch.tensor([[4.0]]), torch.tensor([0.0]), Beta(1.0))
         tensor([[3.]])
     """
-    check_inputs(x)
-    if x.ndim == 0 or x.shape[1:] != x_mean.shape:
-        raise ValueError(
-            f"the statistics describe inputs of shape (n, {_dims(x_mean)}), got "
-            f"{tuple(x.shape)}; measure them on the inputs this model takes"
-        )
-    mean = x_mean.to(x.device, x.dtype)
-    return torch.lerp(x, mean.expand_as(x), law.shrinkage)
+    return _shrunk(x, x_mean, law.shrinkage)
 
 
-def unshrink(outputs: Tensor, y_mean: Tensor, law: MixingLaw, *, link: Link = "identity") -> Tensor:
+def unshrink(
+    outputs: Tensor,
+    y_mean: Tensor,
+    law: MixingLaw,
+    *,
+    link: Link = "identity",
+    label_smoothing: float = 0.0,
+) -> Tensor:
     """Outputs mapped back from shrunk labels: (u − (1 − θ̄) ȳ) / θ̄ (equation 22).
 
     For `link="sigmoid"` each output is one logit u, equivalent to the two-class logits (0, u) with
-    means (1 − ȳ, ȳ); equation 22 for those two gives u/θ̄ + (2ȳ − 1)(1 − 1/θ̄).
+    means (1 − ȳ, ȳ); equation 22 for those two gives u/θ̄ + (2ȳ − 1)(1 − 1/θ̄). Labels that were
+    smoothed by s besides are (1 − s) times those of mixup plus s/K, which is undone likewise.
 
     Args:
         outputs: u = f(x̃), shape (n,) or (n, c).
         y_mean: ȳ, the shape of one output.
         law: law of λ the model was trained with.
         link: "softmax" and "identity" apply the formula as it stands, "sigmoid" the one above.
+        label_smoothing: s in [0, 1), towards equal probabilities.
 
     Returns:
         Rescaled outputs.
 
     Raises:
         TypeError: the outputs are not one floating-point tensor.
-        ValueError: an unknown link, or a mean that has not the shape of one output.
+        ValueError: an unknown link, a mean that has not the shape of one output, or smoothing of
+            values that are no probabilities.
 
     Example:
         >>> from mixreg import Beta
@@ -73,8 +79,10 @@ def unshrink(outputs: Tensor, y_mean: Tensor, law: MixingLaw, *, link: Link = "i
         tensor([[0.8333, 0.1667]])
     """
     _check_known(link)
+    _check_smoothing(label_smoothing, link)
     mean = _fitting_mean(y_mean, outputs, link).to(outputs.device, outputs.dtype)
-    return (outputs - law.shrinkage * _offset(mean, link)) / law.theta_mean
+    kept = 1 - label_smoothing
+    return (outputs - _shift(mean, law, link, label_smoothing)) / (kept * law.theta_mean)
 
 
 class RescaledModel(nn.Module):
@@ -89,12 +97,17 @@ class RescaledModel(nn.Module):
     Args:
         net: f, the trained model, (n, ...) → (n, c) or (n,).
         stats: x̄ and ȳ of the training data in the model's own input space.
-        law: law of λ the model was trained with.
+        law: law of λ the model was trained with, or a `Recipe` of another library, whose inputs
+            and labels may have laws of their own.
         link: "softmax" for class logits; "sigmoid" for independent logits, each equivalent to two
             classes; "identity" for regression, and for the literal formula.
+        inputs: "shrink" them as equation 22 does, "keep" them, or take the mean of the outputs of
+            "both", which costs a second pass.
+        outputs: "scale" them as equation 22 does, or "keep" them.
 
     Raises:
-        ValueError: an unknown link, or statistics that do not fit it.
+        TypeError: the law is none.
+        ValueError: an unknown link or option, or statistics that do not fit.
 
     Source: Carratino et al., equation 22 and Algorithm 1.
 
@@ -109,21 +122,26 @@ class RescaledModel(nn.Module):
 
     x_mean: Tensor
     y_mean: Tensor
+    pixel_map: Tensor | None
 
     def __init__(
         self,
         net: nn.Module,
         stats: TrainingStatistics,
-        law: MixingLaw,
+        law: MixingLaw | Recipe,
         link: Link = "softmax",
+        *,
+        inputs: Inputs = "shrink",
+        outputs: Outputs = "scale",
     ) -> None:
         super().__init__()
-        if not isinstance(law, MixingLaw):
+        if not isinstance(law, MixingLaw | Recipe):
             raise TypeError(f"law must be a mixing law such as Beta(1.0), got {law!r}")
         _check_link(link, stats.y_mean)
+        _check_smoothing(law.label_smoothing if isinstance(law, Recipe) else 0.0, link)
         self.net = net
-        self.law = law
         self.link: Link = link
+        self._set_law(law, inputs, outputs)
         self.input_range = _input_range(stats)
         self.register_buffer("x_mean", stats.x_mean.to(*_placement(net)))
         self.register_buffer("y_mean", stats.y_mean.to(*_placement(net)))
@@ -143,11 +161,23 @@ class RescaledModel(nn.Module):
             TypeError: integer inputs, or outputs that are not one floating-point tensor.
             ValueError: inputs or outputs of another shape than the statistics.
         """
-        shrunk = shrink(x, self.x_mean, self.law)
+        amount = self._recipe.input_law.shrinkage if self.pixel_map is None else self.pixel_map
+        shrunk = _shrunk(x, self.x_mean, amount)
         if self._range_unchecked and not torch.compiler.is_compiling():
             self._check_range(x)
-        outputs: Tensor = self.net(shrunk)
-        rescaled = unshrink(outputs, self.y_mean, self.law, link=self.link)
+        outputs: Tensor = self.net(x if self.inputs == "keep" else shrunk)
+        if self.inputs == "both":
+            outputs = (outputs + self.net(x)) / 2
+        if self.outputs == "keep":
+            return outputs
+        recipe = self._recipe
+        rescaled = unshrink(
+            outputs,
+            self.y_mean,
+            recipe.label_law,
+            link=self.link,
+            label_smoothing=recipe.label_smoothing,
+        )
         if self._outputs_unchecked and not torch.compiler.is_compiling():
             self._check_outputs(outputs)
         return rescaled
@@ -162,30 +192,63 @@ class RescaledModel(nn.Module):
         Raises:
             ValueError: the network does not begin and end with linear layers of its own.
         """
-        return fold(self.net, self.x_mean, _offset(self.y_mean, self.link), self.law)
+        recipe, scaled = self._recipe, self.outputs == "scale"
+        if self.inputs == "both" or (self.inputs == "shrink" and self.pixel_map is not None):
+            raise ValueError(
+                "only one shrinkage of all inputs folds into weights, not a map over pixels or the "
+                "mean of two views; keep the RescaledModel, which is exact for every network"
+            )
+        kept, law = 1 - recipe.label_smoothing, recipe.label_law
+        return fold(
+            self.net,
+            self.x_mean,
+            shrinkage=float(recipe.input_law.shrinkage) if self.inputs == "shrink" else 0.0,
+            shift=_shift(self.y_mean, law, self.link, recipe.label_smoothing) * scaled,
+            divisor=kept * law.theta_mean if scaled else 1.0,
+        )
 
     def get_extra_state(self) -> Tensor:
         """Law, link and input range as JSON bytes, so that a state dict holds tensors alone."""
-        about = {"law": self.law.to_dict(), "link": self.link, "input_range": self.input_range}
+        about = {
+            "law": self.law.to_dict(),
+            "link": self.link,
+            "input_range": self.input_range,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+        }
         return torch.tensor(list(json.dumps(about).encode()), dtype=torch.uint8, device="cpu")
 
     def set_extra_state(self, state: Tensor) -> None:
         """Take law, link and input range from a loaded state dict, or raise a CheckpointError."""
         try:
             about: dict[str, Any] = json.loads(bytes(state.tolist()))
-            law, link = law_from_dict(about["law"]), about["link"]
+            stored, link = about["law"], about["link"]
+            law = recipe_from_dict(stored) if "labels" in stored else law_from_dict(stored)
             edges = about["input_range"]
             input_range = None if edges is None else (float(edges[0]), float(edges[1]))
             _check_known(link)
+            self._set_law(law, about["inputs"], about["outputs"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"no law and link of a RescaledModel: {error}") from error
-        self.law, self.link, self.input_range = law, link, input_range
+        self.link, self.input_range = link, input_range
         self._range_unchecked = self.input_range is not None
         self._outputs_unchecked = link == "softmax"
 
     def extra_repr(self) -> str:
-        """Law and link."""
-        return f"law={self.law}, link={self.link!r}"
+        """Law, link and options."""
+        options = f"inputs={self.inputs!r}, outputs={self.outputs!r}"
+        return f"law={self.law}, link={self.link!r}, {options}"
+
+    def _set_law(self, law: MixingLaw | Recipe, inputs: Inputs, outputs: Outputs) -> None:
+        """Take the law and what it is applied to; a map over pixels is worked out once."""
+        for name, value, known in (("inputs", inputs, Inputs), ("outputs", outputs, Outputs)):
+            if value not in get_args(known):
+                raise ValueError(f"{name} must be one of {get_args(known)}, got {value!r}")
+        recipe = law if isinstance(law, Recipe) else Recipe(law, law)
+        amount = recipe.input_law.shrinkage
+        pixel_map = amount.to(*_placement(self.net)) if isinstance(amount, Tensor) else None
+        self.register_buffer("pixel_map", pixel_map, persistent=False)
+        self.law, self.inputs, self.outputs, self._recipe = law, inputs, outputs, recipe
 
     def _check_range(self, x: Tensor) -> None:
         """Warn once; look at every batch on the CPU but, to keep its queue full, one elsewhere."""
@@ -216,6 +279,24 @@ class RescaledModel(nn.Module):
             warnings.warn(PROBABILITIES, stacklevel=_CALLER)
 
 
+def _shrunk(x: Tensor, x_mean: Tensor, amount: float | Tensor) -> Tensor:
+    check_inputs(x)
+    if x.ndim == 0 or x.shape[1:] != x_mean.shape:
+        raise ValueError(
+            f"the statistics describe inputs of shape (n, {_dims(x_mean)}), got "
+            f"{tuple(x.shape)}; measure them on the inputs this model takes"
+        )
+    mean = x_mean.to(x.device, x.dtype).expand_as(x)
+    if not isinstance(amount, Tensor):
+        return torch.lerp(x, mean, amount)
+    if x.shape[-2:] != amount.shape:
+        raise ValueError(
+            f"the recipe mixes images of {_dims(amount)} pixels, the inputs have the shape "
+            f"{tuple(x.shape)}; give the recipe the image size of the training"
+        )
+    return torch.lerp(x, mean, amount.to(x.device, x.dtype))
+
+
 def _fitting_mean(y_mean: Tensor, outputs: Tensor, link: Link) -> Tensor:
     if not (isinstance(outputs, Tensor) and outputs.is_floating_point()):
         got = outputs.dtype if isinstance(outputs, Tensor) else type(outputs).__name__
@@ -241,6 +322,19 @@ def _fitting_mean(y_mean: Tensor, outputs: Tensor, link: Link) -> Tensor:
 def _offset(y_mean: Tensor, link: Link) -> Tensor:
     """ȳ, or for two classes in one logit the equivalent of their difference."""
     return 2 * y_mean - 1 if link == "sigmoid" else y_mean
+
+
+def _shift(mean: Tensor, law: MixingLaw, link: Link, label_smoothing: float) -> Tensor:
+    """What shrunk and smoothed labels have beside θ̄ (1 − s) y, in the space of the outputs."""
+    uniform = label_smoothing / mean.numel() if link == "softmax" else 0.0
+    return (1 - label_smoothing) * law.shrinkage * _offset(mean, link) + uniform
+
+
+def _check_smoothing(label_smoothing: float, link: Link) -> None:
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
+    if label_smoothing and link == "identity":
+        raise ValueError("values of a regression have no label smoothing; use link='softmax'")
 
 
 def _check_known(link: str) -> None:

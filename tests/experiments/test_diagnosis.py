@@ -7,9 +7,7 @@ import torch
 from mixreg import CheckpointError, ConfigurationError
 from mixreg.experiments.diagnosis import DiagnoseOptions, diagnose_checkpoint
 from mixreg.risk import approximate_mixup_risk, mixup_risk, modified_risk
-from mixreg.training import TrainConfig, train
-from mixreg.training.train import load_data
-from mixreg.training.trained import load_run
+from mixreg.training import TrainConfig, load_data, load_run, train
 
 TINY = {"samples": 30, "draws": 400, "pairs": 50, "progress": False}
 

@@ -12,8 +12,7 @@ from mixreg.experiments.table1.measurement import (
     measure_run,
     read_measurements,
 )
-from mixreg.training import TrainConfig, train
-from mixreg.training.trained import load_run
+from mixreg.training import TrainConfig, load_run, train
 
 SETTINGS = MeasurementSettings((0.5, 1.5), 40, 50)
 

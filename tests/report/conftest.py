@@ -8,17 +8,25 @@ from mixreg._random import generator
 from mixreg.evaluation import (
     CorrectedResult,
     Evaluation,
+    Histogram,
     MeanInterval,
     Metrics,
     Predictions,
+    ReliabilityCurve,
     evaluate,
 )
-from mixreg.evaluation.reliability import Histogram, ReliabilityCurve
-from mixreg.report import RunResult
-from mixreg.report.claims import Claim
-from mixreg.report.sequence import Frame, PictureSequence
-from mixreg.report.study import Entry, Study, StudyTable
-from mixreg.report.style import BLUE, Picture, draw, panels
+from mixreg.report import (
+    Claim,
+    Document,
+    Entry,
+    Frame,
+    Picture,
+    PictureSequence,
+    RunResult,
+    Table,
+    draw,
+)
+from mixreg.report.figures import BLUE, panels
 
 _CURVE = ReliabilityCurve((0.0, 0.5, 1.0), (0, 4), (None, 0.8), (None, 0.75))
 _HISTOGRAM = Histogram((0.0, 0.5, 1.0), (1, 3))
@@ -100,18 +108,18 @@ def drawn(name, slope):
 
 @pytest.fixture(scope="session")
 def everything():
-    """A study with all that a study can have."""
+    """A document with all that a document can have."""
     alphas = ("0.25", "0.5", "1", "2")
     frames = [Frame(a, drawn(f"line-{a}", float(a))) for a in alphas]
     cells = {"0.25": "−2.0 ± 0.1", "0.5": "10.5 ± 0.1", "1": "", "2": "9.0 ± 0.1"}
     effects = {"one": (1.0, 0.4), "two": (-1.0, 0.4), "three": (0.1, 0.4)}
-    return Study(
-        title="Everything",
-        subtitle="two seeds",
+    return Document(
+        "Everything",
+        "two seeds",
         findings=[Entry("It is better.", "better"), Entry("Nothing is shown.")],
         caveats=["Not more than that."],
         tables=[
-            StudyTable(
+            Table(
                 "numbers",
                 "Numbers",
                 "What they mean.",

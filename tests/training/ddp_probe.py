@@ -4,22 +4,26 @@ import json
 import sys
 from pathlib import Path
 
-from mixreg.training import TrainConfig, module, train
+import mixreg
+from mixreg.training import TrainConfig, methods, module, train
 
 
 def main(output: Path) -> None:
-    original = module.make_objective
+    original = methods.METHODS["mixup"]
 
-    def recording(config, stats, generator):
-        objective = original(config, stats, generator)
+    def recording(made):
+        objective, mixup = (
+            original.objective(made),
+            mixreg.Mixup(made.law, generator=made.generator),
+        )
 
         def objective_and_record(net, x, y):
-            weight = objective.mixup(x, y).weight
+            stats = made.stats
             record = {
                 "rank": probe.global_rank,
                 "epoch": probe.current_epoch,
                 "inputs": x.double().sum().item(),
-                "weight": weight.tolist(),
+                "weight": mixup(x, y).weight.tolist(),
                 "x_mean": stats.x_mean.sum().item(),
                 "y_mean": stats.y_mean.tolist(),
                 "count": stats.count,
@@ -37,7 +41,7 @@ def main(output: Path) -> None:
             super().on_train_epoch_start()
 
     probe = None
-    module.make_objective = recording
+    module.METHODS = {"mixup": original._replace(objective=recording)}
     sys.modules["mixreg.training.train"].TrainingModule = Recorded
     train(
         TrainConfig(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mixreg import TrainingStatistics
+from mixreg.training.run import read_model
 
 PROBE = Path(__file__).with_name("ddp_probe.py")
 
@@ -40,7 +40,7 @@ def test_no_line_of_code_is_warned_of(records):
 
 def test_the_first_process_logs_each_epoch_once(records):
     run, _ = records
-    rows = (run / "csv" / "metrics.csv").read_text().splitlines()
+    rows = (run / "metrics.csv").read_text().splitlines()
     assert len(rows) == 1 + 2
 
 
@@ -64,7 +64,7 @@ def test_all_processes_use_the_same_means(records):
     run, (first, second) = records
     assert first[0]["x_mean"] == second[0]["x_mean"]
     assert first[0]["y_mean"] == second[0]["y_mean"]
-    stats = TrainingStatistics.load(run / "statistics.safetensors")
+    stats = read_model(run / "model.safetensors", remedy="").stats
     assert first[0]["count"] == second[0]["count"] == stats.count
 
 

@@ -8,7 +8,7 @@ from mixreg.experiments.evaluation import (
     evaluate_checkpoint,
     evaluate_trained,
 )
-from mixreg.experiments.reporting import ReportOptions, report
+from mixreg.experiments.report import ReportOptions, report
 from mixreg.experiments.reproduce import (
     REPRODUCIBLE,
     ReproduceOptions,

@@ -2,13 +2,11 @@
 
 import heapq
 import math
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from itertools import pairwise
-from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple, cast
 
@@ -21,10 +19,9 @@ from mixreg.experiments._backends import SweepSettings, cores, threads_each
 from mixreg.experiments._sweep import Costs, check_folder, duration, grouped, kind, missing_data
 from mixreg.experiments.sweeping.damage import find_damage
 from mixreg.statistics import TrainingStatistics
-from mixreg.training import RunDirectory, TrainConfig
+from mixreg.training import RunDirectory, TrainConfig, build_model, load_data, quiet
+from mixreg.training.load import training_targets
 from mixreg.training.module import SPLITS, TrainingModule
-from mixreg.training.objectives import training_targets
-from mixreg.training.train import build_model, load_data, quiet
 
 _BUDGET, _WARM, _MOST = timedelta(seconds=2), 4, 60  # of the steps that are timed
 _EVALUATION_BATCH = 500
@@ -119,12 +116,11 @@ def time_epoch(run: TrainConfig) -> tuple[float, int]:
     def clock(times: list[float]) -> Callable[..., None]:
         return lambda *_: times.append(time.perf_counter())
 
-    with tempfile.TemporaryDirectory() as scratch, quiet():
+    with quiet():
         # The statistics of one batch take no less time to train with than those of all.
         x, y = next(iter(data.train_batches(run.batch_size, seed=run.seed, epoch=0)))
-        statistics = Path(scratch) / "statistics.safetensors"
-        stats = TrainingStatistics.from_tensors(x, training_targets(y, run, data.num_classes))
-        stats.save(statistics)
+        targets = training_targets(y, run, data.num_classes)
+        statistics = TrainingStatistics.from_tensors(x, targets)
         lightning.Trainer(
             accelerator=run.accelerator,
             devices=1,

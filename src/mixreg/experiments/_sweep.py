@@ -23,9 +23,7 @@ from mixreg._errors import CheckpointError, ConfigurationError, MixregError
 from mixreg.data.location import MissingDataError, data_root
 from mixreg.experiments._backends import Backend, SweepSettings, Task, open_backend
 from mixreg.experiments.sweeping.damage import find_damage
-from mixreg.training import RunDirectory, TrainConfig, train
-from mixreg.training.run_directory import BusyError, environment
-from mixreg.training.train import load_data
+from mixreg.training import BusyError, RunDirectory, TrainConfig, environment, load_data, train
 
 __all__ = ["SweepSettings", "complete_seeds", "sweep"]
 
@@ -352,7 +350,7 @@ class Costs:
     def learn(self, run: TrainConfig) -> None:
         """Remember how long a run took, if it is finished and says so."""
         with suppress(CheckpointError):
-            seconds = RunDirectory(run.directory).read_result().get("seconds")
+            seconds = RunDirectory(run.directory).read_result().seconds
             if isinstance(seconds, float):
                 self._seconds.setdefault(kind(run), []).append(seconds / run.epochs)
 

@@ -8,12 +8,9 @@ from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg.experiments._plan import plan
 from mixreg.experiments._sweep import SweepSettings, complete_seeds, sweep
 from mixreg.experiments.evaluation import evaluate_trained, run_result
-from mixreg.report import RunResult, print_table, summarize, write_report
-from mixreg.report.replacing import check_replaceable
-from mixreg.report.write import REPORT_FORMAT
-from mixreg.training import Recipe, RunDirectory, TrainConfig
-from mixreg.training.config import check_method
-from mixreg.training.trained import load_run
+from mixreg.report import RunResult, check_replaceable, comparison, write_document
+from mixreg.settings import check_method
+from mixreg.training import Recipe, RunDirectory, TrainConfig, load_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +63,7 @@ class CompareConfig(Recipe, SweepSettings):
 
 def compare(config: CompareConfig) -> tuple[str, Path]:
     """Train and evaluate every method with every seed; the table and the report's page."""
-    check_replaceable(config.output / "metrics.json", REPORT_FORMAT)
+    check_replaceable(config.output, name="metrics", page="report")
     runs = config.runs()
     names = _names(runs)
     missing = sweep(runs, _evaluate, names=names, settings=config)
@@ -74,8 +71,9 @@ def compare(config: CompareConfig) -> tuple[str, Path]:
     results = [_result(run) for run in complete]
     title = f"{config.data}, {config.model}, α = {config.alpha:g}"
     baseline = config.methods[0]
-    paths = write_report(results, config.output, title=title, baseline=baseline, missing=left_out)
-    return print_table(summarize(results, baseline)), paths.page
+    document = comparison(results, title=title, baseline=baseline, missing=left_out)
+    page = write_document(document, config.output, name="metrics", page="report")
+    return document.text(), page
 
 
 def plan_comparison(config: CompareConfig) -> str:

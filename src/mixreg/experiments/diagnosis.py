@@ -15,13 +15,10 @@ from mixreg._errors import ConfigurationError
 from mixreg._random import generator
 from mixreg.diagnostics import Diagnosis, diagnose
 from mixreg.experiments.evaluation import EvaluateOptions, beside, load_checkpoint
-from mixreg.experiments.methods import mixes
 from mixreg.report.diagnosis import Subject, diagnosis_numbers, diagnosis_study
 from mixreg.report.study import write_study
 from mixreg.risk.mixup import folded_rule
-from mixreg.training.run_directory import environment
-from mixreg.training.train import load_data
-from mixreg.training.trained import Trained
+from mixreg.training import METHODS, TrainedClassifier, environment, load_data
 
 _FORMAT = "mixreg.Diagnosis/1"
 _QUADRATURE_ORDER = 16
@@ -118,7 +115,7 @@ def diagnose_checkpoint(options: DiagnoseOptions) -> tuple[str, Path]:
         name=options.checkpoint.resolve().name,
         data=trained.config.data,
         method=trained.config.method if trained.run is not None else "unknown",
-        assumed_law=trained.run is not None and not mixes(trained.config.method),
+        assumed_law=trained.run is not None and not METHODS[trained.config.method].mixes,
         reference=None if options.reference is None else options.reference.resolve().name,
     )
     asked = {name: _plain(value) for name, value in dataclasses.asdict(options).items()}
@@ -137,7 +134,7 @@ def diagnose_checkpoint(options: DiagnoseOptions) -> tuple[str, Path]:
     return study.text(), page
 
 
-def _check_same_data(trained: Trained, reference: Trained, path: Path) -> None:
+def _check_same_data(trained: TrainedClassifier, reference: TrainedClassifier, path: Path) -> None:
     """Refuse a reference that was not trained on the same samples and labels."""
     names = ("data", "seed", "validation_fraction", "label_noise", "loss")
     other = [
@@ -152,7 +149,7 @@ def _check_same_data(trained: Trained, reference: Trained, path: Path) -> None:
         )
 
 
-def _samples(trained: Trained, options: DiagnoseOptions) -> tuple[Tensor, Tensor]:
+def _samples(trained: TrainedClassifier, options: DiagnoseOptions) -> tuple[Tensor, Tensor]:
     """Training samples without augmentation, the same for every model of this data and seed."""
     config = trained.config
     data = load_data(dataclasses.replace(config, augment=False))
@@ -168,7 +165,11 @@ def _samples(trained: Trained, options: DiagnoseOptions) -> tuple[Tensor, Tensor
 
 
 def _diagnose(
-    trained: Trained, reference: Trained | None, x: Tensor, y: Tensor, options: DiagnoseOptions
+    trained: TrainedClassifier,
+    reference: TrainedClassifier | None,
+    x: Tensor,
+    y: Tensor,
+    options: DiagnoseOptions,
 ) -> Diagnosis:
     """The diagnosis, on an accelerator if there is one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"

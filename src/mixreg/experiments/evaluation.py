@@ -8,17 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
+from torch import nn
 
 from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg._files import write_json
 from mixreg.data import Split
 from mixreg.evaluation import Evaluation, Predictions, evaluate, predict
-from mixreg.experiments.methods import mixes
-from mixreg.report import RunResult, print_table, summarize, write_report
-from mixreg.training import RunDirectory, TrainConfig
-from mixreg.training.checkpoints import weights_bytes
-from mixreg.training.run_directory import environment
-from mixreg.training.trained import Trained, load_bare, load_run
+from mixreg.report import RunResult, comparison, write_document
+from mixreg.training import (
+    METHODS,
+    RunDirectory,
+    TrainConfig,
+    TrainedClassifier,
+    environment,
+    load_bare,
+    load_run,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +64,7 @@ class EvaluateOptions:
         }
 
 
-def load_checkpoint(options: EvaluateOptions) -> Trained:
+def load_checkpoint(options: EvaluateOptions) -> TrainedClassifier:
     """The classifier that the options name.
 
     Args:
@@ -100,8 +106,9 @@ def evaluate_checkpoint(options: EvaluateOptions) -> tuple[str, Path]:
     evaluation = evaluate_trained(trained, options.checkpoint if is_plain_run else output)
     result = run_result(trained.config, trained.run, evaluation)
     title = f"{trained.config.data}, {trained.config.model}, {options.checkpoint.name}"
-    paths = write_report([result], output, title=title, baseline=result.method)
-    return print_table(summarize([result], result.method)), paths.page
+    document = comparison([result], title=title, baseline=result.method)
+    page = write_document(document, output, name="metrics", page="report")
+    return document.text(), page
 
 
 def beside(checkpoint: Path, name: str) -> Path:
@@ -133,15 +140,15 @@ def run_result(config: TrainConfig, run: RunDirectory | None, evaluation: Evalua
     return RunResult(
         method=config.method,
         seed=config.seed,
-        alpha=config.alpha if mixes(config.method) else None,
+        alpha=config.alpha if METHODS[config.method].mixes else None,
         evaluation=evaluation,
-        history=() if run is None else tuple(run.read_result()["history"]),
+        history=() if run is None else tuple(run.read_result().history),
         config=config.identity(),
         environment=environment() if run is None else run.read_environment(),
     )
 
 
-def evaluate_trained(trained: Trained, directory: Path) -> Evaluation:
+def evaluate_trained(trained: TrainedClassifier, directory: Path) -> Evaluation:
     """Evaluate a classifier with every correction.
 
     The logits of the validation and test sets are saved in the directory, and used again for the
@@ -168,15 +175,21 @@ def evaluate_trained(trained: Trained, directory: Path) -> Evaluation:
     return evaluation
 
 
-def _source(trained: Trained) -> str:
+def _source(trained: TrainedClassifier) -> str:
     """Digest of all that predictions depend on."""
     sizes = [trained.data.size(split) for split in ("train", "validation", "test")]
     settings = json.dumps([trained.config.identity(), sizes], sort_keys=True)
-    parts = (settings.encode(), weights_bytes(trained.net), trained.stats.x_mean.numpy().tobytes())
+    parts = (settings.encode(), _weights(trained.net), trained.stats.x_mean.numpy().tobytes())
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def _predictions(trained: Trained, split: Split, directory: Path, source: str) -> Predictions:
+def _weights(net: nn.Module) -> bytes:
+    return save({name: value.contiguous() for name, value in net.state_dict().items()})
+
+
+def _predictions(
+    trained: TrainedClassifier, split: Split, directory: Path, source: str
+) -> Predictions:
     file = directory / f"logits-{split}.safetensors"
     if file.is_file():
         try:

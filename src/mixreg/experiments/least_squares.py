@@ -12,7 +12,7 @@ from mixreg.evaluation import MeanInterval, mean_interval
 from mixreg.laws import Beta, MixingLaw
 from mixreg.report.claims import Claim
 from mixreg.report.study import Entry, Study, StudyTable, write_study
-from mixreg.training.run_directory import environment
+from mixreg.training import environment
 
 MARGIN = 1e-9
 """How far two fits may differ, relative to their length, and count as the same in float64."""

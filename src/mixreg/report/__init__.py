@@ -1,21 +1,35 @@
-"""From runs over seeds to tables, pictures and a verdict in plain words."""
+"""From measured numbers to documents: records, claims, tables, pictures, and the page of all."""
 
-from mixreg.report.results import Group, RunResult
-from mixreg.report.summary import Comparison, Row, summarize
-from mixreg.report.text_tables import csv_table, print_table
-from mixreg.report.verdict import Verdict, verdict
-from mixreg.report.write import ReportPaths, write_report
+from mixreg.report.claims import Claim, Expected, Sentence, Verdict
+from mixreg.report.comparison import comparison
+from mixreg.report.document import Document
+from mixreg.report.figures import Frame, Picture, PictureSequence, draw
+from mixreg.report.files import check_replaceable, read_document, write_document
+from mixreg.report.groups import Group, RunResult
+from mixreg.report.records import Record, Records, paired, records_of
+from mixreg.report.tables import Entry, Table, table
 
 __all__ = [
-    "Comparison",
+    "Claim",
+    "Document",
+    "Entry",
+    "Expected",
+    "Frame",
     "Group",
-    "ReportPaths",
-    "Row",
+    "Picture",
+    "PictureSequence",
+    "Record",
+    "Records",
     "RunResult",
+    "Sentence",
+    "Table",
     "Verdict",
-    "csv_table",
-    "print_table",
-    "summarize",
-    "verdict",
-    "write_report",
+    "check_replaceable",
+    "comparison",
+    "draw",
+    "paired",
+    "read_document",
+    "records_of",
+    "table",
+    "write_document",
 ]

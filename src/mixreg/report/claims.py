@@ -1,9 +1,11 @@
 """A sentence of the paper that was tested: what was measured, and what its interval says."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
-from mixreg.evaluation import MeanInterval
+from mixreg.evaluation import MeanInterval, mean_interval
+from mixreg.report.numbers import effect_texts
 
 Expected = Literal["positive", "negative", "zero"]
 Verdict = Literal["holds", "does not hold", "undecided"]
@@ -49,59 +51,86 @@ class Claim:
 
     @property
     def verdict(self) -> Verdict:
-        """What the whole interval says."""
-        return judge_effect(self.effect, self.expected, self.margin)
+        """What the whole interval says; one seed alone says nothing.
+
+        A side holds where the interval lies on it. "zero" holds where the interval lies within
+        the margin, and does not where it lies outside; without a margin, it can only fail.
+        """
+        low, high = self.effect.low, self.effect.high
+        if low is None or high is None:
+            return "undecided"
+        if self.expected == "zero":
+            allowed = self.margin or 0.0
+            if self.margin is not None and -allowed <= low and high <= allowed:
+                return "holds"
+            return "does not hold" if low > allowed or high < -allowed else "undecided"
+        if self.effect.sign == 0:
+            return "undecided"
+        wanted = 1 if self.expected == "positive" else -1
+        return "holds" if self.effect.sign == wanted else "does not hold"
+
+    @property
+    def text(self) -> str:
+        """The claim with its measured effect and verdict in one sentence."""
+        mean, interval = effect_texts(self.effect)
+        if self.effect.half_width is not None:
+            interval = f"95% CI {interval}"
+        return (
+            f"{self.statement.rstrip('.')} ({self.place}; {self.setting}): {self.verdict}; "
+            f"{self.measured} {mean}, {interval}, n = {self.effect.n}."
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """The claim as JSON-safe values, with its verdict.
-
-        Returns:
-            Values by name.
-        """
+        """The claim as JSON-safe values, with its verdict."""
         return {**asdict(self), "effect": self.effect._asdict(), "verdict": self.verdict}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Read back what `to_dict` wrote; the verdict is worked out again.
-
-        Args:
-            values: values by name.
-
-        Returns:
-            The claim.
-        """
+        """Read back what `to_dict` wrote; the verdict is worked out again."""
         stored = {name: value for name, value in values.items() if name != "verdict"}
         return cls(**(stored | {"effect": MeanInterval(**values["effect"])}))
 
 
-def judge_effect(effect: MeanInterval, expected: Expected, margin: float | None = None) -> Verdict:
-    """What the whole interval of an effect says; one seed alone says nothing.
-
-    A side holds where the interval lies on it. "zero" holds where the interval lies within the
-    margin, and does not where it lies outside; without a margin, it can only fail.
-
-    Args:
-        effect: its mean over seeds with the 95% confidence interval.
-        expected: the side of 0 on which the effect should be, or "zero".
-        margin: how far from 0 an effect still counts as none.
-
-    Returns:
-        The verdict.
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of the paper, and where it stands; tested, it is a claim.
 
     Example:
-        >>> judge_effect(MeanInterval(0.1, 0.2, 5), "zero", 0.5)
-        'holds'
-        >>> judge_effect(MeanInterval(0.1, 0.2, 5), "positive")
-        'undecided'
+        >>> helps = Sentence("Rescaling helps.", "section 4")
+        >>> (claim,) = helps.test("digits", "NLL", {0: -0.4, 1: -0.5}, "negative")
+        >>> claim.measured, claim.verdict
+        ('NLL, paired by seed', 'undecided')
     """
-    low, high = effect.low, effect.high
-    if low is None or high is None:
-        return "undecided"
-    if expected == "zero":
-        allowed = margin or 0.0
-        if margin is not None and -allowed <= low and high <= allowed:
-            return "holds"
-        return "does not hold" if low > allowed or high < -allowed else "undecided"
-    if effect.sign == 0:
-        return "undecided"
-    return "holds" if effect.sign == {"positive": 1, "negative": -1}[expected] else "does not hold"
+
+    statement: str
+    place: str
+
+    def test(
+        self,
+        setting: str,
+        measured: str,
+        effect: Mapping[int, float],
+        expected: Expected,
+        margin: float | None = None,
+    ) -> Iterator[Claim]:
+        """The claim that an effect, paired by seed, tests; nothing without seeds.
+
+        Args:
+            setting: on what it is tested.
+            measured: what the effect is.
+            effect: its value for each seed.
+            expected: the side of 0 on which the sentence puts it, or "zero".
+            margin: how far from 0 it still counts as none.
+
+        Yields:
+            The claim.
+        """
+        if effect:
+            mean = mean_interval(list(effect.values()))
+            told = f"{measured}, paired by seed"
+            yield Claim(self.statement, self.place, setting, told, mean, expected, margin)
+
+
+def judge_effect(effect: MeanInterval, expected: Expected, margin: float | None = None) -> Verdict:
+    """What the whole interval of an effect says."""
+    return Claim("", "", "", "", effect, expected, margin).verdict

@@ -1,10 +1,9 @@
 """Pictures of one thing at several values of a parameter: a slider on the page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Self
 
-from mixreg.report.results import Group
 from mixreg.report.style import Picture
 
 
@@ -84,32 +83,3 @@ class PictureSequence:
         """
         frames = [Frame(f["value"], Picture(**f["picture"])) for f in values["frames"]]
         return cls(**(values | {"frames": frames}))
-
-
-def over_alpha(pictures: Mapping[Group, Picture]) -> list[Picture | PictureSequence]:
-    """The pictures of each group, those of methods with several α as one slider over α.
-
-    Args:
-        pictures: one picture for each group, all of one kind.
-
-    Returns:
-        One picture or sequence for each method.
-    """
-    shown: list[Picture | PictureSequence] = []
-    for method in dict.fromkeys(group.method for group in pictures):
-        of_method = {group: p for group, p in pictures.items() if group.method == method}
-        if len(of_method) == 1:
-            shown += of_method.values()
-            continue
-        ordered = sorted(of_method.items(), key=lambda item: item[0].alpha or 0.0)
-        first = ordered[0][1]
-        shown.append(
-            PictureSequence(
-                f"{first.name}-over-alpha",
-                first.title.replace(ordered[0][0].label, method),
-                "",
-                "α",
-                [Frame(f"{group.alpha:g}", picture) for group, picture in ordered],
-            )
-        )
-    return shown

@@ -4,8 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mixreg.report.results import RunResult
-
 
 class Settings(NamedTuple):
     """Values of several runs by dotted name.
@@ -20,18 +18,7 @@ class Settings(NamedTuple):
 
 
 def settings(values: Sequence[Mapping[str, Any]]) -> Settings:
-    """Split the values of several runs into shared and differing ones.
-
-    Args:
-        values: nested JSON-safe values, one mapping a run.
-
-    Returns:
-        Texts by dotted name, in the order of their first appearance.
-
-    Example:
-        >>> settings([{"a": {"b": 1}, "seed": 0}, {"a": {"b": 1}, "seed": 1}])
-        Settings(shared=[('a.b', '1')], names=['seed'], each=[['0'], ['1']])
-    """
+    """Split nested values, one mapping a run, into shared and differing ones, by dotted name."""
     flat = [_flatten(run) for run in values]
     names = list(dict.fromkeys(name for run in flat for name in run))
     shared = [name for name in names if len({run.get(name, "") for run in flat}) == 1]
@@ -40,20 +27,6 @@ def settings(values: Sequence[Mapping[str, Any]]) -> Settings:
         [(name, flat[0][name]) for name in shared],
         differing,
         [[run.get(name, "") for name in differing] for run in flat],
-    )
-
-
-def run_settings(runs: Sequence[RunResult]) -> Settings:
-    """Configurations of the runs.
-
-    Args:
-        runs: the runs.
-
-    Returns:
-        Settings; method, α and seed are always among them.
-    """
-    return settings(
-        [{"method": r.method, "alpha": r.alpha, "seed": r.seed} | dict(r.config) for r in runs]
     )
 
 

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import lightning
@@ -14,13 +13,14 @@ from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from mixreg._checks import dense_targets
-from mixreg._errors import MixregError
+from mixreg._errors import CheckpointError, MixregError
 from mixreg._random import derive_seed, generator
 from mixreg.data import Dataset, Split
 from mixreg.losses import cross_entropy, two_class_logits
+from mixreg.settings import TrainConfig
 from mixreg.statistics import TrainingStatistics
-from mixreg.training.config import TrainConfig
-from mixreg.training.objectives import Objective, make_objective, training_targets
+from mixreg.training.load import misfit, training_targets
+from mixreg.training.methods import METHODS, Ingredients, Objective
 
 SPLITS: tuple[Split, ...] = ("validation", "test")
 
@@ -35,19 +35,21 @@ class TrainingModule(lightning.LightningModule):
         net: the network.
         config: the run.
         data: the data set.
-        statistics: file of x̄ and ȳ; written by the first process where it does not exist yet.
+        stats: x̄ and ȳ; by default those of one augmented pass without mixing.
     """
 
-    stats: TrainingStatistics
-
     def __init__(
-        self, net: nn.Module, config: TrainConfig, data: Dataset, statistics: Path
+        self,
+        net: nn.Module,
+        config: TrainConfig,
+        data: Dataset,
+        stats: TrainingStatistics | None = None,
     ) -> None:
         super().__init__()
         self.net = net
         self.config = config
         self.data = data
-        self.statistics = statistics
+        self.stats = stats
         self.history: list[dict[str, float]] = []
         self._seconds_before = 0.0
         self._begin = time.monotonic()
@@ -67,19 +69,10 @@ class TrainingModule(lightning.LightningModule):
         """How long the training has taken, with what it took before it was interrupted."""
         return self._seconds_before + time.monotonic() - self._begin
 
-    def setup(self, stage: str) -> None:
-        """Measure x̄ and ȳ over one augmented pass without mixing, each process its part of it.
-
-        Args:
-            stage: what Lightning sets up for.
-        """
-        del stage
-        if not self.statistics.is_file():
-            stats = self._measure()
-            if self.global_rank == 0:
-                stats.save(self.statistics)
-            self.trainer.strategy.barrier()
-        self.stats = TrainingStatistics.load(self.statistics)
+    def on_fit_start(self) -> None:
+        """Measure x̄ and ȳ, each process its part of the data, unless a checkpoint held them."""
+        if self.stats is None:
+            self.stats = self._measure()
 
     def train_dataloader(self) -> Iterable[tuple[Tensor, Tensor]]:
         """The training batches of the current epoch.
@@ -125,7 +118,20 @@ class TrainingModule(lightning.LightningModule):
         """Derive this epoch's random streams from the seed, the epoch and the rank."""
         where = (self.config.seed, self.current_epoch, self.global_rank)
         torch.manual_seed(derive_seed("network", *where))
-        self.objective = make_objective(self.config, self.stats, generator("mixing", *where))
+        assert self.stats is not None
+        c = self.config
+        self.objective = METHODS[c.method].objective(
+            Ingredients(
+                loss=c.loss,
+                law=c.law,
+                stats=self.stats,
+                generator=generator("mixing", *where),
+                per=c.per,
+                smoothing=c.smoothing,
+                directions=c.directions,
+                second_order=c.second_order,
+            )
+        )
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         """The objective of one batch.
@@ -161,44 +167,41 @@ class TrainingModule(lightning.LightningModule):
         _metric(self.accuracy, split).update(logits, y)
 
     def on_train_epoch_end(self) -> None:
-        """Enter the epoch into the history and log it.
-
-        Raises:
-            MixregError: the objective is not finite.
-        """
+        """Enter the epoch into the history and log it; metrics that are not finite end it all."""
         entry = {"epoch": float(self.current_epoch + 1), "objective": _take(self.objective_mean)}
-        if not math.isfinite(entry["objective"]):
-            raise MixregError(
-                f"the objective became {entry['objective']} in epoch {self.current_epoch + 1}; "
-                "try a smaller --learning_rate, with another --output or after deleting this run's "
-                "directory, which belongs to the present settings"
-            )
         entry |= {name: _take(mean) for name, mean in self.means.items()}
         for split in self.splits:
             entry[f"{split}_nll"] = _take(self.nll[split])
             entry[f"{split}_accuracy"] = _take(self.accuracy[split])
+        for name, value in entry.items():
+            if not math.isfinite(value):
+                raise MixregError(
+                    f"training diverged: {name} became {value} in epoch {self.current_epoch + 1}; "
+                    "try a smaller --learning-rate, with another --output or after deleting this "
+                    "run's directory, which belongs to the present settings"
+                )
         self.history.append(entry)
         for logger in self.loggers:
             logger.log_metrics(entry | {"epoch": self.current_epoch}, self.global_step - 1)
             logger.save()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store the history and the time it took with the weights.
-
-        Args:
-            checkpoint: Lightning's checkpoint.
-        """
+        """Store the history, the time it took, and the means with the weights."""
+        assert self.stats is not None
         checkpoint["history"] = self.history
         checkpoint["seconds"] = self.seconds
+        checkpoint["stats"] = vars(self.stats)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue the stored history, and count the time from there.
-
-        Args:
-            checkpoint: Lightning's checkpoint.
-        """
+        """Continue the stored history, and count the time from there."""
+        if different := misfit(checkpoint["state_dict"], self.state_dict()):
+            raise CheckpointError(
+                f"the checkpoint in {self.config.directory} is of another network ({different}); "
+                "delete it to train again from the start"
+            )
         self.history = list(checkpoint["history"])
-        self._seconds_before = float(checkpoint.get("seconds", 0.0))
+        self.stats = TrainingStatistics(**checkpoint["stats"])
+        self._seconds_before = float(checkpoint["seconds"])
         self._begin = time.monotonic()
 
     def _measure(self) -> TrainingStatistics:

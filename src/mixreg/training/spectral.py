@@ -37,8 +37,7 @@ def apply_spectral_norm(net: nn.Module, *, power_iterations: int = 1) -> nn.Modu
         power_iterations: steps of power iteration with each forward pass in training mode.
 
     Returns:
-        `net`, whose parameters are now the weights before division. Its `state_dict` has other
-        keys, until `remove_spectral_norm`.
+        `net`, whose parameters are now the weights before division, under other keys.
 
     Raises:
         ValueError: no such layer in the network, one has the parametrization already, or
@@ -66,25 +65,3 @@ def apply_spectral_norm(net: nn.Module, *, power_iterations: int = 1) -> nn.Modu
     for layer in layers.values():
         spectral_norm(layer, n_power_iterations=power_iterations)
     return net
-
-
-def remove_spectral_norm(net: nn.Module) -> nn.Module:
-    """Turn the divided weights into plain parameters, for export or evaluation elsewhere.
-
-    Args:
-        net: a network from `apply_spectral_norm`; changed in place.
-
-    Returns:
-        `net`, with the outputs it had in evaluation mode and the `state_dict` keys it had at first.
-
-    Example:
-        >>> net = remove_spectral_norm(apply_spectral_norm(nn.Linear(2, 2)))
-        >>> sorted(net.state_dict())
-        ['bias', 'weight']
-    """
-    training = net.training
-    net.eval()
-    for module in net.modules():
-        if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
-    return net.train(training)

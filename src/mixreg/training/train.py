@@ -1,33 +1,37 @@
 """Train one run, from the start or from where it stopped."""
 
+import csv
+import io
 import logging
 import signal
+import subprocess
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
 import lightning
-import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
-from mixreg import data as datasets
-from mixreg import models
-from mixreg._errors import ConfigurationError
+from mixreg._errors import ConfigurationError, MixregError
 from mixreg._files import write_bytes
-from mixreg._random import derive_seed
-from mixreg.training.checkpoints import AtomicCheckpointIO, Snapshots, weights_bytes
-from mixreg.training.config import PAIRED_METHODS, TrainConfig
-from mixreg.training.metrics_table import MetricsTable
+from mixreg.data import Dataset
+from mixreg.settings import TrainConfig
+from mixreg.training.load import as_settings, build_model, load_data
+from mixreg.training.methods import METHODS
 from mixreg.training.module import TrainingModule
-from mixreg.training.run_directory import RunDirectory
-from mixreg.training.spectral import apply_spectral_norm
+from mixreg.training.run import RunDirectory, read_checkpoint, write_checkpoint, write_model
+
+_PATIENCE = 10.0
+"""Seconds in which a data-parallel process that was killed is known to have ended."""
 
 
 def train(config: TrainConfig) -> RunDirectory:
@@ -37,14 +41,15 @@ def train(config: TrainConfig) -> RunDirectory:
         config: the run.
 
     Returns:
-        The run's directory, with weights, statistics and history.
+        The run's directory, with model and history.
 
     Raises:
-        ConfigurationError: the directory holds a run with other settings, or the batches are too
-            small for the method.
+        ConfigurationError: the directory holds a run with other settings, the batches are too
+            small for the method, or the hardware is not there.
+        CheckpointError: a file of the run is damaged.
         DataError: the data set is missing or damaged.
         BusyError: another process works in the directory.
-        MixregError: the training diverged.
+        MixregError: the training diverged, or one of its processes ended.
     """
     run = RunDirectory(config.directory)
     if is_first_process() and run.finished:
@@ -69,143 +74,6 @@ def is_first_process() -> bool:
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
-def load_data(config: TrainConfig) -> datasets.Dataset:
-    """The data set of a run.
-
-    Args:
-        config: the run.
-
-    Returns:
-        The data set, split by the run's seed.
-
-    Raises:
-        ConfigurationError: the data set cannot be split so.
-        DataError: it is missing or damaged.
-    """
-    with _as_settings():
-        return datasets.load(
-            config.data,
-            config.data_root,
-            seed=config.seed,
-            validation_fraction=config.validation_fraction,
-            label_noise=config.label_noise,
-            augment=config.augment,
-            workers=config.workers,
-            download=config.download,
-        )
-
-
-def build_model(config: TrainConfig, data: datasets.Dataset) -> nn.Module:
-    """The untrained network of a run.
-
-    Args:
-        config: the run.
-        data: its data set.
-
-    Returns:
-        The network, in channels-last layout where inputs are images.
-
-    Raises:
-        ConfigurationError: a logistic loss for more than two classes, or a model that does not
-            exist or does not take such inputs.
-    """
-    if config.loss == "logistic" and data.num_classes != 2:
-        raise ConfigurationError(
-            f"loss='logistic' needs two classes, {config.data} has {data.num_classes}; "
-            "use loss='cross_entropy'"
-        )
-    with _as_settings():
-        net = models.build(
-            config.model,
-            input_shape=data.input_shape,
-            num_outputs=1 if config.loss == "logistic" else data.num_classes,
-            dropout=config.dropout if config.method == "dropout" else 0.0,
-            seed=config.seed,
-        )
-    if config.method == "spectral":
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed("spectral norm", config.seed))
-            net = apply_spectral_norm(net)
-    is_image = len(data.input_shape) == 3
-    return net.to(memory_format=torch.channels_last) if is_image else net
-
-
-@contextmanager
-def _as_settings() -> Iterator[None]:
-    """What another part refuses of a run's settings as an error of the configuration."""
-    try:
-        yield
-    except (ValueError, MisconfigurationException) as error:
-        raise ConfigurationError(" ".join(str(error).split())) from error
-
-
-def _check_hardware(config: TrainConfig) -> None:
-    """Refuse an accelerator that is not there, or a precision it does not have."""
-    with quiet(), _as_settings():
-        lightning.Trainer(
-            accelerator=config.accelerator,
-            devices=config.devices,
-            precision=cast(Any, config.precision),
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=False,
-        )
-
-
-def _check_batches(config: TrainConfig, data: datasets.Dataset) -> None:
-    """Refuse a last batch too small for methods that pair different examples of a batch."""
-    per_process = config.batch_size // config.devices
-    last = data.size("train") // config.devices % per_process
-    if config.method in PAIRED_METHODS and (per_process < 3 or 0 < last < 3):
-        raise ConfigurationError(
-            f"method {config.method!r} pairs the examples of a batch and needs 3 in each, but "
-            f"{data.size('train')} training samples in batches of {per_process} leave {last} for "
-            "the last one; choose another --batch_size"
-        )
-
-
-def _known(run: RunDirectory, config: TrainConfig) -> RunDirectory:
-    """A finished run, if it is this one and kept the weights that are asked for."""
-    run.prepare(config)
-    missing = [epoch for epoch in config.snapshots if not run.snapshot(epoch).is_file()]
-    if missing:
-        raise ConfigurationError(
-            f"{run.path} is finished but did not keep its weights after the epochs {missing}; "
-            "choose another --output, or delete that directory to train again"
-        )
-    return run
-
-
-def _fit(
-    run: RunDirectory, config: TrainConfig, data: datasets.Dataset, net: nn.Module
-) -> RunDirectory:
-    module = TrainingModule(net, config, data, run.statistics)
-    with quiet(), _interruptible():
-        trainer = _trainer(run, config)
-        trainer.fit(module, ckpt_path=run.checkpoint if run.checkpoint.is_file() else None)
-    if trainer.is_global_zero:
-        write_bytes(run.weights, weights_bytes(net))
-        run.write_result(module.history, module.seconds)
-    trainer.strategy.barrier()
-    return run
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C as a `KeyboardInterrupt`, where Lightning shuts down and ends the process itself."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as ended:
-        if isinstance(ended.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from ended
-        raise
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """Lightning without its announcements and without the warnings that are not about the user.
@@ -227,9 +95,188 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _trainer(run: RunDirectory, config: TrainConfig) -> lightning.Trainer:
+class CheckpointFiles(TorchCheckpointIO):
+    """Lightning's checkpoints, whole or not at all, and the history in them as a table.
+
+    Args:
+        table: the CSV file of the history, None for none.
+    """
+
+    def __init__(self, table: Path | None = None) -> None:
+        self.table = table
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Write one checkpoint; `storage_options` must be None."""
+        assert storage_options is None
+        write_checkpoint(Path(path), checkpoint)
+        if self.table is not None:
+            write_table(self.table, checkpoint["history"])
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """Read one checkpoint; `weights_only` is always taken as True."""
+        del weights_only
+        return read_checkpoint(Path(path), map_location)
+
+
+class Snapshots(Callback):
+    """Keep the model after some epochs, in files by the number of finished epochs."""
+
+    def __init__(self, run: RunDirectory, epochs: Sequence[int]) -> None:
+        self.run, self.epochs = run, frozenset(epochs)
+
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Write the model if this is one of the epochs."""
+        epoch = trainer.current_epoch + 1
+        if epoch in self.epochs and trainer.is_global_zero:
+            _write_model(self.run.snapshot(epoch), pl_module)
+
+
+class Termination(Callback):
+    """SIGTERM ends the training at once, all its processes with it, as it would without Lightning.
+
+    Nothing is lost by that: files are written whole, and the same command goes on from the last
+    finished epoch.
+    """
+
+    def __init__(self) -> None:
+        self.before = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: lightning.Trainer, *_: object) -> None:
+        """Take the signal back from Lightning, which waits for the end of a batch in all ranks."""
+
+        def end(number: int, _: object) -> None:
+            for process in _children(trainer):
+                process.kill()
+            signal.signal(number, self.before if trainer.is_global_zero else signal.SIG_DFL)
+            signal.raise_signal(number)
+
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, end)
+
+
+def write_table(file: Path, history: Sequence[dict[str, float]]) -> None:
+    """Write a history as CSV, one row an epoch."""
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, list(dict.fromkeys(chain.from_iterable(history))))
+    writer.writeheader()
+    writer.writerows(history)
+    write_bytes(file, table.getvalue().encode())
+
+
+def _fit(run: RunDirectory, config: TrainConfig, data: Dataset, net: nn.Module) -> RunDirectory:
+    module = TrainingModule(net, config, data)
+    table = run.path / "metrics.csv" if "csv" in config.loggers else None
+    with quiet(), _interruptible():
+        trainer = _trainer(run, config, table)
+        try:
+            trainer.fit(module, ckpt_path=run.checkpoint if run.checkpoint.is_file() else None)
+        except RuntimeError as error:
+            _explain(trainer, error)
+    if trainer.is_global_zero:
+        _write_model(run.weights, module)
+        if table is not None:
+            write_table(table, module.history)
+        run.write_result(module.history, module.seconds)
+    trainer.strategy.barrier()
+    return run
+
+
+def _write_model(file: Path, module: lightning.LightningModule) -> None:
+    assert isinstance(module, TrainingModule)
+    assert module.stats is not None
+    write_model(file, module.net, module.stats, module.config)
+
+
+def _known(run: RunDirectory, config: TrainConfig) -> RunDirectory:
+    """A finished run, if it is this one and kept the weights that are asked for."""
+    run.begun(config)
+    missing = [epoch for epoch in config.snapshots if not run.snapshot(epoch).is_file()]
+    if missing:
+        raise ConfigurationError(
+            f"{run.path} is finished but did not keep its weights after the epochs {missing}; "
+            "choose another --output, or delete that directory to train again"
+        )
+    return run
+
+
+def _check_hardware(config: TrainConfig) -> None:
+    """Refuse an accelerator that is not there, or a precision it does not have."""
+    with quiet(), warnings.catch_warnings(), as_settings(MisconfigurationException, ImportError):
+        warnings.simplefilter("ignore")
+        trainer = lightning.Trainer(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            precision=cast(Any, config.precision),
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+        )
+    if trainer.precision == "bf16-mixed" and config.precision in {"16", "16-mixed"}:
+        raise ConfigurationError(
+            f"precision {config.precision!r} needs a GPU; on a CPU use 'bf16-mixed' or '32-true'"
+        )
+
+
+def _check_batches(config: TrainConfig, data: Dataset) -> None:
+    """Refuse a last batch too small for methods that pair different examples of a batch."""
+    needed = METHODS[config.method].examples
+    per_process = config.batch_size // config.devices
+    last = data.size("train") // config.devices % per_process
+    if per_process < needed or 0 < last < needed:
+        raise ConfigurationError(
+            f"method {config.method!r} pairs the examples of a batch and needs {needed} in each, "
+            f"but {data.size('train')} training samples in batches of {per_process} leave {last} "
+            "for the last one; choose another --batch-size"
+        )
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C as a `KeyboardInterrupt`, where Lightning shuts down and ends the process itself."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except SystemExit as ended:
+        if isinstance(ended.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from ended
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+def _children(trainer: lightning.Trainer) -> list[subprocess.Popen[bytes]]:
+    """The processes that this one started for the other devices."""
+    return list(getattr(trainer.strategy.launcher, "procs", []))
+
+
+def _explain(trainer: lightning.Trainer, error: RuntimeError) -> None:
+    """Raise an error again; one that another process caused by ending, in words."""
+    for process in _children(trainer):
+        try:
+            status = process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            continue
+        if status != 0:
+            raise MixregError(
+                f"a process of this data-parallel training ended with status {status}; run the "
+                "same command to go on from the last finished epoch"
+            ) from error
+    raise error
+
+
+def _trainer(run: RunDirectory, config: TrainConfig, table: Path | None) -> lightning.Trainer:
     callbacks: list[Callback] = [
-        Snapshots({epoch: run.snapshot(epoch) for epoch in config.snapshots}),
+        Termination(),
+        Snapshots(run, config.snapshots),
         ModelCheckpoint(
             run.checkpoint.parent,
             run.checkpoint.stem,
@@ -237,8 +284,11 @@ def _trainer(run: RunDirectory, config: TrainConfig) -> lightning.Trainer:
             enable_version_counter=False,
         ),
     ]
+    loggers: list[Logger] = []
     if config.progress:
         callbacks.append(TQDMProgressBar(refresh_rate=20))
+    if "tensorboard" in config.loggers:
+        loggers.append(TensorBoardLogger(run.path, name="tensorboard", version=""))
     return lightning.Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
@@ -246,8 +296,8 @@ def _trainer(run: RunDirectory, config: TrainConfig) -> lightning.Trainer:
         precision=cast(Any, config.precision),
         max_epochs=config.epochs,
         callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
-        logger=_loggers(run.path, config),
+        plugins=[CheckpointFiles(table)],
+        logger=loggers,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,
@@ -255,12 +305,3 @@ def _trainer(run: RunDirectory, config: TrainConfig) -> lightning.Trainer:
         enable_progress_bar=config.progress,
         log_every_n_steps=1,
     )
-
-
-def _loggers(path: Path, config: TrainConfig) -> list[Logger]:
-    made: list[Logger] = []
-    if "csv" in config.loggers:
-        made.append(MetricsTable(path / "csv"))
-    if "tensorboard" in config.loggers:
-        made.append(TensorBoardLogger(path, name="tensorboard", version=""))
-    return made

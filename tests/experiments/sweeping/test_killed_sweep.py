@@ -59,7 +59,7 @@ def test_a_killed_sweep_goes_on_where_it_stopped_and_takes_its_workers_along(tmp
     told, _ = second.communicate(timeout=LIMIT)
     assert second.returncode == 0, told
     assert _stamps([brief]) == before
-    assert len(long.read_result()["history"]) == 40
+    assert len(long.read_result().history) == 40
     assert last.finished
     assert [find_damage(run) for run in runs] == ["", "", ""]
 
@@ -79,6 +79,6 @@ def test_two_sweeps_at_once_share_the_runs_and_wait_for_each_other(tmp_path, run
     told = [process.communicate(timeout=LIMIT)[0] for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], told
     assert "long: finished" in told[1]
-    assert len(long.read_result()["history"]) == 40
+    assert len(long.read_result().history) == 40
     assert _stamps([last]) == before
     assert [find_damage(run) for run in runs] == ["", "", ""]

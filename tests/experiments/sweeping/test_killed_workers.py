@@ -76,7 +76,7 @@ def test_the_sweep_completes_and_the_run_is_resumed(backend, tmp_path, capsys):
     assert told.count("long: its worker died and it is submitted again") == 1
     assert told.count("finished (") == 3
     assert all(run.finished for run in directories)
-    assert len(directories[0].read_result()["history"]) == EPOCHS
+    assert len(directories[0].read_result().history) == EPOCHS
     measured_by = {int((run.path / "measured.txt").read_text()) for run in directories}
     assert measured_by.isdisjoint({killer.killed, os.getpid()})
     assert not list(tmp_path.glob("*.corrupt-*"))

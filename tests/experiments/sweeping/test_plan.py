@@ -145,7 +145,7 @@ def test_results_without_seconds_are_still_read(runs):
     history = json.loads(stored)["history"]
     try:
         result.write_text(json.dumps({"history": history}))
-        assert RunDirectory(runs[0].directory).read_result()["history"] == history
+        assert RunDirectory(runs[0].directory).read_result().history == history
         assert Costs(runs).epoch(runs[0]) is None
     finally:
         result.write_text(stored)

@@ -64,7 +64,7 @@ def test_a_run_with_other_settings_is_an_error_and_stays(tmp_path):
     _sweep([_run(tmp_path)])
     with pytest.raises(MixregError, match=r"other settings \(alpha: 1.0 there, 0.5 here\)"):
         _sweep([_run(tmp_path, alpha=0.5)])
-    assert RunDirectory(tmp_path / "seed0").read_config()["alpha"] == 1
+    assert RunDirectory(tmp_path / "seed0").read_config().alpha == 1
 
 
 def test_missing_data_are_an_error_before_anything_is_trained(tmp_path):

@@ -61,8 +61,7 @@ class Costs:
             stored = RunDirectory(run.directory).read_result()
         except CheckpointError:
             return
-        if isinstance(seconds := stored.get("seconds"), float):
-            self._seconds.setdefault(kind_of(run), []).append(seconds / run.epochs)
+        self._seconds.setdefault(kind_of(run), []).append(stored.seconds / run.epochs)
 
     def known(self, run: TrainConfig) -> int:
         """How many finished runs there are of a run's kind.

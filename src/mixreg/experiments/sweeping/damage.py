@@ -1,12 +1,7 @@
 """Run directories whose files cannot be read: found, and set aside with nothing deleted."""
 
-import json
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-
-import torch
-from safetensors import safe_open
 
 from mixreg.training import RunDirectory
 
@@ -23,33 +18,7 @@ def find_damage(run: RunDirectory) -> str:
     Raises:
         OSError: the file system fails, which says nothing about the file.
     """
-    if not (run.path / "config.json").is_file():
-        is_late = run.weights.exists() or (run.path / "result.json").exists()
-        return f"{run.path / 'config.json'} is missing" if is_late else ""
-    checks: list[tuple[Path, Callable[[Path], None]]] = [
-        (run.path / "config.json", _check_settings),
-        (run.path / "environment.json", _check_object),
-    ]
-    if run.finished:
-        checks += [
-            (run.path / "result.json", _check_result),
-            (run.weights, _check_tensors),
-            (run.statistics, _check_tensors),
-            *((file, _check_tensors) for file in (run.path / "snapshots").glob("*.safetensors")),
-        ]
-    else:
-        begun = (run.statistics, _check_tensors), (run.checkpoint, _check_checkpoint)
-        checks += [(file, check) for file, check in begun if file.exists()]
-    for file, check in checks:
-        try:
-            check(file)
-        except FileNotFoundError:
-            return f"{file} is missing"
-        except OSError:
-            raise
-        except Exception as error:
-            return f"{file} is damaged ({error})"
-    return ""
+    return run.corrupt()
 
 
 def set_aside(run: RunDirectory) -> Path:
@@ -74,32 +43,3 @@ def set_aside(run: RunDirectory) -> Path:
 
 def _numbered(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name}.corrupt-{number}")
-
-
-def _check_object(file: Path) -> None:
-    if not isinstance(json.loads(file.read_text(encoding="utf-8")), dict):
-        raise ValueError("no JSON object")
-
-
-def _check_settings(file: Path) -> None:
-    stored = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(stored["config"], dict) or "format" not in stored:
-        raise ValueError("no settings of a run")
-
-
-def _check_result(file: Path) -> None:
-    history = json.loads(file.read_text(encoding="utf-8"))["history"]
-    if not all("epoch" in entry for entry in history) or not history:
-        raise ValueError("no history of a training")
-
-
-def _check_tensors(file: Path) -> None:
-    """Opening compares the table of contents with the file's length."""
-    with file.open("rb"), safe_open(file, framework="pt"):
-        pass
-
-
-def _check_checkpoint(file: Path) -> None:
-    stored = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    if not {"history", "state_dict", "optimizer_states"} <= stored.keys():
-        raise ValueError("no checkpoint of a training")

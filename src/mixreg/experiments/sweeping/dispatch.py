@@ -8,8 +8,7 @@ from mixreg._errors import MixregError
 from mixreg.experiments.sweeping.progress import Progress
 from mixreg.experiments.sweeping.tasks import Outcome, Task
 from mixreg.experiments.sweeping.workers import Ended, Workers
-from mixreg.training import RunDirectory
-from mixreg.training.run_directory import BusyError
+from mixreg.training import BusyError, RunDirectory
 
 DEATHS = 4
 """Workers that may die in a row at one run, with no epoch finished between, before it fails."""

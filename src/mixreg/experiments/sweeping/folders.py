@@ -6,8 +6,7 @@ from pathlib import Path
 
 from mixreg._errors import MixregError
 from mixreg._files import write_json
-from mixreg.training import TrainConfig
-from mixreg.training.run_directory import environment
+from mixreg.training import TrainConfig, environment
 
 FORMAT = "mixreg.Sweep/1"
 _FILE = "sweep.json"

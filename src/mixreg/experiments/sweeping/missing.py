@@ -5,8 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from mixreg.data.location import MissingDataError
-from mixreg.training import RunDirectory, TrainConfig
-from mixreg.training.train import load_data
+from mixreg.training import RunDirectory, TrainConfig, load_data
 
 
 def find_missing(runs: Sequence[TrainConfig], *, fetch: bool) -> list[str]:

@@ -9,8 +9,7 @@ from typing import Literal, Self
 from mixreg._errors import MixregError
 from mixreg.data.location import MissingDataError
 from mixreg.experiments.sweeping.damage import find_damage, set_aside
-from mixreg.training import RunDirectory, TrainConfig, train
-from mixreg.training.run_directory import BusyError
+from mixreg.training import BusyError, RunDirectory, TrainConfig, train
 
 Finish = Callable[[RunDirectory, TrainConfig], None]
 Ending = Literal["finished", "failed", "missing", "busy"]

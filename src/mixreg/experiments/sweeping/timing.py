@@ -1,9 +1,7 @@
 """How long an epoch of a run takes on this machine, from a few real training steps."""
 
 import math
-import tempfile
 import time
-from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple, cast
 
@@ -12,10 +10,9 @@ from lightning.pytorch.callbacks import Callback
 
 from mixreg.data import Dataset
 from mixreg.statistics import TrainingStatistics
-from mixreg.training import TrainConfig
+from mixreg.training import TrainConfig, build_model, load_data, quiet
+from mixreg.training.load import training_targets
 from mixreg.training.module import SPLITS, TrainingModule
-from mixreg.training.objectives import training_targets
-from mixreg.training.train import build_model, load_data, quiet
 
 _BUDGET = 1.5
 _FEWEST, _MOST = 4, 60
@@ -41,9 +38,8 @@ def time_epoch(run: TrainConfig) -> Timing:
         The time of its training steps, and of the epoch's evaluation.
     """
     data = load_data(run)
-    with tempfile.TemporaryDirectory() as scratch, quiet():
-        statistics = Path(scratch) / "statistics.safetensors"
-        _some_statistics(run, data).save(statistics)
+    with quiet():
+        statistics = _some_statistics(run, data)
         warm = _Clock.run(run, data, statistics, steps=_FEWEST)
         steps = min(max(int(_BUDGET / warm.step), _FEWEST), _MOST)
         clock = _Clock.run(run, data, statistics, steps=steps)
@@ -67,7 +63,9 @@ class _Clock(Callback):
         self._last = 0.0
 
     @classmethod
-    def run(cls, run: TrainConfig, data: Dataset, statistics: Path, *, steps: int) -> "_Clock":
+    def run(
+        cls, run: TrainConfig, data: Dataset, statistics: TrainingStatistics, *, steps: int
+    ) -> "_Clock":
         """Train a new network."""
         clock = cls()
         trainer = lightning.Trainer(

@@ -15,11 +15,9 @@ from mixreg._random import generator
 from mixreg.calibration import describe_limit, search_temperature
 from mixreg.diagnostics import JacobianNorms, jacobian_norms, roughness
 from mixreg.evaluation import metrics
-from mixreg.experiments.methods import mixes
 from mixreg.losses import two_class_logits
 from mixreg.prediction import Link, RescaledModel
-from mixreg.training import RunDirectory, TrainConfig
-from mixreg.training.trained import Trained, load_run
+from mixreg.training import METHODS, RunDirectory, TrainConfig, TrainedClassifier, load_run
 
 _FILE = "table1.json"
 _BATCH = 500
@@ -115,7 +113,9 @@ def read_measurements(run: RunDirectory) -> dict[Prediction, Measurement]:
         ) from error
 
 
-def measure(trained: Trained, settings: MeasurementSettings) -> dict[Prediction, Measurement]:
+def measure(
+    trained: TrainedClassifier, settings: MeasurementSettings
+) -> dict[Prediction, Measurement]:
     """Measure a trained classifier on its test set.
 
     The raw prediction is always measured; temperature scaling for ERM, where there are held-out
@@ -149,7 +149,7 @@ def measure(trained: Trained, settings: MeasurementSettings) -> dict[Prediction,
             temperature=fit.temperature,
             remark=None if fit.limit is None else describe_limit(fit.limit),
         )
-    if mixes(trained.config.method):
+    if METHODS[trained.config.method].mixes:
         link: Link = "sigmoid" if trained.config.loss == "logistic" else "softmax"
         model = RescaledModel(net, trained.stats, trained.law, link).eval()
 
@@ -187,7 +187,7 @@ def _measurement(
 
 
 def _test_logits(
-    predictor: Predictor, trained: Trained, scales: tuple[float, ...]
+    predictor: Predictor, trained: TrainedClassifier, scales: tuple[float, ...]
 ) -> tuple[list[Tensor], Tensor]:
     """Logits at the test inputs and at each scaling of them about x̄, and the labels."""
     mean = trained.stats.x_mean.float()
@@ -209,7 +209,7 @@ def _logits(
     return torch.cat(logits), torch.cat(labels)
 
 
-def _jacobian_inputs(trained: Trained, samples: int) -> Tensor:
+def _jacobian_inputs(trained: TrainedClassifier, samples: int) -> Tensor:
     """Test inputs drawn once for all runs, in the order of the test set."""
     size = trained.data.size("test")
     drawn = torch.randperm(size, generator=generator("table 1"))[:samples]
@@ -222,7 +222,7 @@ def _jacobian_inputs(trained: Trained, samples: int) -> Tensor:
     return torch.cat(parts)
 
 
-def _test_batches(trained: Trained) -> Iterable[tuple[Tensor, Tensor]]:
+def _test_batches(trained: TrainedClassifier) -> Iterable[tuple[Tensor, Tensor]]:
     return trained.data.batches("test", _BATCH)
 
 

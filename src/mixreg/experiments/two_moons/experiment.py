@@ -20,7 +20,7 @@ from mixreg.experiments.two_moons.problem import make_problem
 from mixreg.experiments.two_moons.result import Curve, Outcome, TwoMoonsResult
 from mixreg.experiments.two_moons.settings import TwoMoonsSettings
 from mixreg.experiments.two_moons.training import train
-from mixreg.training.run_directory import environment
+from mixreg.training import environment
 
 
 def run(settings: TwoMoonsSettings, *, progress: bool = False) -> TwoMoonsResult:

@@ -1,0 +1,257 @@
+"""`mixreg report`: one page of any runs and results, with all claims in one table."""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+from mixreg._errors import CheckpointError, ConfigurationError, MixregError
+from mixreg.experiments.evaluation import run_result
+from mixreg.report import Claim, Document, RunResult, comparison, read_document
+from mixreg.report.files import document_format, write_files
+from mixreg.report.pages import Result, render_page
+from mixreg.report.settings import settings
+from mixreg.training import RunDirectory
+
+_RUNS = "runs"
+_VARIED = ("method", "alpha", "seed")
+_EXPECTED = (
+    "A result is the directory of a run that `mixreg train` and `mixreg evaluate` finished, or "
+    "what `mixreg compare`, `mixreg reproduce` or `mixreg diagnose` wrote"
+)
+_COLUMNS = "claim,place,setting,measured,n,effect,low,high,verdict,result,numbers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What to put on the page.
+
+    Args:
+        runs: directories of evaluated runs, what `compare`, `reproduce` or `diagnose` wrote, or
+            folders of these.
+        output: directory of the page.
+
+    Raises:
+        ConfigurationError: nothing is named.
+    """
+
+    runs: list[Path]
+    output: Path = Path("mixreg-runs/report")
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise ConfigurationError("name at least one run or result to report")
+
+
+class Collected(NamedTuple):
+    """The results of a page, and sentences about those that cannot be shown."""
+
+    results: list[Result]
+    missing: list[str]
+
+
+class _Run(NamedTuple):
+    path: Path
+    result: RunResult
+
+
+_Held = Document | _Run
+
+
+def report(options: ReportOptions) -> tuple[str, Path]:
+    """Write report.html and claims.csv; what is on the page, for the terminal, and its path."""
+    collected = collect(options.runs, options.output)
+    return "\n".join(_lines(collected)), write(collected, options.output)
+
+
+def collect(paths: Sequence[Path], output: Path) -> Collected:
+    """Read results, or folders of them; links lead from the output to where they are."""
+    held: dict[Path, _Held] = {}
+    missing: list[str] = []
+    for path in paths:
+        for place, result in _at(path, missing).items():
+            held.setdefault(place.resolve(), result)
+    runs = [result for result in held.values() if isinstance(result, _Run)]
+    results: list[Result] = []
+    for place, result in held.items():
+        if isinstance(result, Document):
+            link = quote(Path(os.path.relpath(place, output.resolve())).as_posix())
+            results.append(Result(result, link))
+        elif result is runs[0]:
+            results += [Result(document) for document in _compared(runs)]
+    return Collected(_distinct(results), missing)
+
+
+def write(collected: Collected, output: Path, *, further: Mapping[str, str] | None = None) -> Path:
+    """Write the page, which needs nothing else, the claims as CSV, and further texts by name."""
+    results, missing = collected
+    counts = f"{len(results)} result{'s' if len(results) > 1 else ''}"
+    html = render_page(results, title="Report", subtitle=counts, missing=missing)
+    texts = {"claims.csv": _claims_csv(results), **(further or {})}
+    # These tell by their first line who wrote them, as a page does in its head.
+    ours = [name for name, text in texts.items() if _begins(output / name, text)]
+    files = {name: text.encode() for name, text in {**texts, "report.html": html}.items()}
+    write_files(output, files, ours)
+    return output / "report.html"
+
+
+def _begins(file: Path, text: str) -> bool:
+    first = text.partition("\n")[0].encode() + b"\n"
+    return file.is_file() and file.read_bytes().startswith(first)
+
+
+def _at(path: Path, missing: list[str]) -> dict[Path, _Held]:
+    """The results that a path stands for; those below it that cannot be read are missing."""
+    if not path.exists():
+        raise CheckpointError(f"there is nothing at {path}; name a run, a result or a folder")
+    if path.is_file():
+        if not document_format(path):
+            raise CheckpointError(f"{path} is no result: {_EXPECTED}")
+        return {path: read_document(path)}
+    held = _in(path)
+    if held:
+        return held
+    holes: list[str] = []
+    below = _below(path, holes)
+    if not below:
+        reasons = f", and none that can be shown: {'; '.join(holes)}" if holes else ""
+        raise CheckpointError(f"{path} holds no result{reasons}. {_EXPECTED}")
+    missing += holes
+    return below
+
+
+def _in(folder: Path) -> dict[Path, _Held]:
+    """The results that lie in the folder itself."""
+    if all((folder / name).is_file() for name in ("config.json", "environment.json")):
+        return {folder: read_run(folder)}
+    return {file: read_document(file) for file in sorted(folder.glob("*.json")) if _is(file)}
+
+
+def _is(file: Path) -> bool:
+    return bool(document_format(file))
+
+
+def _below(folder: Path, missing: list[str]) -> dict[Path, _Held]:
+    """The results of all folders below; those of `runs` only where there is nothing else."""
+    # Links are not followed: they may lead back.
+    folders = sorted(f for f in folder.iterdir() if f.is_dir() and not f.is_symlink())
+    results: dict[Path, _Held] = {}
+    for inner in sorted(folders, key=lambda f: f.name == _RUNS):
+        if inner.name == _RUNS and results:
+            break
+        try:
+            results |= _in(inner) or _below(inner, missing)
+        except MixregError as error:
+            missing.append(str(error))
+    return results
+
+
+def read_run(folder: Path) -> _Run:
+    """A run that is trained and evaluated."""
+    run, name = RunDirectory(folder), shlex.quote(str(folder))
+    config = run.read_config()
+    if not run.finished:
+        raise CheckpointError(
+            f"{folder} is not trained to the end; run its `mixreg train` again, with --output "
+            f"{name}, which goes on where it stopped, and then `mixreg evaluate {name}`"
+        )
+    if not run.evaluation.is_file():
+        raise CheckpointError(f"{folder} is not evaluated; run `mixreg evaluate {name}`")
+    return _Run(folder, run_result(config, run, run.read_evaluation()))
+
+
+def _compared(runs: Sequence[_Run]) -> Iterator[Document]:
+    """One comparison for each setting of everything but method, α and seed."""
+    shared: dict[str, list[_Run]] = {}
+    for run in runs:
+        shared.setdefault(json.dumps(_kept(run.result), sort_keys=True), []).append(run)
+    titles = _titles([members[0].result for members in shared.values()])
+    for title, members in zip(titles, shared.values(), strict=True):
+        _check_distinct(members)
+        try:
+            yield from _comparisons(title, [run.result for run in members])
+        except ValueError as error:
+            raise CheckpointError(f"{title}: these runs cannot be compared: {error}") from error
+
+
+def _comparisons(title: str, runs: Sequence[RunResult]) -> Iterator[Document]:
+    """Against ERM, else the first method with one α; one comparison for each α without such."""
+    counts = Counter(group.method for group in dict.fromkeys(run.group for run in runs))
+    single = [method for method, count in counts.items() if count == 1]
+    if single:
+        yield comparison(runs, title=title, baseline="erm" if "erm" in single else single[0])
+        return
+    for alpha in sorted({run.alpha or 0.0 for run in runs}):
+        members = [run for run in runs if run.alpha == alpha]
+        yield comparison(members, title=f"{title}, α = {alpha:g}", baseline=members[0].method)
+
+
+def _kept(run: RunResult) -> dict[str, object]:
+    return {name: value for name, value in run.config.items() if name not in _VARIED}
+
+
+def _titles(runs: Sequence[RunResult]) -> Iterator[str]:
+    """Data set and model, with the settings in which comparisons of the same differ."""
+    plain = [f"{run.config['data']}, {run.config['model']}" for run in runs]
+    for run, title in zip(runs, plain, strict=True):
+        alike = [r for r, other in zip(runs, plain, strict=True) if other == title]
+        split = settings([_kept(r) for r in alike])
+        values = split.each[alike.index(run)]
+        differing = [f"{n} {v}" for n, v in zip(split.names, values, strict=True)]
+        yield f"{title} ({', '.join(differing)})" if differing else title
+
+
+def _check_distinct(runs: Sequence[_Run]) -> None:
+    known: dict[tuple[object, ...], _Run] = {}
+    for run in runs:
+        first = known.setdefault((run.result.group, run.result.seed), run)
+        if first is not run:
+            raise ConfigurationError(
+                f"{first.path} and {run.path} are runs with the same settings and seed, which "
+                "would count twice; name one of them"
+            )
+
+
+def _distinct(results: Sequence[Result]) -> list[Result]:
+    """Documents of one title told apart by the folders of their numbers."""
+    counts = Counter(document.title for document, _ in results)
+    told = []
+    for document, source in results:
+        if counts[document.title] > 1 and source is not None:
+            title = f"{document.title} ({unquote(Path(source).parent.name)})"
+            document = dataclasses.replace(document, title=title)
+        told.append(Result(document, source))
+    return told
+
+
+def _claims_csv(results: Sequence[Result]) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(_COLUMNS.split(","))
+    for document, source in results:
+        writer.writerows(_claim_values(claim, document, source) for claim in document.claims)
+    return file.getvalue()
+
+
+def _claim_values(claim: Claim, document: Document, source: str | None) -> Sequence[object]:
+    said = (claim.statement, claim.place, claim.setting, claim.measured)
+    effect = claim.effect
+    numbers = (effect.n, effect.mean, effect.low, effect.high, claim.verdict)
+    return (*said, *numbers, document.title, source)
+
+
+def _lines(collected: Collected) -> Iterator[str]:
+    for document, _ in collected.results:
+        verdicts = Counter(claim.verdict for claim in document.claims)
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+        yield f"{document.title}{f' (claims: {counts})' if counts else ''}"
+        yield from (f"  missing: {sentence}" for sentence in document.missing)
+    yield from (f"missing: {sentence}" for sentence in collected.missing)

@@ -1,0 +1,117 @@
+"""The page of documents: one HTML file that needs nothing else, not even its script."""
+
+import hashlib
+import re
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from itertools import groupby
+from typing import NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from mixreg.report.document import Document
+from mixreg.report.figures import DARK, variable
+from mixreg.report.numbers import effect_texts
+from mixreg.report.settings import settings
+
+GENERATOR = '<meta name="generator" content="mixreg">'
+"""The line by which a page tells who wrote it."""
+
+_NUMBER = re.compile(r"(?:\w+ = )?([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?=$|[\s%±(|,;])")
+
+
+class Result(NamedTuple):
+    """A document and where its numbers are, as a link from the page."""
+
+    document: Document
+    source: str | None = None
+
+
+def render_page(
+    results: Sequence[Result],
+    *,
+    title: str | None = None,
+    subtitle: str = "",
+    missing: Sequence[str] = (),
+) -> str:
+    """A page of one or several documents, with all their claims in one table.
+
+    Args:
+        results: the documents, at least one.
+        title: heading; by default the page is all about its only document, and named after it.
+        subtitle: what stands below the heading.
+        missing: what should be on the page and is not.
+
+    Returns:
+        The HTML document.
+    """
+    alone = title is None
+    first = results[0].document
+    keys = ["" if alone else f"result-{k}-" for k in range(1, len(results) + 1)]
+    rows = [
+        (claim, *effect_texts(claim.effect), result, f"{key}result".removesuffix("-result"))
+        for result, key in zip(results, keys, strict=True)
+        for claim in result.document.claims
+    ]
+    contents = [("claims", "Claims")] if rows else []
+    if alone:
+        contents += _sections(first)
+    else:
+        contents += [(k[:-1], r.document.title) for k, r in zip(keys, results, strict=True)]
+    script = resources.files("mixreg.report").joinpath("templates/page.js").read_text("utf-8")
+    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        _environment()
+        .get_template("document.html.j2")
+        .render(
+            generator=GENERATOR,
+            title=first.title if title is None else title,
+            subtitle=first.subtitle if alone else subtitle,
+            contents=contents,
+            missing=[*missing, *first.missing] if alone else missing,
+            claims=rows,
+            alone=alone,
+            level=2 if alone else 3,
+            results=list(zip(results, keys, strict=True)),
+            colours=[(variable(light), light, dark) for light, dark in DARK.items()],
+            script=script,
+            script_hash=f"sha256-{digest}",
+        )
+    )
+
+
+def sort_value(text: str) -> float | None:
+    """The number that a cell begins with, or gives a name, by which its column is sorted."""
+    found = _NUMBER.match(text.strip().replace("−", "-"))
+    return float(found[1]) if found else None
+
+
+def _sections(document: Document) -> Iterator[tuple[str, str]]:
+    said = document.findings or document.advice
+    if said or document.caveats:
+        yield "findings", "Findings" if said else "Limits"
+    if document.all_pictures:
+        yield "pictures", "Pictures"
+    if any("page" in table.media for table in document.tables):
+        yield "tables", "Tables"
+    if any(document.settings) or any(document.environment):
+        yield "settings", "Settings"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("mixreg.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "sort_value": sort_value,
+        "settings": settings,
+        "cards": lambda findings: [
+            (heading, list(members)) for heading, members in groupby(findings, lambda f: f.beside)
+        ],
+    }
+    return environment

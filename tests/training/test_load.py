@@ -1,0 +1,238 @@
+"""Trained networks from runs and from files of weights, also those that hold something else."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import mixreg
+from mixreg import Beta, CheckpointError, Constant, RescaledModel, TrainingStatistics
+from mixreg.training import RunDirectory, TrainConfig, load_bare, load_run, load_weights, train
+from mixreg.training.run import read_model
+
+
+def _net():
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+
+
+def _same(one, other):
+    return all(value.equal(other.state_dict()[key]) for key, value in one.state_dict().items())
+
+
+class TestLoad:
+    """`mixreg.load` and the file that it reads."""
+
+    def test_a_run_is_loaded_in_one_line(self, finished):
+        model, trained = mixreg.load(finished.path), load_run(finished.path)
+        x = next(iter(trained.data.batches("test", 5)))[0]
+        assert model.law == Beta(1.0)
+        assert model.link == "softmax"
+        assert not model.training
+        torch.testing.assert_close(
+            model(x), RescaledModel(trained.net, trained.stats, trained.law)(x)
+        )
+        assert mixreg.load(str(finished.weights))(x).equal(model(x))
+
+    @pytest.mark.parametrize("method", ["erm", "spectral", "dropout", "mit-l"])
+    def test_a_method_without_mixing_predicts_as_it_is(self, small, method):
+        run = train(small(method=method, epochs=1))
+        model, x = mixreg.load(run.path), torch.randn(4, 1, 8, 8).clamp(-1, 1)
+        assert model.law == Constant(1.0)
+        torch.testing.assert_close(model(x), load_run(run.path).net(x))
+
+    def test_one_logit_and_snapshots(self, small):
+        logit = {"data": "two-moons", "loss": "logistic", "model": "random-fourier-features"}
+        run = train(small(**logit, batch_size=50, snapshots=[1]))
+        model = mixreg.load(run.path)
+        assert model.link == "sigmoid"
+        assert model(torch.zeros(3, 2)).shape == (3, 1)
+        assert not _same(mixreg.load(run.snapshot(1)), model)
+
+    def test_any_network_takes_the_file_as_its_state(self, finished):
+        trained = load_run(finished.path)
+        stats = TrainingStatistics.from_tensors(torch.randn(4, 2), torch.tensor([0, 1, 1, 1]), 2)
+        model = RescaledModel(trained.net, stats, Constant(0.5))
+        model.load_state_dict(load_file(finished.weights))
+        assert _same(model, mixreg.load(finished.path))
+        assert model.law == Beta(1.0)
+
+    def test_the_means_keep_their_digits(self, finished):
+        stored = read_model(finished.weights, remedy="")
+        x = load_run(finished.path).data.train_batches(64, seed=0, epoch=0)
+        expected = torch.cat([batch for batch, _ in x]).double().mean(0)
+        torch.testing.assert_close(stored.stats.x_mean, expected, rtol=1e-13, atol=1e-15)
+        assert stored.stats.count == 135
+        assert stored.config == finished.read_config()
+
+    def test_what_is_no_trained_model_is_refused(self, tmp_path, finished):
+        save_file({"weight": torch.ones(2)}, tmp_path / "a.safetensors")
+        TrainingStatistics.from_tensors(torch.ones(2, 1), torch.tensor([0, 1]), 2).save(
+            tmp_path / "b.safetensors"
+        )
+        shutil.copytree(finished.path, tmp_path / "begun").joinpath("result.json").unlink()
+        for name, message in (
+            ("a.safetensors", "holds no trained model"),
+            ("b.safetensors", "holds no trained model"),
+            ("none.safetensors", "is missing"),
+            ("", "holds no run"),
+            ("begun", "is not finished"),
+        ):
+            with pytest.raises(CheckpointError, match=message) as error:
+                mixreg.load(tmp_path / name)
+            assert "\n" not in str(error.value)
+
+    def test_without_the_extra_one_line_names_it(self):
+        code = "import sys; sys.modules['msgspec'] = None; import mixreg; mixreg.load('run')"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        assert "pip install 'mixreg[cli]'" in done.stderr.splitlines()[-1]
+
+
+def test_the_stored_classifier_is_the_trained_one(small):
+    run = train(small(method="erm"))
+    trained = load_run(run.path)
+    right = total = 0
+    for x, y in trained.data.batches("test", 100):
+        right += int((trained.net(x).argmax(1) == y).sum())
+        total += len(y)
+    assert right / total == pytest.approx(run.read_result().history[-1]["test_accuracy"])
+    assert trained.stats.count == trained.data.size("train")
+    assert trained.class_means.sum() == pytest.approx(1)
+
+
+def test_the_class_means_of_one_logit(small):
+    run = train(small(data="two-moons", loss="logistic", epochs=30, batch_size=50))
+    trained = load_run(run.path, {"workers": 0})
+    assert trained.config.workers == 0
+    assert trained.stats.y_mean.shape == (1,)
+    assert trained.class_means.shape == (2,)
+    assert trained.class_means[1] == trained.stats.y_mean
+    assert run.read_result().history[-1]["test_accuracy"] > 0.7
+
+
+@pytest.mark.parametrize("form", ["safetensors", "pt", "entry", "checkpoint"])
+def test_each_form_of_weights_is_read(tmp_path, form):
+    net, state = _net(), _net().state_dict()
+    file = tmp_path / ("w.safetensors" if form == "safetensors" else "w.pt")
+    inner = {f"net.{key}": value for key, value in state.items()}
+    if form == "safetensors":
+        save_file(state, file)
+    else:
+        outer = {"state_dict": inner | {"stats.mean": torch.ones(1)}, "epoch": 3}
+        torch.save({"pt": state, "entry": {"state_dict": state}, "checkpoint": outer}[form], file)
+    assert load_weights(file, net) is net
+    assert all(value.equal(net.state_dict()[key]) for key, value in state.items())
+
+
+def test_the_files_of_a_run_are_read_as_bare_weights(finished):
+    net = load_run(finished.path).net
+    config = TrainConfig(data="two-moons", progress=False)
+    for file in (finished.checkpoint, finished.weights):
+        assert _same(load_bare(file, config).net, net)
+
+
+def test_a_network_whose_own_keys_begin_with_the_prefix(tmp_path):
+    class Wrapped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Linear(2, 2)
+
+    stored, read = Wrapped(), Wrapped()
+    torch.save(stored.state_dict(), tmp_path / "w.pt")
+    assert _same(load_weights(tmp_path / "w.pt", read), stored)
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        (_net(), "holds pickled objects and not only tensors"),
+        ({"weight": object()}, "holds pickled objects and not only tensors"),
+        ([1, 2], "no state dict"),
+        (None, "no state dict"),
+        (torch.ones(3), "no state dict"),
+        ({"epoch": 3}, "no state dict"),
+        ({"state_dict": 3}, "no state dict"),
+        ({0: torch.ones(3)}, "no state dict"),
+    ],
+)
+def test_other_contents_are_refused_in_one_sentence(tmp_path, stored, message):
+    file = tmp_path / "w.pt"
+    torch.save(stored, file)
+    with pytest.raises(CheckpointError, match=message) as error:
+        load_weights(file, _net())
+    text = str(error.value)
+    assert text.startswith(f"{file} is not a readable file of weights: ")
+    assert text.endswith("; save net.state_dict() with torch.save or safetensors")
+    assert "weights_only" not in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 cut short"])
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_damaged_weights_are_refused_in_one_line(tmp_path, content, suffix):
+    file = tmp_path / f"w.{suffix}"
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match="is not a readable file of weights") as error:
+        load_weights(file, _net())
+    assert "weights_only" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_weights_are_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"there are no weights at \S*w\.pt"):
+        load_weights(tmp_path / "w.pt", _net())
+
+
+def test_a_misfit_names_the_first_keys_on_one_line(tmp_path):
+    file = tmp_path / "w.safetensors"
+    layers = nn.ModuleDict({name: nn.Linear(1, 1) for name in "abc"})
+    state = {"0.weight": torch.ones(5, 3), **layers.state_dict()}
+    save_file(state, file)
+    with pytest.raises(CheckpointError) as error:
+        load_weights(file, _net())
+    assert str(error.value) == (
+        f"{file} does not fit the model: 8 missing: 0.bias, 1.weight, 1.bias, ...; "
+        "6 unexpected: a.bias, a.weight, b.bias, ...; "
+        "1 of another shape: 0.weight (5, 3) instead of (4, 3)"
+    )
+
+
+def test_a_value_that_is_no_tensor_is_refused_in_one_line(tmp_path):
+    file = tmp_path / "w.pt"
+    torch.save({**nn.Linear(1, 1).state_dict(), "bias": 3}, file)
+    with pytest.raises(CheckpointError, match=r"does not fit the model: .*\"bias\"") as error:
+        load_weights(file, nn.Linear(1, 1))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.bool, torch.complex64])
+def test_weights_that_are_no_real_numbers_are_refused(tmp_path, dtype):
+    file = tmp_path / "w.pt"
+    state = {key: value.to(dtype) for key, value in _net().state_dict().items()}
+    torch.save(state, file)
+    with pytest.raises(CheckpointError, match=rf"no floating-point weights.*0\.weight {dtype}, "):
+        load_weights(file, _net())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_said(tmp_path, dtype):
+    file, net = tmp_path / "w.pt", _net()
+    torch.save(net.to(dtype).state_dict(), file)
+    with pytest.warns(UserWarning, match=f"holds weights of {dtype}"):
+        load_weights(file, _net())
+    load_weights(file, _net().to(dtype))
+    double = tmp_path / "double.pt"
+    torch.save(_net().double().state_dict(), double)
+    load_weights(double, _net())
+
+
+def test_an_unfinished_run_is_not_read_as_finished(finished, tmp_path):
+    run = RunDirectory(shutil.copytree(finished.path, tmp_path / "run"))
+    (run.path / "result.json").unlink()
+    with pytest.raises(CheckpointError, match="not finished"):
+        load_run(run.path)

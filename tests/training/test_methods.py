@@ -1,0 +1,144 @@
+"""The objective of each method against its formula written out, on a fixed batch."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from mixreg import Beta, ConfigurationError, Constant, TrainingStatistics
+from mixreg.losses import cross_entropy
+from mixreg.training import METHODS, TrainConfig
+from mixreg.training.load import training_targets
+from mixreg.training.methods import MARGIN, Ingredients, TwoWeights, decouple, draw_two_weights
+
+LAW = Beta(0.7)
+
+
+@pytest.fixture
+def batch():
+    source = torch.Generator().manual_seed(0)
+    x = torch.randn(16, 5, generator=source, dtype=torch.float64)
+    labels = torch.randint(3, (16,), generator=source)
+    stats = TrainingStatistics.from_tensors(x, labels, num_classes=3)
+    return nn.Linear(5, 3).double(), x, nn.functional.one_hot(labels, 3).double(), stats
+
+
+def _objective(method, stats, *, seed=1, law=LAW, **settings):
+    generator = torch.Generator().manual_seed(seed)
+    made = Ingredients("cross_entropy", law, stats, generator, **settings)
+    return METHODS[method].objective(made)
+
+
+def _cross_entropy(y, u):
+    return -(y * (u - u.logsumexp(1, keepdim=True))).sum(1).mean()
+
+
+@pytest.mark.parametrize("method", ["erm", "dropout", "spectral"])
+def test_the_empirical_risk(batch, method):
+    net, x, y, stats = batch
+    value = _objective(method, stats)(net, x, y).value
+    torch.testing.assert_close(value, _cross_entropy(y, net(x)))
+
+
+def test_the_modified_risk(batch):
+    net, x, y, stats = batch
+    t = LAW.theta_mean
+    shrunk_x, shrunk_y = x.mean(0) + t * (x - x.mean(0)), y.mean(0) + t * (y - y.mean(0))
+    value = _objective("modified", stats)(net, x, y).value
+    torch.testing.assert_close(value, _cross_entropy(shrunk_y, net(shrunk_x)))
+
+
+@pytest.mark.parametrize("smoothing", [None, 0.0, 0.3])
+def test_label_smoothing(batch, smoothing):
+    net, x, y, stats = batch
+    epsilon = 1 - LAW.theta_mean if smoothing is None else smoothing
+    value = _objective("label-smoothing", stats, smoothing=smoothing)(net, x, y).value
+    expected = _cross_entropy((1 - epsilon) * y + epsilon * y.mean(0), net(x))
+    torch.testing.assert_close(value, expected)
+
+
+def test_mixup_is_unbiased_for_the_mixup_risk(batch):
+    net, x, y, stats = batch
+    objective = _objective("mixup", stats)
+    with torch.no_grad():
+        draws = torch.stack([objective(net, x, y).value for _ in range(4000)])
+        rule = LAW.quadrature(40)
+        exact = sum(
+            w * _cross_entropy(t * y[i] + (1 - t) * y, net(t * x[i] + (1 - t) * x))
+            for i in range(len(x))
+            for t, w in zip(rule.nodes, rule.weights, strict=True)
+        ) / len(x)
+    assert abs(draws.mean() - exact) < 4 * draws.std() / len(draws) ** 0.5
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_what_it_says(batch, name):
+    _, x, y, stats = batch
+    method = METHODS[name]
+    passes = []
+    net = nn.Linear(5, 3).double()
+    net.register_forward_hook(lambda _, inputs, __: passes.append(len(inputs[0])))
+    _objective(name, stats)(net, x[: max(method.examples, 4)], y[: max(method.examples, 4)])
+    assert sum(passes) <= method.passes * max(method.examples, 4)
+    if method.examples > 1:
+        with pytest.raises(ValueError, match="example"):
+            _objective(name, stats)(net, x[:1], y[:1])
+
+
+def test_targets_of_one_logit_are_numbers():
+    config = TrainConfig(data="two-moons", loss="logistic")
+    assert training_targets(torch.tensor([0, 1]), config, 2).tolist() == [[0.0], [1.0]]
+
+
+class TestDecoupling:
+    """MIT-L against its definition."""
+
+    @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
+    def test_weights_are_folded_draws_of_the_law_that_far_apart(self, alpha, generator):
+        law = Beta(alpha)
+        larger, smaller = draw_two_weights(law, 20_000, generator=generator)
+        assert bool((larger >= 0.5).all())
+        assert bool((smaller <= 0.5).all())
+        assert bool((larger - smaller >= MARGIN).all())
+        theta = law.sample_theta(400_000, generator=generator).view(2, -1)
+        accepted = theta[:, theta.sum(0) - 1 >= MARGIN]
+        for drawn, expected in ((larger, accepted[0]), (1 - smaller, accepted[1])):
+            error = (drawn.var() / len(drawn) + expected.var() / len(expected)).sqrt()
+            assert abs(drawn.mean() - expected.mean()) < 4 * error
+
+    @pytest.mark.parametrize("law", [Constant(0.6), Beta(1e4)])
+    def test_refuses_a_law_whose_weights_are_never_that_far_apart(self, law, generator):
+        with pytest.raises(ConfigurationError, match=r"0\.5 apart.*smaller --alpha"):
+            draw_two_weights(law, 8, generator=generator)
+
+    @given(st.floats(0.75, 1), st.floats(0, 0.25), st.integers(0, 100))
+    def test_it_inverts_the_mixing_of_outputs(self, larger, smaller, seed):
+        source = torch.Generator().manual_seed(seed)
+        a, b = torch.randn(2, 3, 4, dtype=torch.float64, generator=source)
+        weights = TwoWeights(*(torch.full((3,), w).double() for w in (larger, smaller)))
+        w1, w2 = (w[0] for w in weights)
+        u_a, u_b = decouple(w1 * a + (1 - w1) * b, w2 * a + (1 - w2) * b, weights)
+        torch.testing.assert_close(u_a, a, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(u_b, b, rtol=1e-12, atol=1e-12)
+
+    @pytest.mark.parametrize("per", ["sample", "batch"])
+    def test_for_a_linear_network_it_is_the_empirical_risk(self, batch, per):
+        net, x, y, stats = batch
+        value = _objective("mit-l", stats, law=Beta(1.0), per=per)(net, x, y).value
+        torch.testing.assert_close(value, cross_entropy(y, net(x)).mean(), rtol=1e-12, atol=1e-12)
+
+    @pytest.mark.parametrize(("per", "distinct"), [("sample", 16), ("batch", 2)])
+    def test_inputs_are_two_mixes_of_each_example_with_one_partner(self, batch, per, distinct):
+        inputs = []
+        net = nn.Linear(8, 2).double()
+        net.register_forward_hook(lambda _, x, __: inputs.append(x[0]))
+        x, y = torch.eye(8, dtype=torch.float64), torch.eye(2, dtype=torch.float64).repeat(4, 1)
+        _objective("mit-l", batch[3], law=Beta(1.0), per=per)(net, x, y)
+        first, second = inputs[0].chunk(2)
+        own = torch.cat([first.diagonal(), second.diagonal()])
+        assert bool((first.diagonal() >= 0.5).all())
+        assert bool((second.diagonal() <= 0.5).all())
+        assert len(own.unique()) == distinct
+        torch.testing.assert_close(inputs[0].sum(1), torch.ones(16, dtype=torch.float64))
+        assert bool((((first > 0) | (second > 0)).sum(1) <= 2).all())
