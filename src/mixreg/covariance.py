@@ -38,7 +38,7 @@ class Whitening:
 
     @classmethod
     def from_data(cls, values: Tensor, *, rank_cutoff: float | None = None) -> "Whitening":
-        """Factor data (n, ...) in float64; singular values up to this share of the largest are zero."""
+        """Factor data (n, ...); singular values up to this share of the largest are 0."""
         check_tensor(values, "data", "values")
         n = len(values)
         flat = values.detach().double().reshape(n, -1)
