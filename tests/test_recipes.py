@@ -255,6 +255,17 @@ def test_what_is_no_mixing_transform(transform):
         r.estimate_law(transform, (2,), 10)
 
 
+def test_mixing_of_inputs_alone_is_measured_in_pairs():
+    def inputs_alone(x, y):
+        return 0.7 * x + 0.3 * x.roll(1, 0), y
+
+    with pytest.raises(ValueError, match="batch_size=2"):
+        r.estimate_law(inputs_alone, (2,), 10, batches=3)
+    measured = r.estimate_law(inputs_alone, (2,), 10, batches=3, batch_size=2)
+    assert measured.label_shrinkage == 0
+    assert measured.input_shrinkage.tolist() == pytest.approx([0.3, 0.3])
+
+
 def test_mixing_three_examples_is_refused():
     def third(x, y):
         one_hot = nn.functional.one_hot(y, 10).float()

@@ -141,9 +141,8 @@ def check_logits(logits: Tensor, labels: Tensor) -> None:
         )
     if len(logits) == 0:
         raise ValueError("need at least one example, got none")
-    finite = torch.isfinite(logits).all(dim=1)
-    if not bool(finite.all()):
-        row = int((~finite).nonzero()[0])
+    if not all(math.isfinite(end) for end in logits.detach().aminmax()):
+        row = int((~torch.isfinite(logits).all(dim=1)).nonzero()[0])
         raise ValueError(f"logits must be finite, but row {row} holds NaN or an infinity")
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= logits.shape[1]:

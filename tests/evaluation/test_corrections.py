@@ -76,6 +76,14 @@ def test_refuses_means_of_another_shape(shape):
         correct(predictions(), "rescaled", y_mean=torch.zeros(shape), law=LAW)
 
 
+@pytest.mark.parametrize(
+    "mean", [[0.2, 0.3, torch.nan], [-0.1, 0.6, 0.5], [2.0, 3.0, 5.0], [torch.inf, 0.0, 0.0]]
+)
+def test_refuses_means_that_are_no_shares(mean):
+    with pytest.raises(ValueError, match=r"at least 0 and with sum 1, got .*TrainingStatistics"):
+        correct(predictions(), "rescaled", y_mean=torch.tensor(mean), law=LAW)
+
+
 @pytest.mark.parametrize("name", ["temperature", "rescaled+temperature"])
 def test_a_temperature_is_needed_where_it_is_used(name):
     with pytest.raises(ValueError, match="needs a temperature, got None"):

@@ -1,11 +1,11 @@
-"""The evaluation as a whole: consistent with its parts, and JSON-safe."""
+"""The evaluation as a whole: consistent with its parts, stored and read back strictly."""
 
 import json
 
 import pytest
 import torch
 
-from mixreg import Beta
+from mixreg import Beta, CheckpointError, _stored
 from mixreg._random import generator
 from mixreg.calibration import fit_temperature
 from mixreg.evaluation import CORRECTIONS, Evaluation, Predictions, correct, evaluate, metrics
@@ -60,10 +60,61 @@ def test_a_temperature_at_its_bound_is_remarked_on_and_does_not_warn():
 
 
 @pytest.mark.parametrize("validation", [VALIDATION, None])
-def test_json_round_trip(validation):
-    found = evaluate(validation, TEST, y_mean=MEAN, law=LAW)
-    text = json.dumps(found.to_dict(), allow_nan=False)
-    assert Evaluation.from_dict(json.loads(text)) == found
+def test_stored_and_read_back(tmp_path, validation):
+    evaluation = evaluate(validation, TEST, y_mean=MEAN, law=LAW)
+    _stored.write(tmp_path / "e.json", evaluation)
+    assert _stored.decode(tmp_path / "e.json", Evaluation, remedy="again") == evaluation
+
+
+RAW = ("results", "raw")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("results",), {}, "raw predictions"),
+        (("results",), [], r"Expected `object`, got `array` - at `\$\.results`"),
+        (("theta_mean",), "x", r"Expected `float`, got `str` - at `\$\.theta_mean`"),
+        (("theta_mean",), 1.5, "theta_mean in"),
+        (("count",), 0, "count >= 1"),
+        (("colour",), "blue", "unknown field 'colour'"),
+        (("results", "rescale"), {}, "rescale"),
+        ((*RAW, "metrics", "accuracy"), None, r"Expected `float`, got `null`.*metrics\.accuracy"),
+        ((*RAW, "metrics", "accuracy"), 3, "accuracy must lie in"),
+        ((*RAW, "metrics"), {"accuracy": 1.0}, "missing required field"),
+        ((*RAW, "reliability", "counts"), [0] * 15, "not all of them 0|needs its means"),
+        ((*RAW, "confidence", "counts"), [0] * 20, "not all of them 0"),
+        ((*RAW, "confidence", "counts"), [1.5] * 20, "Expected `int`"),
+        ((*RAW, "entropy"), None, "Expected `object`, got `null`"),
+    ],
+)
+def test_a_stored_evaluation_that_is_none_is_one_line(place, value, message):
+    stored = json.loads(_stored.encode(evaluate(None, TEST, y_mean=MEAN, law=LAW)))
+    inner = stored
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = value
+    with pytest.raises(
+        CheckpointError, match=rf"e\.json is damaged: .*({message}).*; again"
+    ) as error:
+        _stored.decode_bytes(json.dumps(stored).encode(), Evaluation, name="e.json", remedy="again")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"count": NaN}', '{"count": ' + 5000 * "9" + "}", 2000 * "["]
+)
+def test_damaged_text_is_one_line(text):
+    with pytest.raises(CheckpointError, match=r"e\.json is damaged: .*; again") as error:
+        _stored.decode_bytes(text.encode(), Evaluation, name="e.json", remedy="again")
+    assert "\n" not in str(error.value)
+
+
+def test_probabilities_in_the_place_of_logits_are_warned_of_once():
+    p = TEST.raw.softmax(1)
+    with pytest.warns(UserWarning, match="needs logits") as record:
+        evaluate(None, Predictions(p, p, TEST.labels), y_mean=MEAN, law=LAW)
+    assert len(record) == 1
 
 
 def test_refuses_other_classes_in_validation():

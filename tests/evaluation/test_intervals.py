@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mixreg.evaluation.statistics import MeanInterval, mean_interval, paired_difference
+from mixreg.evaluation.intervals import MeanInterval, mean_interval, paired_difference
 
 values = st.floats(-1e6, 1e6)
 

@@ -10,9 +10,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mixreg import Beta, CheckpointError, RescaledModel, TrainingStatistics
+from mixreg._files import write_tensors
 from mixreg._random import generator
 from mixreg.evaluation.corrections import correct
-from mixreg.evaluation.predictions import Predictions, predict
+from mixreg.evaluation.predictions import FORMAT, Predictions, predict
 
 LAW = Beta(1.0)
 
@@ -132,8 +133,18 @@ def test_a_truncated_file_is_refused(tmp_path, keep):
     path = tmp_path / "p"
     some().save(path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(CheckpointError, match="p is not a readable file of predictions"):
+    with pytest.raises(CheckpointError, match=r"p (holds no|was changed).*; delete it and run"):
         Predictions.load(path)
+
+
+def test_every_flipped_bit_is_noticed(tmp_path):
+    path = tmp_path / "p"
+    some(n=2).save(path)
+    whole = path.read_bytes()
+    for k in range(len(whole)):
+        path.write_bytes(whole[:k] + bytes([whole[k] ^ 1 << k % 8]) + whole[k + 1 :])
+        with pytest.raises(CheckpointError, match="delete it and run the evaluation again"):
+            Predictions.load(path)
 
 
 def test_predictions_of_another_source_are_refused(tmp_path):
@@ -157,13 +168,14 @@ def test_another_safetensors_file_is_refused(tmp_path):
         {"raw": torch.full((3, 2), torch.nan)},
         {"labels": torch.zeros(3)},
         {"raw": None},
+        {"more": torch.zeros(3)},
     ],
 )
 def test_contents_are_checked_on_load(tmp_path, change):
     good = {"raw": torch.zeros(3, 2), "shrunk": torch.zeros(3, 2), "labels": torch.zeros(3).long()}
     tensors = {k: v for k, v in (good | change).items() if v is not None}
-    save_file(tensors, tmp_path / "p", metadata={"format": "mixreg.Predictions/1"})
-    with pytest.raises(CheckpointError, match="not a readable file of predictions"):
+    write_tensors(tmp_path / "p", tensors, {"format": FORMAT})
+    with pytest.raises(CheckpointError, match=r"p holds no predictions: .*; delete it"):
         Predictions.load(tmp_path / "p")
 
 

@@ -22,7 +22,7 @@ from mixreg.experiments.two_moons.methods import (
 from mixreg.experiments.two_moons.problem import draw_epoch, make_problem
 from mixreg.experiments.two_moons.training import train
 from mixreg.losses import logistic, two_class_logits
-from mixreg.models.random_features import RandomFourierFeatures
+from mixreg.models import RandomFourierFeatures
 from mixreg.perturbation import modified
 from mixreg.risk import approximate_mixup_risk, empirical_risk, modified_risk
 from mixreg.risk.mixup import mixup_risk, mixup_risk_estimate

@@ -8,12 +8,13 @@ from mixreg._random import generator
 from mixreg.evaluation import (
     CorrectedResult,
     Evaluation,
+    Histogram,
     MeanInterval,
     Metrics,
     Predictions,
+    ReliabilityCurve,
     evaluate,
 )
-from mixreg.evaluation.reliability import Histogram, ReliabilityCurve
 from mixreg.report import (
     Claim,
     Document,

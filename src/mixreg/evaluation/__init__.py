@@ -1,17 +1,20 @@
 """From a trained classifier to numbers: predictions, corrections, metrics, intervals."""
 
+from mixreg.evaluation.classifier import CorrectedResult, Evaluation, evaluate
 from mixreg.evaluation.corrections import CORRECTIONS, Correction, correct
-from mixreg.evaluation.evaluate import CorrectedResult, Evaluation, evaluate
-from mixreg.evaluation.metrics import METRICS, MetricName, Metrics, metrics
-from mixreg.evaluation.predictions import Predictions, predict
-from mixreg.evaluation.reliability import (
+from mixreg.evaluation.intervals import MeanInterval, mean_interval, paired_difference
+from mixreg.evaluation.metrics import (
+    METRICS,
     Histogram,
+    MetricName,
+    Metrics,
     ReliabilityCurve,
     confidence_histogram,
     entropy_histogram,
+    metrics,
     reliability_curve,
 )
-from mixreg.evaluation.statistics import MeanInterval, mean_interval, paired_difference
+from mixreg.evaluation.predictions import Predictions, predict
 
 __all__ = [
     "CORRECTIONS",

@@ -21,6 +21,8 @@ UNTEMPERED: dict[Correction, Correction] = {
 }
 """Corrections that divide by a fitted temperature, with the logits it is fitted to."""
 
+_TOLERANCE = 1e-5
+
 
 def correct(
     predictions: Predictions,
@@ -51,8 +53,8 @@ def correct(
         Logits, float64, shape (n, c).
 
     Raises:
-        ValueError: an unknown correction, means that do not fit the logits, or a temperature
-            missing, not positive, or given where none is used.
+        ValueError: an unknown correction, means that do not fit the logits or are no shares of
+            classes, or a temperature missing, not positive, or given where none is used.
 
     Example:
         >>> from mixreg import Beta
@@ -85,5 +87,11 @@ def _class_means(y_mean: Tensor, num_classes: int) -> Tensor:
         raise ValueError(
             f"y_mean must have shape ({num_classes},) for logits with {num_classes} columns, "
             f"got {tuple(y_mean.shape)}; take it from TrainingStatistics.y_mean"
+        )
+    if not (mean >= 0).all() or not abs(float(mean.sum()) - 1) <= _TOLERANCE:
+        raise ValueError(
+            "y_mean must hold the shares of the classes, at least 0 and with sum 1, got "
+            f"{[round(share, 6) for share in mean[:5].tolist()]} with sum {float(mean.sum()):.6g}; "
+            "take it from TrainingStatistics.y_mean"
         )
     return mean

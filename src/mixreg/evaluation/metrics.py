@@ -1,22 +1,27 @@
-"""Accuracy and calibration of predicted class probabilities, each as a mean over examples."""
+"""Accuracy and calibration of predicted class probabilities, from one pass in constant memory."""
 
-from dataclasses import asdict, dataclass
-from typing import Literal, get_args
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics.functional.classification import (
-    binary_calibration_error,
-    multiclass_stat_scores,
-)
 
 from mixreg.calibration import check_logits
 
-ECE_BINS = 15
-
 MetricName = Literal["accuracy", "nll", "ece", "brier", "entropy", "confidence"]
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
+
+_ECE_BINS = 15
+_HISTOGRAM_BINS = 20
+_NUMBERS = 2**20
+"""Numbers that are treated at once in float64."""
+
+_ROUNDING = 2.0**-50
+"""What the softmax may lose: a value so little below an edge lies on it."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,9 @@ class Metrics:
         brier: squared distance Σ_k (p_k − [k = y])² to the one-hot label, in [0, 2].
         entropy: entropy −Σ_k p_k log p_k of the predictions, in nats.
         confidence: probability of the most probable class.
+
+    Raises:
+        ValueError: a number outside its range.
     """
 
     accuracy: float
@@ -39,17 +47,81 @@ class Metrics:
     entropy: float
     confidence: float
 
-    def to_dict(self) -> dict[str, float]:
-        """The metrics by name.
+    def __post_init__(self) -> None:
+        largest = {"nll": math.inf, "brier": 2.0, "entropy": math.inf}
+        for name in METRICS:
+            value, most = getattr(self, name), largest.get(name, 1.0)
+            if not -1e-9 <= value <= most + 1e-9:
+                raise ValueError(f"{name} must lie in [0, {most:g}], got {value}")
 
-        Returns:
-            JSON-safe values, read back by `Metrics(**values)`.
-        """
-        return asdict(self)
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts in equal bins, closed below, the last one on both sides.
+
+    Args:
+        edges: ends of the b bins, b + 1 values, each the number nearest to k·top/b.
+        counts: examples in each bin.
+
+    Raises:
+        ValueError: edges that do not increase, no example, or lengths that do not fit.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _check_bins(self.edges, self.counts)
+
+
+@dataclass(frozen=True)
+class ReliabilityCurve:
+    """How often predictions of each confidence are right, in equal bins of [0, 1].
+
+    Bin k holds the confidences from k/b on and below (k + 1)/b; the last one holds 1 too. What the
+    rounding of a softmax put less than 2⁻⁵⁰ of an edge below it counts as lying on it. Empty bins
+    have mean None.
+
+    Args:
+        edges: ends of the b bins, b + 1 values from 0 to 1.
+        counts: examples in each bin.
+        confidence: their mean confidence.
+        accuracy: share of them that are right.
+
+    Raises:
+        ValueError: edges that do not increase, no example, or lengths that do not fit.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    confidence: tuple[float | None, ...]
+    accuracy: tuple[float | None, ...]
+
+    def __post_init__(self) -> None:
+        _check_bins(self.edges, self.counts)
+        for means in (self.confidence, self.accuracy):
+            if [mean is None for mean in means] != [count == 0 for count in self.counts]:
+                raise ValueError("every bin with examples needs its means, and no other one")
+
+    @property
+    def expected_error(self) -> float:
+        """Expected calibration error Σ_b (n_b / n) |accuracy_b − confidence_b|."""
+        bins = zip(self.counts, self.confidence, self.accuracy, strict=True)
+        gaps = [n * abs(a - c) for n, c, a in bins if a is not None and c is not None]
+        return math.fsum(gaps) / sum(self.counts)
+
+
+class Measurement(NamedTuple):
+    """Metrics, and the distributions behind their means."""
+
+    metrics: Metrics
+    reliability: ReliabilityCurve
+    confidence: Histogram
+    entropy: Histogram
 
 
 def metrics(logits: Tensor, labels: Tensor) -> Metrics:
-    """Metrics of softmax predictions, computed in float64.
+    """Metrics of softmax predictions, computed in float64 and in constant memory.
 
     Args:
         logits: shape (n, c) with c ≥ 2.
@@ -71,64 +143,129 @@ def metrics(logits: Tensor, labels: Tensor) -> Metrics:
         >>> m.accuracy, m.ece, m.brier
         (0.75, 0.25, 0.5)
     """
-    check_logits(logits, labels)
-    y = labels.to(torch.int64)
-    log_p = logits.detach().to(torch.float64).log_softmax(1)
-    p = log_p.exp()
-    one_hot = functional.one_hot(y, p.shape[1])
-    confidence, hit = top_class(logits, labels)
-    right, *_ = multiclass_stat_scores(logits.argmax(1), y, p.shape[1], average="micro")
-    return Metrics(
-        accuracy=int(right) / len(y),
-        nll=float(functional.nll_loss(log_p, y)),
-        ece=_expected_calibration_error(confidence, hit),
-        brier=float((p - one_hot).square().sum(1).mean()),
-        entropy=float(entropies(logits).mean()),
-        confidence=float(confidence.mean()),
-    )
+    return _measured(logits, labels).metrics
 
 
-def top_class(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Probability of the most probable class, and whether it is the label.
+def reliability_curve(logits: Tensor, labels: Tensor) -> ReliabilityCurve:
+    """Reliability of the most probable class in the bins of the ECE.
 
     Args:
         logits: shape (n, c).
         labels: class indices, shape (n,).
 
     Returns:
-        Confidences in float64 and hits as booleans, each of shape (n,).
+        The curve, whose `expected_error` is the ECE of `metrics`.
+
+    Raises:
+        TypeError, ValueError: as `metrics`.
+
+    Example:
+        >>> reliability_curve(torch.zeros(4, 2), torch.tensor([0, 0, 0, 1])).accuracy[7]
+        0.75
     """
-    confidence = logits.detach().to(torch.float64).softmax(1).amax(1)
-    return confidence, logits.argmax(1) == labels
+    return _measured(logits, labels).reliability
 
 
-def entropies(logits: Tensor) -> Tensor:
-    """Entropy −Σ_k p_k log p_k of each prediction.
+def confidence_histogram(logits: Tensor) -> Histogram:
+    """Histogram of the probability of the most probable class, 20 bins over [0, 1] (Figure 7).
 
     Args:
         logits: shape (n, c).
 
     Returns:
-        Nats, float64, shape (n,).
+        The histogram.
     """
-    log_p = logits.detach().to(torch.float64).log_softmax(1)
-    return -(log_p.exp() * log_p).sum(1)
+    return _measured(logits, logits.new_zeros(len(logits), dtype=torch.int64)).confidence
 
 
-def below_one(confidence: Tensor) -> Tensor:
-    """Confidences with 1.0 moved to the number below, so that the last bin of [0, 1] is closed.
+def entropy_histogram(logits: Tensor) -> Histogram:
+    """Histogram of the entropy of the predictions, 20 bins over [0, log c] nats.
 
     Args:
-        confidence: values in [0, 1], float64.
+        logits: shape (n, c).
 
     Returns:
-        Values in [0, 1).
+        The histogram.
     """
-    return confidence.clamp(max=1 - 2.0**-53)
+    return _measured(logits, logits.new_zeros(len(logits), dtype=torch.int64)).entropy
 
 
-def _expected_calibration_error(confidence: Tensor, hit: Tensor) -> float:
-    """ECE as the calibration error of the binary statement "the most probable class is right"."""
-    # torchmetrics' multiclass ECE is the same sum in float32, where 20,000 confidences of .9998,
-    # all right, come to 5e-5 instead of 2e-4; both give confidence 1 a bin of its own.
-    return float(binary_calibration_error(below_one(confidence), hit.long(), n_bins=ECE_BINS))
+def measure(parts: Iterable[tuple[Tensor, Tensor]], num_classes: int) -> Measurement:
+    """All metrics and distributions of logits and labels that come in parts."""
+    sums: list[tuple[float, ...]] = []
+    edges = _edges(_ECE_BINS, 1.0)
+    reliability = torch.zeros(3, _ECE_BINS, dtype=torch.float64)
+    tops = {"confidence": 1.0, "entropy": math.log(num_classes)}
+    histograms = {name: _edges(_HISTOGRAM_BINS, top) for name, top in tops.items()}
+    counts = {name: torch.zeros(_HISTOGRAM_BINS, dtype=torch.int64) for name in tops}
+    for logits, labels in parts:
+        z, y = logits.detach().to(torch.float64), labels.to(torch.int64)
+        log_p = z.log_softmax(1)
+        p = log_p.exp()
+        hit = (logits.argmax(1) == y).to(torch.float64)
+        values = {"confidence": z.softmax(1).amax(1), "entropy": -(p * log_p).sum(1)}
+        one_hot = functional.one_hot(y, num_classes)
+        sums.append(
+            (
+                len(y),
+                float(hit.sum()),
+                float(functional.nll_loss(log_p, y, reduction="sum")),
+                float((p - one_hot).square().sum(1).sum()),
+                float(values["entropy"].sum()),
+                float(values["confidence"].sum()),
+            )
+        )
+        index = _bins(values["confidence"], edges)
+        for row, weights in enumerate((torch.ones_like(hit), values["confidence"], hit)):
+            reliability[row] += torch.bincount(index, weights, minlength=_ECE_BINS).cpu()
+        for name, bins in histograms.items():
+            index = _bins(values[name], bins)
+            counts[name] += torch.bincount(index, minlength=_HISTOGRAM_BINS).cpu()
+    n, hits, nll, brier, entropy, confidence = map(math.fsum, zip(*sums, strict=True))
+    curve = _curve(edges, reliability)
+    return Measurement(
+        Metrics(hits / n, nll / n, curve.expected_error, brier / n, entropy / n, confidence / n),
+        curve,
+        *(Histogram(bins, tuple(counts[name].tolist())) for name, bins in histograms.items()),
+    )
+
+
+def row_blocks(logits: Tensor) -> Iterator[slice]:
+    """Consecutive rows, so many at a time that float64 copies of them take little memory."""
+    rows = max(1, _NUMBERS // logits.shape[1])
+    return (slice(start, start + rows) for start in range(0, len(logits), rows))
+
+
+def _measured(logits: Tensor, labels: Tensor) -> Measurement:
+    check_logits(logits, labels)
+    parts = ((logits[rows], labels[rows]) for rows in row_blocks(logits))
+    return measure(parts, logits.shape[1])
+
+
+def _curve(edges: tuple[float, ...], sums: Tensor) -> ReliabilityCurve:
+    counts, confidences, hits = (row.tolist() for row in sums)
+    return ReliabilityCurve(
+        edges,
+        tuple(map(int, counts)),
+        tuple(s / n if n else None for s, n in zip(confidences, counts, strict=True)),
+        tuple(s / n if n else None for s, n in zip(hits, counts, strict=True)),
+    )
+
+
+def _edges(bins: int, top: float) -> tuple[float, ...]:
+    """k·top/b, each rounded once where top is 1."""
+    return tuple(k * top / bins for k in range(bins + 1))
+
+
+def _bins(values: Tensor, edges: Sequence[float]) -> Tensor:
+    """The bin of each value; what rounding put outside falls into the outermost ones."""
+    inner = torch.tensor(edges[1:-1], dtype=torch.float64, device=values.device)
+    return torch.bucketize(values, inner * (1 - _ROUNDING), right=True)
+
+
+def _check_bins(edges: Sequence[float], counts: Sequence[int]) -> None:
+    """Refuse what is no histogram of at least one example."""
+    if len(edges) != len(counts) + 1 or any(a >= b for a, b in pairwise(edges)):
+        raise ValueError(f"{len(counts)} bins need {len(counts) + 1} edges that increase")
+    if min(counts) < 0 or sum(counts) == 0:
+        raise ValueError("counts must be at least 0, and not all of them 0")

@@ -7,19 +7,17 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from mixreg._errors import CheckpointError
-from mixreg._files import write_bytes
+from mixreg._files import read_tensors, write_tensors
 from mixreg.calibration import check_logits
+from mixreg.evaluation.metrics import row_blocks
 from mixreg.laws import MixingLaw
 from mixreg.losses import two_class_logits
 from mixreg.prediction import shrink
 
-_FORMAT = "mixreg.Predictions/1"
-_NAMES = ("raw", "shrunk", "labels")
+FORMAT = "mixreg.Predictions/2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,20 +62,23 @@ class Predictions:
         """Number of classes c."""
         return self.raw.shape[1]
 
+    def parts(self) -> Iterator[Self]:
+        """Consecutive rows, a few at a time, for one pass over many examples in little memory."""
+        for rows in row_blocks(self.raw):
+            yield type(self)(self.raw[rows], self.shrunk[rows], self.labels[rows])
+
     def save(self, path: str | Path, *, source: str = "") -> None:
-        """Write one safetensors file, whole or not at all.
+        """Write one safetensors file with a digest of its content, whole or not at all.
 
         Args:
             path: the file, in a folder that exists; an existing one is replaced.
             source: what tells apart whose predictions they are, such as a digest of the weights.
         """
-        tensors = {name: getattr(self, name).cpu().contiguous() for name in _NAMES}
-        about = {"format": _FORMAT, "source": source}
-        write_bytes(Path(path), serialize(tensors, metadata=about))
+        write_tensors(Path(path), vars(self), {"format": FORMAT, "source": source})
 
     @classmethod
     def load(cls, path: str | Path, *, source: str | None = None) -> Self:
-        """Read what `save` wrote.
+        """Read what `save` wrote, and check its digest.
 
         Args:
             path: the file.
@@ -90,28 +91,18 @@ class Predictions:
             FileNotFoundError: no such file.
             CheckpointError: the file is damaged, or holds something else, or other predictions.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"no predictions at {path}; write them with Predictions.save")
-        try:
-            with safe_open(path, framework="pt") as file:
-                about = file.metadata() or {}
-                if about.get("format") != _FORMAT:
-                    raise CheckpointError(
-                        f"{path} holds no predictions: expected the format {_FORMAT}, got "
-                        f"{about.get('format')}"
-                    )
-                if source is not None and about.get("source") != source:
-                    raise CheckpointError(
-                        f"{path} holds predictions of other weights, settings or data; delete it "
-                        "and run the evaluation again"
-                    )
-                tensors = {name: file.get_tensor(name) for name in _NAMES}
-            return cls(**tensors)
-        except (SafetensorError, TypeError, ValueError) as error:
+        remedy = "delete it and run the evaluation again"
+        tensors, about = read_tensors(Path(path), kind="predictions", remedy=remedy)
+        if about.get("format") != FORMAT:
+            raise CheckpointError(f"{path} holds no predictions ({FORMAT}); {remedy}")
+        if source is not None and about.get("source") != source:
             raise CheckpointError(
-                f"{path} is not a readable file of predictions ({error}); delete it and run the "
-                "evaluation again"
-            ) from error
+                f"{path} holds predictions of other weights, settings or data; {remedy}"
+            )
+        try:
+            return cls(**tensors)
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} holds no predictions: {error}; {remedy}") from error
 
 
 def predict(
@@ -159,7 +150,14 @@ def predict(
     if not labels:
         raise ValueError("there is nothing to predict: the loader yields no batches")
     with torch.no_grad():
-        return Predictions(torch.cat(raw), torch.cat(shrunk), torch.cat(labels))
+        return Predictions(_joined(raw), _joined(shrunk), torch.cat(labels))
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """One tensor of all parts, which are given up."""
+    whole = torch.cat(parts)
+    parts.clear()
+    return whole
 
 
 def _class_logits(outputs: Tensor) -> Tensor:

@@ -1,19 +1,21 @@
 """`mixreg reproduce`: a figure or table of the paper by its name, at a stated scale."""
 
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from mixreg._errors import ConfigurationError, unknown_name
-from mixreg.experiments import images, two_moons
-from mixreg.experiments.images import IMAGE_FIGURES
+from mixreg.experiments import two_moons
+from mixreg.experiments._sweep import SweepSettings
 from mixreg.experiments.least_squares import LeastSquaresSettings, least_squares
 from mixreg.experiments.ledger import claims
-from mixreg.experiments.sweeping import SweepSettings, plan
 from mixreg.experiments.table1 import Table1Config, plan_table1, table1
 
 SCALES = ("paper", "cpu", "smoke")
 
+IMAGE_FIGURES = ("fig2", "fig3", "fig4", "fig7", "ablation")
 _TWO_MOONS = ("fig1", "fig8", "fig9")
 REPRODUCIBLE = (*_TWO_MOONS, *IMAGE_FIGURES, "table1", "corollary3", "claims")
 
@@ -117,15 +119,9 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
         return least_squares(
             replace(fits, repetitions=options.seeds or fits.repetitions), options.directory
         )
-    for figure in IMAGE_FIGURES:
-        if figure == options.name:
-            return images.image_figure(
-                figure,
-                _image_scale(options),
-                options.directory,
-                data_root=options.data_root,
-                sweeping=options,
-            )
+    if options.name in IMAGE_FIGURES:
+        made: tuple[str, Path] = _module(options).reproduce(options)
+        return made
     moons = two_moons.SCALES[options.size]
     moons = replace(moons, repetitions=options.seeds or moons.repetitions)
     result = two_moons.find_finished(options.directory / "result.json", moons)
@@ -146,18 +142,14 @@ def plan_reproduction(options: ReproduceOptions) -> str:
     """
     if options.name == "table1":
         return plan_table1(_table1_config(options))
-    for figure in IMAGE_FIGURES:
-        if figure == options.name:
-            scale, folder = _image_scale(options), options.directory
-            runs = images.figure_trainings(figure, scale, folder, options.data_root)
-            names = [run.directory.name for run in runs]
-            return plan(runs, names=names, jobs=options.jobs, backend=options.place)
+    if options.name in IMAGE_FIGURES:
+        planned: str = _module(options).plan(options)
+        return planned
     return f"{options.name} is one computation of a few minutes at most, with no runs to list"
 
 
-def _image_scale(options: ReproduceOptions) -> images.ImageScale:
-    scale = images.SCALES[options.size]
-    return scale if options.seeds is None else images.with_seeds(scale, options.seeds)
+def _module(options: ReproduceOptions) -> ModuleType:
+    return import_module(f"mixreg.experiments.{options.name}")
 
 
 def _table1_config(options: ReproduceOptions) -> Table1Config:

@@ -60,8 +60,9 @@ def estimate_law(
         The averages over all examples, with standard errors over batches.
 
     Raises:
-        ValueError: the transform returns no pair of inputs and label distributions, or an example
-            is mixed from more than two.
+        ValueError: the transform returns no pair of inputs and label distributions, an example is
+            mixed from more than two, or from one that its label does not name (two examples a
+            batch name each other).
 
     Example:
         >>> from mixreg import Beta, Mixup
@@ -82,11 +83,17 @@ def estimate_law(
         floor = labels.amin(1, keepdim=True)
         smoothing.append(float(floor.mean()) * num_classes)
         weights = (labels - floor) / (1 - num_classes * floor)
-        top, pair = weights.topk(2, 1)
+        top, pair = weights[:, :n].topk(2, 1)
         if float(top.sum(1).min()) < 1 - 1e-3:
             raise ValueError("an example is mixed from more than two; only pairs can be measured")
         owner, partner = (pair[:, k].view(values.shape).double() for k in (0, 1))
         given = (mixed.double() - owner) / (partner - owner)
+        unnamed = (top[:, 1] < 1e-6) & (given.flatten(1).abs().amax(1) > 1e-6)
+        if n > 2 and bool(unnamed.any()):
+            raise ValueError(
+                "inputs are mixed where labels are not, so that labels do not name the partner; "
+                "measure this transform with batch_size=2"
+            )
         shrunk.append(given.mean(0))
         second.append(given.square().mean(0))
         label_shrunk.append(float((1 - top[:, 0]).mean()))

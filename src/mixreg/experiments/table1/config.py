@@ -9,8 +9,8 @@ from typing import Any
 from mixreg._errors import ConfigurationError
 from mixreg.experiments.sweeping import SweepSettings
 from mixreg.experiments.table1.measurement import MeasurementSettings
+from mixreg.settings import check_method
 from mixreg.training import METHODS, Recipe, TrainConfig
-from mixreg.training.config import check_method
 
 BASELINE = "erm"
 _REGULARIZERS = ("label-smoothing", "spectral", "dropout", "mixup", "approximate")

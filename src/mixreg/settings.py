@@ -1,26 +1,21 @@
-"""What a run is: every setting, typed and checked, and the files of settings."""
+"""The settings of every command, typed and checked; reading them needs no PyTorch."""
 
 import dataclasses
 import math
-import re
 import shlex
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-import yaml
 
-from mixreg._errors import ConfigurationError, check_name, unknown_name
-from mixreg.data import DATASETS
-from mixreg.laws import Beta, MixingLaw
-from mixreg.models import MODELS
-from mixreg.pairing import Per
-from mixreg.training.methods import METHODS, LossName
+from mixreg._errors import ConfigurationError, unknown_name
+
+if TYPE_CHECKING:
+    from mixreg.laws import MixingLaw
 
 _OPERATIONAL = frozenset(
     {
@@ -36,11 +31,6 @@ _OPERATIONAL = frozenset(
 )
 _LONGEST = 1000
 """Entries of the longest list of settings."""
-
-_LARGEST = 2**20
-"""Bytes of the largest file of settings."""
-
-_RECIPES = resources.files("mixreg.training") / "recipes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +83,10 @@ class Recipe:
     label_noise: float | None = None
     augment: bool = True
     model: str = "mlp"
-    loss: LossName = "cross_entropy"
+    loss: Literal["cross_entropy", "logistic"] = "cross_entropy"
     alpha: float = 1.0
     mixing_probability: float = 1.0
-    per: Per = "sample"
+    per: Literal["sample", "batch"] = "sample"
     smoothing: float | None = None
     dropout: float = 0.5
     directions: Literal[1, 2] = 1
@@ -117,7 +107,10 @@ class Recipe:
     progress: bool = True
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        from mixreg.data import DATASETS
+        from mixreg.models import MODELS
+
+        check_types(self)
         if self.data not in DATASETS:
             raise ConfigurationError(str(unknown_name("data set", self.data, DATASETS)))
         if self.model not in MODELS and not self.model.startswith(("torchvision/", "timm/")):
@@ -150,8 +143,10 @@ class Recipe:
                 raise ConfigurationError(f"{name} must be finite, got {value}")
 
     @property
-    def law(self) -> MixingLaw:
+    def law(self) -> "MixingLaw":
         """The law of λ."""
+        from mixreg.laws import Beta
+
         return Beta(self.alpha).with_probability(self.mixing_probability)
 
     @property
@@ -213,6 +208,8 @@ class TrainConfig(Recipe):
 
 def check_method(method: str) -> None:
     """Refuse an unknown training method."""
+    from mixreg.training.methods import METHODS
+
     if method not in METHODS:
         raise ConfigurationError(str(unknown_name("method", method, METHODS)))
 
@@ -228,112 +225,14 @@ def command_of(settings: Mapping[str, Any], output: Path) -> str:
     return " ".join([*words, f"--output {shlex.quote(str(output))}"])
 
 
-def recipe(name: str) -> dict[str, Any]:
-    """The settings of a shipped recipe.
-
-    Args:
-        name: file name of the recipe without ending, such as "cifar-lenet".
-
-    Returns:
-        Fields of `Recipe`, those that the recipe sets.
-
-    Raises:
-        ValueError: no recipe has that name.
-
-    Example:
-        >>> recipe("cifar-lenet")["learning_rate"]
-        0.01
-    """
-    files = {file.name.removesuffix(".yaml"): file for file in _RECIPES.iterdir()}
-    check_name("recipe", name, sorted(files))
-    return settings_of(files[name].read_text(encoding="utf-8"), name)
-
-
-def read_settings(file: Path) -> dict[str, Any]:
-    """The settings in a YAML file, read strictly.
-
-    A plain scalar is true, false, null, a decimal number or text. Anchors, repeated keys, keys
-    without a value and nested mappings are refused.
-
-    Args:
-        file: the file.
-
-    Returns:
-        The values by name; the names are not checked.
-
-    Raises:
-        ConfigurationError: the file holds something else.
-        OSError: it cannot be read.
-    """
-    with file.open("rb") as stream:
-        data = stream.read(_LARGEST + 1)
-    if len(data) > _LARGEST:
-        raise ConfigurationError(f"{file} is no file of settings: it is too large")
-    try:
-        return settings_of(data.decode(), str(file))
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{file} is no file of settings: {error}") from error
-
-
-def settings_of(text: str, name: str) -> dict[str, Any]:
-    """The settings in YAML text; see `read_settings`."""
-    try:
-        values = _StrictLoader(text).get_single_data()
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigurationError(f"{name} is no file of settings: {reason}") from error
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise ConfigurationError(f"{name} is no file of settings: expected lines `name: value`")
-    return values
-
-
-class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
-    """YAML without what surprises: numbers are decimal, true and false are the only switches."""
-
-    yaml_implicit_resolvers: typing.ClassVar[dict[str, Any]] = {}
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError(f"the alias *{self.peek_event().anchor} is not understood")
-        node = super().compose_node(parent, index)
-        if isinstance(node, yaml.SequenceNode) and len(node.value) > _LONGEST:
-            raise yaml.YAMLError(f"a list has more than {_LONGEST} entries")
-        return node
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        before: set[str] = set()
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode) or isinstance(value, yaml.MappingNode):
-                raise yaml.YAMLError("expected lines `name: value` with one value or a list")
-            if key.value in before:
-                raise yaml.YAMLError(f"{key.value} is there twice")
-            before.add(key.value)
-            for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                if part.value == "" and getattr(part, "style", None) is None:
-                    raise yaml.YAMLError(f"{key.value} has no value")
-        values: dict[Any, Any] = super().construct_mapping(node, deep)
-        return values
-
-
-for _tag, _pattern, _first in (
-    ("bool", r"true|false", "tf"),
-    ("null", r"null|~|", ["n", "~", ""]),
-    ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
-    ("float", r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?", "-+.0123456789"),
-):
-    _StrictLoader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), list(_first)
-    )
-
-
-def _check_types(settings: Any) -> None:
+def check_types(settings: Any) -> None:
     """Refuse values of other types than the annotations say; integers pass as numbers."""
     for name, hint in typing.get_type_hints(type(settings)).items():
         value = getattr(settings, name)
         try:
             value = msgspec.convert(value, hint)
         except msgspec.ValidationError as error:
-            raise ConfigurationError(f"{name} must be {_spelled(hint)}, got {value!r}") from error
+            raise ConfigurationError(f"{name} must be {spelled(hint)}, got {value!r}") from error
         if isinstance(value, Path) and "\0" in str(value):
             raise ConfigurationError(f"{name} must be a path without NUL, got {str(value)!r}")
         if isinstance(value, list) and len(value) > _LONGEST:
@@ -341,14 +240,15 @@ def _check_types(settings: Any) -> None:
         object.__setattr__(settings, name, value)
 
 
-def _spelled(hint: Any) -> str:
+def spelled(hint: Any) -> str:
+    """What values of an annotation are, in words."""
     arguments = [a for a in typing.get_args(hint) if a is not NoneType]
     if typing.get_origin(hint) is list:
-        return f"a list whose entries are {_spelled(arguments[0])}"
+        return f"a list whose entries are {spelled(arguments[0])}"
     if typing.get_origin(hint) is Literal:
         return " or ".join(map(repr, arguments))
     if arguments:
-        return _spelled(arguments[0])
+        return spelled(arguments[0])
     words = {float: "a number", int: "an integer", bool: "true or false", str: "text"}
     return words.get(hint, f"a {hint.__name__}")
 

@@ -1,22 +1,17 @@
 """Every correction and every metric of one trained classifier, from the same logits."""
 
-import dataclasses
-from dataclasses import dataclass
+import warnings
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+import msgspec
 from torch import Tensor
 
-from mixreg.calibration import TemperatureFit, describe_limit, search_temperature
+from mixreg._checks import PROBABILITIES, are_probabilities
+from mixreg.calibration import describe_limit, search_temperature
 from mixreg.evaluation.corrections import CORRECTIONS, UNTEMPERED, Correction, correct
-from mixreg.evaluation.metrics import Metrics, metrics
+from mixreg.evaluation.metrics import Histogram, Metrics, ReliabilityCurve, measure
 from mixreg.evaluation.predictions import Predictions
-from mixreg.evaluation.reliability import (
-    Histogram,
-    ReliabilityCurve,
-    confidence_histogram,
-    entropy_histogram,
-    reliability_curve,
-)
 from mixreg.laws import MixingLaw
 
 
@@ -40,35 +35,6 @@ class CorrectedResult:
     entropy: Histogram
     remark: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """The result as JSON-safe values.
-
-        Returns:
-            Values by name.
-        """
-        return dataclasses.asdict(self) | {
-            name: getattr(self, name).to_dict() for name in ("reliability", "confidence", "entropy")
-        }
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Read back what `to_dict` wrote.
-
-        Args:
-            values: values by name.
-
-        Returns:
-            The result.
-        """
-        return cls(
-            metrics=Metrics(**values["metrics"]),
-            temperature=values["temperature"],
-            reliability=ReliabilityCurve.from_dict(values["reliability"]),
-            confidence=Histogram.from_dict(values["confidence"]),
-            entropy=Histogram.from_dict(values["entropy"]),
-            remark=values["remark"],
-        )
-
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -80,6 +46,9 @@ class Evaluation:
         count: number of test examples.
         num_classes: number of classes.
         theta_mean: θ̄ of the law that the corrections use.
+
+    Raises:
+        ValueError: no result for the raw predictions, or a number outside its range.
     """
 
     results: dict[Correction, CorrectedResult]
@@ -88,28 +57,23 @@ class Evaluation:
     num_classes: int
     theta_mean: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """The evaluation as JSON-safe values.
+    def __post_init__(self) -> None:
+        if "raw" not in self.results:
+            raise ValueError("results must hold those of the raw predictions")
+        if self.count < 1 or self.num_classes < 2 or not 0.5 <= self.theta_mean <= 1:
+            raise ValueError(
+                "need count >= 1, num_classes >= 2 and theta_mean in [1/2, 1], got "
+                f"{self.count}, {self.num_classes} and {self.theta_mean}"
+            )
 
-        Returns:
-            Values by name.
-        """
-        results = {name: result.to_dict() for name, result in self.results.items()}
-        return vars(self) | {"results": results, "absent": dict(self.absent)}
+    def to_dict(self) -> dict[str, Any]:
+        """The evaluation as JSON-safe values."""
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Read back what `to_dict` wrote.
-
-        Args:
-            values: values by name.
-
-        Returns:
-            The evaluation.
-        """
-        stored = values["results"]
-        results = {name: CorrectedResult.from_dict(result) for name, result in stored.items()}
-        return cls(**(values | {"results": results, "absent": dict(values["absent"])}))
+        """Read back what `to_dict` wrote."""
+        return msgspec.convert(values, cls)
 
 
 def evaluate(
@@ -120,6 +84,8 @@ def evaluate(
     law: MixingLaw,
 ) -> Evaluation:
     """Evaluate raw, rescaled and temperature-scaled predictions on the same test logits.
+
+    Memory does not grow with the number of test examples.
 
     Args:
         validation: predictions for held-out examples, to fit the temperatures; without them the
@@ -139,10 +105,10 @@ def evaluate(
     Example:
         >>> import torch
         >>> from mixreg import Beta
-        >>> logits, labels = torch.eye(2), torch.tensor([0, 0])
+        >>> logits, labels = torch.eye(2) * 3, torch.tensor([0, 0])
         >>> test = Predictions(logits, logits, labels)
-        >>> found = evaluate(None, test, y_mean=torch.tensor([0.5, 0.5]), law=Beta(1.0))
-        >>> found.results["rescaled"].metrics.accuracy
+        >>> evaluation = evaluate(None, test, y_mean=torch.tensor([0.5, 0.5]), law=Beta(1.0))
+        >>> evaluation.results["rescaled"].metrics.accuracy
         0.5
     """
     if validation is not None and validation.num_classes != test.num_classes:
@@ -150,6 +116,8 @@ def evaluate(
             "validation and test predictions must have the same number of classes, got "
             f"{validation.num_classes} and {test.num_classes}"
         )
+    if all(are_probabilities(part.raw) for part in test.parts()):
+        warnings.warn(PROBABILITIES, stacklevel=2)
     results: dict[Correction, CorrectedResult] = {}
     absent: dict[Correction, str] = {}
     for name in CORRECTIONS:
@@ -161,17 +129,18 @@ def evaluate(
             held_out = correct(validation, UNTEMPERED[name], y_mean=y_mean, law=law)
             fit = search_temperature(held_out, validation.labels)
         temperature = None if fit is None else fit.temperature
-        logits = correct(test, name, y_mean=y_mean, law=law, temperature=temperature)
-        results[name] = _result(logits, test.labels, fit)
+        corrected = (
+            (correct(part, name, y_mean=y_mean, law=law, temperature=temperature), part.labels)
+            for part in test.parts()
+        )
+        measured = measure(corrected, test.num_classes)
+        remark = None if fit is None or fit.limit is None else describe_limit(fit.limit)
+        results[name] = CorrectedResult(
+            measured.metrics,
+            temperature,
+            measured.reliability,
+            measured.confidence,
+            measured.entropy,
+            remark,
+        )
     return Evaluation(results, absent, test.count, test.num_classes, law.theta_mean)
-
-
-def _result(logits: Tensor, labels: Tensor, fit: TemperatureFit | None) -> CorrectedResult:
-    return CorrectedResult(
-        metrics=metrics(logits, labels),
-        temperature=None if fit is None else fit.temperature,
-        reliability=reliability_curve(logits, labels),
-        confidence=confidence_histogram(logits),
-        entropy=entropy_histogram(logits),
-        remark=None if fit is None or fit.limit is None else describe_limit(fit.limit),
-    )
