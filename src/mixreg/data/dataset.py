@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, Protocol, get_args
 from torch import Tensor
 
 from mixreg._errors import check_name
-from mixreg.data.shuffling import epoch_order, equal_share
+from mixreg.data.splits import epoch_order, equal_share
 
 Split = Literal["train", "validation", "test"]
 
