@@ -6,6 +6,7 @@ from typing import Literal, Protocol, get_args
 from torch import Tensor
 
 from mixreg._errors import check_name
+from mixreg.data.augmentation import Normalisation
 
 Split = Literal["train", "validation", "test"]
 
@@ -27,7 +28,10 @@ class Dataset(Protocol):
         name: the name it was loaded by.
         class_names: one name for each class, in the order of the labels.
         input_shape: shape of one input of the model.
+        normalisation: of images, None for features.
     """
+
+    normalisation: Normalisation | None = None
 
     @property
     def name(self) -> str:

@@ -62,7 +62,7 @@ class ImageFolderDataset:
         self.num_classes = len(class_names)
         self.input_shape = (3, CROP, CROP)
         self._splits = dict(splits)
-        self._normalisation = normalisation
+        self.normalisation = normalisation
         self._workers = workers
         at_random = v2.Compose(
             [v2.RandomResizedCrop(CROP), v2.RandomHorizontalFlip(), v2.PILToTensor()]
@@ -111,7 +111,7 @@ class ImageFolderDataset:
             self._training,
             (seed, epoch, rank, world_size),
         )
-        return StreamedBatches(images, batch_size, self._normalisation, self._workers)
+        return StreamedBatches(images, batch_size, self.normalisation, self._workers)
 
     def batches(
         self, split: Split, batch_size: int, *, rank: int = 0, world_size: int = 1
@@ -135,7 +135,7 @@ class ImageFolderDataset:
         files = self._splits[split]
         share = files.take(torch.arange(rank, len(files.labels), world_size))
         images = _Decoder(share, self._centre, None)
-        return StreamedBatches(images, batch_size, self._normalisation, self._workers)
+        return StreamedBatches(images, batch_size, self.normalisation, self._workers)
 
 
 @dataclass(frozen=True, eq=False)

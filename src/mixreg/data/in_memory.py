@@ -66,7 +66,7 @@ class InMemoryDataset:
         self.num_classes = len(class_names)
         self.input_shape = tuple(splits["train"].inputs.shape[1:])
         self._splits = {s: _channels_last(samples) for s, samples in splits.items()}
-        self._normalisation = normalisation
+        self.normalisation = normalisation
         self._augmentation = augmentation
 
     def size(self, split: Split) -> int:
@@ -116,7 +116,7 @@ class InMemoryDataset:
             equal_share(order, rank=rank, world_size=world_size),
             draws,
             self._augmentation,
-            self._normalisation,
+            self.normalisation,
         )
 
     def batches(
@@ -140,7 +140,7 @@ class InMemoryDataset:
         check_share(world_size, batch_size, rank, world_size)
         inputs, labels = self._splits[split]
         share = Samples(inputs[rank::world_size], labels[rank::world_size])
-        return OrderedBatches(share, batch_size, self._normalisation)
+        return OrderedBatches(share, batch_size, self.normalisation)
 
 
 @dataclass(frozen=True, eq=False)

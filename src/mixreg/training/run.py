@@ -241,11 +241,7 @@ class RunDirectory:
             CheckpointError: there is none, or it is damaged.
         """
         remedy = f"run `mixreg evaluate {shlex.quote(str(self.path))}`, which writes it again"
-        stored = _stored.decode(self.evaluation, dict[str, Any], remedy=remedy)
-        try:
-            return Evaluation.from_dict(stored)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{self.evaluation} is damaged: {error!r}; {remedy}") from error
+        return _stored.decode(self.evaluation, Evaluation, remedy=remedy)
 
     def corrupt(self) -> str:
         """Which file of the run cannot be read, and why; empty if there is none."""
@@ -268,7 +264,7 @@ class RunDirectory:
 
     def write_evaluation(self, evaluation: Evaluation) -> None:
         """Store the evaluation of the run, in place of an earlier one."""
-        _stored.write(self.evaluation, evaluation.to_dict())
+        _stored.write(self.evaluation, evaluation)
 
     def write_result(self, history: list[dict[str, float]], seconds: float) -> None:
         """Store the history; from now on the run is finished."""

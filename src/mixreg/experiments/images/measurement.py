@@ -10,7 +10,7 @@ from mixreg._errors import CheckpointError
 from mixreg._files import write_json
 from mixreg.covariance import Whitening
 from mixreg.evaluation import Evaluation
-from mixreg.experiments.evaluation import evaluate_trained
+from mixreg.experiments.evaluate import evaluate_trained
 from mixreg.risk import approximate_mixup_risk
 from mixreg.training import (
     RunDirectory,
