@@ -182,11 +182,11 @@ def test_a_run_evaluated_into_another_folder_is_left_as_it_is(run, tmp_path):
     before = content()
     metrics(run, output=tmp_path / "out")
     assert content() == before
-    assert stored(tmp_path / "out").count == 360
+    assert stored(tmp_path / "out").count == 450
 
 
 @pytest.mark.parametrize(
-    "name", ["metrics.json", "report.html", "evaluation.json", "logits-test.safetensors"]
+    "name", ["report.html", "evaluation.json", "logits-test.safetensors"]
 )
 def test_files_of_other_people_are_kept(run, tmp_path, name):
     (tmp_path / name).write_text("theirs")
