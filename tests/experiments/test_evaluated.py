@@ -45,13 +45,13 @@ def weights(run, path, factor=1.0):
 
 
 def foreign(run, path):
-    """The weights of the run for pixels from 0 to 1, which it sees with mean m and deviation s."""
+    """The weights of the run for pixels from 0 to 255; it saw mean m and deviation s of 0 to 1."""
     ours, state = load_run(run).data.normalisation, state_of(run)
     first = next(name for name, value in state.items() if value.ndim == 2)
     bias = first.replace("weight", "bias")
     (m,), (s,) = ours.mean, ours.std
     state[bias] = state[bias] - state[first].sum(1) * m / s
-    state[first] = state[first] / s
+    state[first] = state[first] / (255 * s)
     save_file(state, path)
     return path
 
@@ -101,7 +101,7 @@ def test_weights_from_elsewhere_are_evaluated_under_their_own_normalisation(run,
     path = foreign(run, tmp_path / "a.safetensors")
     bare = {"held_out": "validation", **BARE}
     metrics(weights(run, tmp_path / "b.safetensors"), output=tmp_path / "ours", **bare)
-    metrics(path, output=tmp_path / "theirs", mean=[0.0], std=[1.0], **bare)
+    metrics(path, output=tmp_path / "theirs", mean=[0.0], std=[1 / 255], **bare)
     ours, theirs = stored(tmp_path / "ours"), stored(tmp_path / "theirs")
     assert list(theirs.results) == list(ours.results)
     for name, result in ours.results.items():
@@ -115,11 +115,11 @@ def test_the_wrong_normalisation_is_told_with_the_better_one(run, tmp_path):
     words = " ".join(text.split())
     assert "normalised with --mean [0.3047] --std [0.3757], the data set's own" in words
     assert "which is not plausible" in words
-    assert "with --mean [0] --std [1]" in words
+    assert "with --mean [0] --std [0.003922]" in words
     assert "which is not plausible" in page.read_text()
-    right = EvaluateOptions(checkpoint=path, mean=[0.0], std=[1.0], **BARE)
+    right = EvaluateOptions(checkpoint=path, mean=[0.0], std=[1 / 255], **BARE)
     words = " ".join(evaluate_checkpoint(right)[0].split())
-    assert "--mean [0] --std [1], as given" in words
+    assert "--mean [0] --std [0.003922], as given" in words
     assert "not plausible" not in words
 
 
@@ -127,7 +127,7 @@ def test_a_training_accuracy_far_below_that_of_the_test_is_told(run, tmp_path):
     path = weights(run, tmp_path / "a.safetensors")
     trained = load_checkpoint(EvaluateOptions(checkpoint=path, **BARE))
     assert not any("plausible" in line for line in assumptions(trained, 0.0))
-    assert any("on the test examples it is 0.9999" in line for line in assumptions(trained, 0.9999))
+    assert any("on the test examples it is 1.1000" in line for line in assumptions(trained, 1.1))
     chance = weights(run, tmp_path / "b.safetensors", 0.0)
     trained = load_checkpoint(EvaluateOptions(checkpoint=chance, **BARE))
     assert any("the most frequent class alone" in line for line in assumptions(trained))
@@ -185,9 +185,7 @@ def test_a_run_evaluated_into_another_folder_is_left_as_it_is(run, tmp_path):
     assert stored(tmp_path / "out").count == 450
 
 
-@pytest.mark.parametrize(
-    "name", ["report.html", "evaluation.json", "logits-test.safetensors"]
-)
+@pytest.mark.parametrize("name", ["report.html", "evaluation.json", "logits-test.safetensors"])
 def test_files_of_other_people_are_kept(run, tmp_path, name):
     (tmp_path / name).write_text("theirs")
     with pytest.raises(CheckpointError, match=f"{name} .*another --output") as error:

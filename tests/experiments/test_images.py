@@ -1,315 +1,286 @@
 """The figures on image classifiers: their runs, and their numbers against the stored networks."""
 
 import dataclasses
-import json
 import shutil
 
 import pytest
 import torch
 
-from mixreg import (
-    Beta,
-    RescaledModel,
-    TrainingStatistics,
-    approximate_mixup_risk,
-    cross_entropy,
-    modified_risk,
-)
-from mixreg._errors import DataError
-from mixreg.data import load
-from mixreg.experiments.images import (
-    IMAGE_FIGURES,
-    SCALES,
-    figure_trainings,
-    image_figure,
-    with_seeds,
-)
-from mixreg.experiments.images.fig4 import fig4
-from mixreg.experiments.images.outcomes import Outcomes, read_outcomes
-from mixreg.experiments.images.settings import Setting
-from mixreg.experiments.images.testing import Sentence, difference, half_distance
-from mixreg.experiments.sweeping import SweepSettings
-from mixreg.models import build
-from mixreg.training import load_weights, recipe
+from mixreg import Beta, RescaledModel, approximate_mixup_risk, cross_entropy, modified_risk
+from mixreg.data.location import MissingDataError
+from mixreg.experiments import ablation, fig2, fig3, fig4, fig7
+from mixreg.experiments._presets import Setting
+from mixreg.experiments._runs import Made, difference
+from mixreg.experiments.reproduce import ReproduceOptions
+from mixreg.report import Record, Records, read_document
+from mixreg.training import RunDirectory, load_run, recipe
 
-SMOKE = SCALES["smoke"]
-ONE_JOB = SweepSettings(jobs=1)
+FIGURES = {"fig2": fig2, "fig3": fig3, "fig4": fig4, "fig7": fig7, "ablation": ablation}
+PRESETS = ("paper", "cpu", "smoke")
+
+
+def options(name, folder, preset="smoke", **others):
+    return ReproduceOptions(name=name, scale=preset, output=folder, jobs=1, **others)
+
+
+def runs(name, folder, preset="smoke", **others):
+    return FIGURES[name].runs(options(name, folder, preset, **others))
+
+
+def reproduce(name, folder, **others):
+    return FIGURES[name].reproduce(options(name, folder, **others))
+
+
+def document(folder, name):
+    return read_document(folder / name / f"{name}.json")
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """All figures at the smallest scale, in one directory."""
+    """All figures at the smallest preset, in one directory."""
     folder = tmp_path_factory.mktemp("images")
-    texts = {
-        figure: image_figure(figure, SMOKE, folder, sweeping=ONE_JOB) for figure in IMAGE_FIGURES
-    }
-    return folder, texts
+    return folder, {name: reproduce(name, folder) for name in FIGURES}
 
 
-def _study(folder, figure):
-    return json.loads((folder / figure / f"{figure}.json").read_text())["study"]
+@pytest.mark.parametrize("preset", PRESETS)
+def test_figures_share_directories_only_for_equal_runs(preset, tmp_path):
+    by_directory = {}
+    for run in [run for name in FIGURES for run in runs(name, tmp_path, preset)]:
+        assert by_directory.setdefault(run.directory, run) == run
 
 
-def _network(run):
-    data = load("digits", seed=run.seed)
-    net = build("mlp", input_shape=data.input_shape, num_outputs=10)
-    return load_weights(run.directory / "model.safetensors", net).eval(), data
+def test_each_figure_computes_what_it_shows_alone(made):
+    folder, _ = made
+    watched = {run.directory for run in runs("fig3", folder)}
+    evaluated = {run.directory for n in ("fig4", "fig7", "ablation") for run in runs(n, folder)}
+    assert not watched & (evaluated | {run.directory for run in runs("fig2", folder)})
+    rescaled = {run.directory for run in runs("fig4", folder) if run.method == "erm"}
+    for directory in (folder / "runs").glob("*-seed*"):
+        files = {file.name for file in directory.iterdir()}
+        assert {"snapshots", "terms-40.json"} <= files or directory not in watched
+        assert not {"snapshots", "terms-40.json"} & files or directory in watched
+        assert ("evaluation.json" in files) == (directory in evaluated)
+        assert ("alpha0.5" in files) == (directory in rescaled)
 
 
-def _nll(net, data):
+def test_runs_of_figure_4_at_the_cpu_preset(tmp_path):
+    every = runs("fig4", tmp_path, "cpu")
+    small = [run for run in every if run.model == "lenet"]
+    counted = [(run.data, run.method, run.alpha) for run in small]
+    for data in ("cifar10", "cifar100", "fashion-mnist"):
+        assert counted.count((data, "erm", 1.0)) == 5
+        assert all(counted.count((data, "mixup", alpha)) == 5 for alpha in (0.2, 0.5, 1.0, 2.0))
+    assert counted.count(("cifar10", "mit-l", 1.0)) == 3
+    assert {run.epochs for run in small} == {30}
+    residual = [run for run in every if run.model != "lenet"]
+    assert {(run.data, run.model, run.alpha) for run in residual} == {("cifar10", "resnet20", 1.0)}
+    assert sorted(run.method for run in residual) == ["erm", "erm", "mixup", "mixup"]
+    assert [run.seed for run in every] == sorted(run.seed for run in every)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_repetitions_can_be_chosen(name, tmp_path):
+    chosen, usual = (runs(name, tmp_path, "cpu", seeds=seeds) for seeds in (2, None))
+    assert {run.seed for run in chosen} == {0, 1}
+    assert {run.directory for run in chosen} <= {run.directory for run in usual}
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "seeds"),
+    [
+        ("cifar10", "cifar-resnet34", 10),
+        ("cifar100", "cifar-resnet34", 10),
+        ("imagenet", "imagenet-resnet50", 5),
+    ],
+)
+def test_paper_preset_has_the_papers_settings(data, name, seeds, tmp_path):
+    own = [run for run in runs("fig4", tmp_path, "paper") if run.data == data]
+    expected = recipe(name) | {"data": data, "alpha": own[0].alpha}
+    assert {key: getattr(own[0], key) for key in expected} == expected
+    assert sum(run.method == "erm" for run in own) == seeds
+
+
+def test_every_figure_leaves_page_numbers_and_claims(made):
+    folder, texts = made
+    for name, (text, page) in texts.items():
+        assert page == folder / name / f"{name}.html"
+        assert page.is_file()
+        made_again = document(folder, name)
+        assert made_again.text() == text
+        assert all(claim.effect.n == 2 for claim in made_again.claims)
+        assert made_again.findings[0].text in " ".join(text.split())
+
+
+def test_a_row_of_figure_4_may_have_an_alpha_of_its_own(made, tmp_path, monkeypatch):
+    folder, _ = made
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    (setting,) = fig4.PRESETS["smoke"]
+    alone = dataclasses.replace(setting, alphas=(1.0,))
+    monkeypatch.setitem(fig4.PRESETS, "smoke", (alone,))
+    reproduce("fig4", tmp_path)
+    both, own = (set(document(place, "fig4").claims) for place in (folder, tmp_path))
+    assert own == {claim for claim in both if claim.setting.endswith("α = 1")}
+
+
+def nll(net, data):
     x, y = (torch.cat(parts) for parts in zip(*data.batches("test", 100), strict=True))
     with torch.no_grad():
         return float(cross_entropy(torch.eye(10)[y], net(x)).mean())
 
 
-@pytest.mark.parametrize("scale", SCALES.values(), ids=lambda scale: scale.name)
-def test_figures_share_directories_only_for_equal_runs(scale, tmp_path):
-    runs = [r for figure in IMAGE_FIGURES for r in figure_trainings(figure, scale, tmp_path, None)]
-    by_directory = {}
-    for run in runs:
-        assert by_directory.setdefault(run.directory, run) == run
-
-
-def test_runs_of_figure_4_at_the_cpu_scale(tmp_path):
-    runs = figure_trainings("fig4", SCALES["cpu"], tmp_path, None)
-    small = [run for run in runs if run.model == "lenet"]
-    counted = [(run.data, run.method, run.alpha) for run in small]
-    for data in ("cifar10", "cifar100", "fashion-mnist"):
-        assert counted.count((data, "erm", 1.0)) == 5
-        assert all(counted.count((data, "mixup", alpha)) == 5 for alpha in (0.2, 0.5, 1.0, 2.0))
-    assert {run.epochs for run in small} == {30}
-    residual = [run for run in runs if run.model != "lenet"]
-    assert {(run.data, run.model, run.alpha) for run in residual} == {("cifar10", "resnet20", 1.0)}
-    assert sorted(run.method for run in residual) == ["erm", "erm", "mixup", "mixup"]
-
-
-def test_repetitions_can_be_chosen(tmp_path):
-    scale = with_seeds(SCALES["cpu"], 2)
-    for figure in IMAGE_FIGURES:
-        chosen = figure_trainings(figure, scale, tmp_path, None)
-        usual = figure_trainings(figure, SCALES["cpu"], tmp_path, None)
-        assert {run.seed for run in chosen} == {0, 1}
-        assert {run.directory for run in chosen} <= {run.directory for run in usual}
-
-
-def test_paper_scale_has_the_papers_settings(tmp_path):
-    runs = figure_trainings("fig4", SCALES["paper"], tmp_path, None)
-    by_data = {run.data: run for run in runs}
-    for data, name in (
-        ("cifar10", "cifar-resnet34"),
-        ("cifar100", "cifar-resnet34"),
-        ("imagenet", "imagenet-resnet50"),
-    ):
-        expected = recipe(name) | {"data": data}
-        assert {key: getattr(by_data[data], key) for key in expected} == expected
-    assert sum(run.data == "cifar10" and run.method == "erm" for run in runs) == 10
-    assert sum(run.data == "imagenet" and run.method == "erm" for run in runs) == 5
-
-
-def test_every_figure_leaves_page_numbers_and_claims(made):
-    folder, texts = made
-    for figure, (text, page) in texts.items():
-        assert page == folder / figure / f"{figure}.html"
-        assert page.is_file()
-        study = _study(folder, figure)
-        assert study["claims"]
-        assert study["findings"][0][0] in " ".join(text.split())
-        assert all(claim["effect"]["n"] == 2 for claim in study["claims"])
-
-
-def test_a_row_of_figure_4_may_have_an_alpha_of_its_own(made, tmp_path):
+@pytest.mark.parametrize(("method", "name"), [("erm", "ERM"), ("mixup", "Mixup")])
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_effect_of_rescaling_is_that_of_the_rescaled_model(method, name, alpha, made):
     folder, _ = made
-    shutil.copytree(folder / "runs", tmp_path / "runs")
-    alone = dataclasses.replace(SMOKE.sweep[0], alphas=(1.0,))
-    image_figure("fig4", dataclasses.replace(SMOKE, sweep=(alone,)), tmp_path, sweeping=ONE_JOB)
-    both, own = (
-        {(claim["statement"], claim["setting"], claim["measured"]) for claim in claims}
-        for claims in (_study(folder, "fig4")["claims"], _study(tmp_path, "fig4")["claims"])
-    )
-    assert own == {claim for claim in both if claim[1].endswith("α = 1")}
-
-
-def test_effect_of_rescaling_is_that_of_the_rescaled_model(made):
-    folder, _ = made
-    runs = figure_trainings("fig4", SMOKE, folder, None)
-    for method, label in (("erm", "ERM"), ("mixup", "Mixup")):
-        for alpha in SMOKE.alphas:
-            effects = []
-            for run in runs:
-                if run.method != method or (method == "mixup" and run.alpha != alpha):
-                    continue
-                net, data = _network(run)
-                stats = TrainingStatistics.load(run.directory / "statistics.safetensors")
-                rescaled = RescaledModel(net, stats, Beta(alpha))
-                effects.append(_nll(rescaled, data) - _nll(net, data))
-            stored = [
-                claim["effect"]["mean"]
-                for claim in _study(folder, "fig4")["claims"]
-                if claim["measured"].startswith(f"test NLL in nats, {label} rescaled − raw")
-                and claim["setting"].endswith(f"α = {alpha:g}")
-            ]
-            assert stored == [pytest.approx(sum(effects) / len(effects), abs=2e-6)]
+    effects = []
+    for run in runs("fig4", folder):
+        if run.method == method and (method == "erm" or run.alpha == alpha):
+            trained = load_run(run.directory, {})
+            rescaled = RescaledModel(trained.net, trained.stats, Beta(alpha))
+            effects.append(nll(rescaled, trained.data) - nll(trained.net, trained.data))
+    (claim,) = [
+        claim
+        for claim in document(folder, "fig4").claims
+        if claim.measured.startswith(f"test NLL in nats, {name} rescaled − raw")
+        and claim.setting.endswith(f"α = {alpha:g}")
+    ]
+    assert claim.effect.mean == pytest.approx(sum(effects) / len(effects), abs=2e-6)
 
 
 @pytest.mark.parametrize(
-    ("losses", "said"),
+    ("last", "best", "words"),
     [
-        ([[3.0, 1.0, 1.5], [2.0, 2.5, 2.75]], "ends 0.6250 ± 1.5883 nats above that of its best"),
-        ([[3.0, 1.0], [2.0, 1.5]], "is lowest in the last epoch"),
+        ([1.5, 2.75], [1.0, 2.0], "ends 0.6250 ± 1.5883 nats above that of its best epoch."),
+        ([1.0, 1.5], [1.0, 1.5], "is lowest in the last epoch."),
     ],
 )
-def test_figure_4_says_how_far_erm_overfits(losses, said, made):
+def test_figure_4_tells_how_far_erm_overfits(last, best, words):
+    rows = [
+        Record("digits, mlp", "erm", 1.0, seed, f"{which} epoch", "validation_nll", value)
+        for which, values in (("last", last), ("best", best))
+        for seed, value in enumerate(values)
+    ]
+    (table,) = fig4.document(Records(rows), Made([], [], "smoke"), []).tables
+    assert table.note.endswith(f"The validation NLL of ERM {words}")
+
+
+def test_overfitting_is_that_of_the_history(made):
     folder, _ = made
-    runs = [r for r in figure_trainings("fig4", SMOKE, folder, None) if r.method == "erm"]
-    outcomes = read_outcomes(runs, SMOKE.alphas, SMOKE.samples)["digits-mlp"]
-    histories = [[{"validation_nll": loss} for loss in run] for run in losses]
-    changed = Outcomes(
-        [
-            dataclasses.replace(run, history=history)
-            for run, history in zip(outcomes.runs, histories, strict=True)
-        ]
-    )
-    (table,) = fig4(SMOKE.sweep[0], changed, SMOKE).tables
-    assert f"The validation NLL of ERM {said}" in table.note
+    records = document(folder, "fig4").records
+    for run in [run for run in runs("fig4", folder) if run.method == "erm"]:
+        history = RunDirectory(run.directory).read_result().history
+        losses = [entry["validation_nll"] for entry in history]
+        for prediction, loss in (("last epoch", losses[-1]), ("best epoch", min(losses))):
+            values = records.by_seed("validation_nll", prediction=prediction)
+            assert values[run.seed] == loss
 
 
 def test_terms_are_those_of_the_stored_networks(made):
     folder, _ = made
-    run = next(r for r in figure_trainings("fig3", SMOKE, folder, None) if r.method == "mixup")
-    net, data = _network(run)
-    x, y = next(iter(data.train_batches(SMOKE.samples, seed=run.seed, epoch=0)))
-    terms = json.loads((run.directory / "terms-40.json").read_text())["terms"]
-    assert [entry["epoch"] for entry in terms] == [1, 2]
-    expected = approximate_mixup_risk(net, x, y, "cross_entropy", Beta(1.0))
-    for name in ("modified", "r1", "r3", "r1_plus_r3", "total"):
-        assert terms[-1][name] == pytest.approx(getattr(expected, name), rel=1e-9)
-    direct = modified_risk(net, x, y, "cross_entropy", Beta(1.0))
-    assert terms[-1]["modified"] == pytest.approx(direct, rel=1e-5)
+    run = next(run for run in runs("fig3", folder) if run.method == "mixup")
+    trained = load_run(run.directory, {})
+    x, y = next(iter(trained.data.train_batches(40, seed=run.seed, epoch=0)))
+    records = document(folder, "fig3").records.where(method="mixup", seed=run.seed)
+    assert list(dict.fromkeys(record.prediction for record in records)) == ["epoch 1", "epoch 2"]
+    terms = {r.metric: r.value for r in records.where(prediction="epoch 2")}
+    expected = approximate_mixup_risk(trained.net, x, y, "cross_entropy", Beta(1.0))
+    assert terms == pytest.approx({name: getattr(expected, name) for name in terms}, rel=1e-9)
+    direct = modified_risk(trained.net, x, y, "cross_entropy", Beta(1.0))
+    assert terms["modified"] == pytest.approx(direct, rel=1e-5)
 
 
-def _by_seed(folder, figure, method, read):
-    runs = json.loads((folder / figure / f"{figure}.json").read_text())["runs"]
-    return {run["seed"]: read(run) for run in runs if run["method"] == method}
+def test_figure_2_has_the_histories(made):
+    folder, _ = made
+    records = document(folder, "fig2").records
+    for run in runs("fig2", folder):
+        history = RunDirectory(run.directory).read_result().history
+        own = records.where(method=run.method, seed=run.seed)
+        for metric, name in fig2.LOGGED.items():
+            values = [record.value for record in own.where(metric=metric)]
+            assert values == [entry[name] for entry in history]
 
 
 @pytest.mark.parametrize(
-    ("figure", "starts", "first", "second", "read", "expected"),
+    ("figure", "starts", "first", "second", "metric", "prediction", "expected"),
     [
-        ("fig7", "test Entropy in nats, Mixup −", "mixup", "erm", "entropy", "positive"),
-        (
-            "fig7",
-            "test Confidence in points, Mixup −",
-            "mixup",
-            "label-smoothing",
-            "confidence",
-            "negative",
-        ),
-        (
-            "fig7",
-            "test Confidence in points, approximate",
-            "approximate",
-            "erm",
-            "confidence",
-            "negative",
-        ),
-        ("fig3", "R1 + R3, Mixup − ERM,", "mixup", "erm", "r1_plus_r3", "negative"),
-        ("fig3", "R1, Mixup − ERM on", "mixup", "modified", "r1", "negative"),
-        ("fig3", "loss on modified", "mixup", "modified", "modified", "positive"),
-        ("fig2", "test NLL", "approximate", "mixup", "test_nll", "zero"),
-        (
-            "ablation",
-            "test NLL in nats, Mixup − inputs only",
-            "mixup",
-            "inputs-only",
-            "nll",
-            "negative",
-        ),
-        (
-            "ablation",
-            "test ECE in points, Mixup − inputs and",
-            "mixup",
-            "independent",
-            "ece",
-            "negative",
-        ),
+        ("fig7", "test Entropy in nats, Mixup −", "mixup", "erm", "entropy", "raw", "positive"),
+        ("fig7", "test Confidence in points, Mixup −", "mixup", "label-smoothing", "confidence",
+         "raw", "negative"),
+        ("fig7", "test Confidence in points, approximate", "approximate", "erm", "confidence",
+         "raw", "negative"),
+        ("fig3", "R1 + R3, Mixup − ERM,", "mixup", "erm", "r1_plus_r3", "epoch 2", "negative"),
+        ("fig3", "R1, Mixup − ERM on", "mixup", "modified", "r1", "epoch 2", "negative"),
+        ("fig3", "loss on modified", "mixup", "modified", "modified", "epoch 2", "positive"),
+        ("fig2", "test NLL", "approximate", "mixup", "nll", "epoch 2", "zero"),
+        ("ablation", "test NLL in nats, Mixup − inputs only", "mixup", "inputs-only", "nll", "raw",
+         "negative"),
+        ("ablation", "test ECE in points, Mixup − inputs and", "mixup", "independent", "ece", "raw",
+         "negative"),
     ],
-)
+)  # fmt: skip
 def test_claims_are_what_the_stored_numbers_say(
-    made, figure, starts, first, second, read, expected
+    made, figure, starts, first, second, metric, prediction, expected
 ):
-    def number(run):
-        if figure == "fig3":
-            return run["terms"][-1][read]
-        if figure == "fig2":
-            return run["history"][-1][read]
-        factor = 100 if read in {"accuracy", "ece", "confidence"} else 1
-        return factor * run["metrics"]["1"]["raw"][read]
-
     folder, _ = made
-    a, b = (_by_seed(folder, figure, method, number) for method in (first, second))
-    (claim,) = [c for c in _study(folder, figure)["claims"] if c["measured"].startswith(starts)]
-    effect = sum(a[seed] - b[seed] for seed in a) / len(a)
-    assert claim["effect"]["mean"] == pytest.approx(effect, abs=1e-9)
-    assert claim["expected"] == expected
+    stored = document(folder, figure)
+    values = [[], []]
+    for record in stored.records:
+        for kept, method in zip(values, (first, second), strict=True):
+            if (record.method, record.prediction, record.metric) == (method, prediction, metric):
+                kept.append((100 if metric in {"ece", "confidence"} else 1) * record.value)
+    (claim,) = [claim for claim in stored.claims if claim.measured.startswith(starts)]
+    effect = sum(a - b for a, b in zip(*values, strict=True)) / 2
+    assert claim.effect.mean == pytest.approx(effect, abs=1e-9)
+    assert claim.expected == expected
 
 
 def test_finished_runs_are_not_run_again(made):
-    folder, _ = made
+    folder, texts = made
     results = sorted(folder.glob("runs/*/result.json"))
     before = [file.stat().st_mtime_ns for file in results]
-    text, _ = image_figure("fig7", SMOKE, folder, sweeping=ONE_JOB)
+    assert reproduce("fig7", folder) == texts["fig7"]
     assert [file.stat().st_mtime_ns for file in results] == before
-    assert text == made[1]["fig7"][0]
 
 
 @pytest.mark.parametrize(
     ("figure", "name"),
     [
-        ("fig4", "evaluation.json"),
-        ("fig4", "alpha0.5/evaluation.json"),
-        ("fig3", f"terms-{SMOKE.samples}.json"),
+        ("fig4", "digits-mlp-erm-alpha1-seed0/evaluation.json"),
+        ("fig4", "digits-mlp-erm-alpha1-seed0/alpha0.5/evaluation.json"),
+        ("fig3", "digits-mlp-erm-alpha1-seed0-watched/terms-40.json"),
     ],
 )
-def test_damaged_measurements_are_made_again(figure, name, made, tmp_path):
+@pytest.mark.parametrize("kept", [-9, 0])
+def test_damaged_measurements_are_made_again(figure, name, kept, made, tmp_path):
     folder, texts = made
     shutil.copytree(folder / "runs", tmp_path / "runs")
-    damaged = tmp_path / "runs" / "digits-mlp-erm-alpha1-seed0" / name
-    whole = damaged.read_text()
-    damaged.write_text(whole[:-9])
-    text, _ = image_figure(figure, SMOKE, tmp_path, sweeping=ONE_JOB)
+    file = tmp_path / "runs" / name
+    whole = file.read_text()
+    file.write_text(whole[:kept])
+    text, _ = reproduce(figure, tmp_path)
     assert text == texts[figure][0]
-    assert damaged.read_text() == whole
+    assert file.read_text() == whole
 
 
 def test_missing_data_are_refused_or_shown_as_a_hole(made, tmp_path, monkeypatch):
     monkeypatch.delenv("MIXREG_DATA", raising=False)
     folder, _ = made
-    absent = Setting("cifar10", "lenet", {"epochs": 1}, 1)
-    scale = dataclasses.replace(SMOKE, sweep=(*SMOKE.sweep, absent))
-    with pytest.raises(DataError, match="cifar10"):
-        image_figure("fig4", scale, folder, data_root=tmp_path, sweeping=ONE_JOB)
-    skipping = SweepSettings(jobs=1, skip_missing=True)
-    image_figure("fig4", scale, folder, data_root=tmp_path, sweeping=skipping)
-    study = _study(folder, "fig4")
-    assert any("cifar10" in hole and str(tmp_path) in hole for hole in study["missing"])
-    assert "digits" in study["subtitle"]
-    assert "cifar10" not in study["subtitle"]
+    absent = Setting(data="cifar10", model="lenet", changes={"epochs": 1}, seeds=1, costly_seeds=1)
+    monkeypatch.setitem(fig4.PRESETS, "smoke", (*fig4.PRESETS["smoke"], absent))
+    with pytest.raises(MissingDataError, match="cifar10"):
+        reproduce("fig4", folder, data_root=tmp_path)
+    reproduce("fig4", folder, data_root=tmp_path, skip_missing=True)
+    stored = document(folder, "fig4")
+    assert any("cifar10" in hole and str(tmp_path) in hole for hole in stored.missing)
+    assert stored.subtitle == "digits, mlp; scale smoke"
 
 
-def test_claims_pair_by_seed_and_need_common_seeds():
-    said = Sentence("It is so.", "section 4", "somewhere")
-    (claim,) = said.claim("first − second", {0: 3.0, 1: 5.0, 7: 0.0}, {0: 1.0, 1: 2.0}, "positive")
-    assert (claim.effect.mean, claim.effect.n) == (2.5, 2)
-    assert list(said.claim("first − second", {0: 3.0}, {1: 1.0}, "positive")) == []
-    (points,) = said.metric_claim("accuracy", "a − b", {0: 0.75}, {0: 0.5}, "positive")
-    assert (points.effect.mean, points.measured) == (
-        25.0,
-        "test Accuracy in points, a − b, paired by seed",
-    )
+def test_differences_are_written_with_their_unit():
+    assert difference("accuracy", "a − b") == "test Accuracy in points, a − b"
+    assert difference("brier", "a − b") == "test Brier, a − b"
 
 
 def test_margin_is_half_way_to_the_other_method():
-    assert half_distance({0: 1.0, 1: 3.0}, {0: 5.0}) == 1.5
-    assert half_distance({0: 1.0}, {0: 1.0}) is None
-    assert half_distance({0: 1.0}, {}) is None
-    assert difference({0: 3.0, 1: 1.0}, {0: 1.0, 2: 4.0}) == {0: 2.0}
+    assert fig2.half_distance({0: 1.0, 1: 3.0}, {0: 5.0}) == 1.5
+    assert fig2.half_distance({0: 1.0}, {0: 1.0}) is None
+    assert fig2.half_distance({0: 1.0}, {}) is None

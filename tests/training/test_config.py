@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixreg import Beta, ConfigurationError
+from mixreg.settings import command_of
 from mixreg.training import METHODS, Recipe, TrainConfig, check_method, read_settings, recipe
-from mixreg.training.config import command_of
 
 
 @pytest.mark.parametrize(

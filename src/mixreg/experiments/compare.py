@@ -9,8 +9,8 @@ from mixreg.experiments._plan import plan
 from mixreg.experiments._sweep import SweepSettings, complete_seeds, sweep
 from mixreg.experiments.evaluate import evaluate_trained, run_result
 from mixreg.report import RunResult, check_replaceable, comparison, write_document
+from mixreg.settings import check_method
 from mixreg.training import Recipe, RunDirectory, TrainConfig, load_run
-from mixreg.training.config import check_method
 
 
 @dataclass(frozen=True, kw_only=True)

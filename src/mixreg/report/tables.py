@@ -104,7 +104,7 @@ def table(
     note: str,
     headings: list[str],
     metrics: Iterable[str],
-    rows: Iterable[tuple[str, str, Records, Records]],
+    rows: Iterable[tuple[str, str | None, Records, Records]],
 ) -> Table:
     """Means over seeds, judged against a reference.
 
@@ -114,7 +114,8 @@ def table(
         note: what the numbers mean.
         headings: of the name, α, each metric and n.
         metrics: the columns.
-        rows: label, α, the records of the row, and those that it is judged against.
+        rows: label, α or None for no such column, the records of the row, and those that it is
+            judged against.
 
     Returns:
         The table; cells are empty where there is no number.
@@ -123,7 +124,8 @@ def table(
     for label, alpha, records, reference in rows:
         seeds = {record.seed for record in records}
         cells = [_cell(records.by_seed(m), reference.by_seed(m), m) for m in metrics]
-        filled.append((label, [Entry(alpha), *cells, Entry(str(len(seeds)))]))
+        first = [] if alpha is None else [Entry(alpha)]
+        filled.append((label, [*first, *cells, Entry(str(len(seeds)))]))
     return Table(name, title, note, headings, filled)
 
 

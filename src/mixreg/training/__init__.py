@@ -1,6 +1,7 @@
 """Training by Lightning, in run directories that survive being killed."""
 
-from mixreg.training.config import Recipe, TrainConfig, check_method, read_settings, recipe
+from mixreg.settings import Recipe, TrainConfig, check_method
+from mixreg.training.files import read_settings, recipe
 from mixreg.training.load import (
     TrainedClassifier,
     build_model,

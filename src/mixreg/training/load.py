@@ -21,8 +21,8 @@ from mixreg._random import derive_seed
 from mixreg.data import Dataset
 from mixreg.laws import MixingLaw
 from mixreg.prediction import RescaledModel
+from mixreg.settings import TrainConfig
 from mixreg.statistics import TrainingStatistics
-from mixreg.training.config import TrainConfig
 from mixreg.training.methods import METHODS
 from mixreg.training.run import RunDirectory, read_model, rescaled
 from mixreg.training.spectral import apply_spectral_norm

@@ -17,8 +17,8 @@ from mixreg._errors import CheckpointError, MixregError
 from mixreg._random import derive_seed, generator
 from mixreg.data import Dataset, Split
 from mixreg.losses import cross_entropy, two_class_logits
+from mixreg.settings import TrainConfig
 from mixreg.statistics import TrainingStatistics
-from mixreg.training.config import TrainConfig
 from mixreg.training.load import misfit, training_targets
 from mixreg.training.methods import METHODS, Ingredients, Objective
 

@@ -24,8 +24,8 @@ from mixreg._files import read_tensors, write_bytes, write_tensors
 from mixreg.evaluation import Evaluation
 from mixreg.laws import Constant
 from mixreg.prediction import RescaledModel
+from mixreg.settings import TrainConfig, command_of
 from mixreg.statistics import TrainingStatistics
-from mixreg.training.config import TrainConfig, command_of
 from mixreg.training.methods import METHODS
 
 _FORMAT = 2

@@ -24,7 +24,7 @@ from torch import nn
 from mixreg._errors import ConfigurationError, MixregError
 from mixreg._files import write_bytes
 from mixreg.data import Dataset
-from mixreg.training.config import TrainConfig
+from mixreg.settings import TrainConfig
 from mixreg.training.load import as_settings, build_model, load_data
 from mixreg.training.methods import METHODS
 from mixreg.training.module import TrainingModule
