@@ -1,17 +1,13 @@
 """`mixreg reproduce`: a figure or table of the paper by its name, at a stated scale."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from mixreg._errors import ConfigurationError, unknown_name
-from mixreg.experiments import two_moons
 from mixreg.experiments._sweep import SweepSettings
-from mixreg.experiments.least_squares import LeastSquaresSettings, least_squares
 from mixreg.experiments.ledger import claims
-from mixreg.experiments.table1 import Table1Config, plan_table1, table1
 
 SCALES = ("paper", "cpu", "smoke")
 
@@ -20,24 +16,6 @@ _TWO_MOONS = ("fig1", "fig8", "fig9")
 REPRODUCIBLE = (*_TWO_MOONS, *IMAGE_FIGURES, "table1", "corollary3", "claims")
 
 _RESULTS = Path("mixreg-runs") / "reproduce"
-_LEAST_SQUARES = {
-    "paper": LeastSquaresSettings(),
-    "cpu": LeastSquaresSettings(),
-    "smoke": LeastSquaresSettings(samples=20, repetitions=2),
-}
-_TABLE1: dict[str, dict[str, Any]] = {
-    "paper": {
-        "data": "cifar10",
-        "model": "lenet",
-        "augment": False,
-        "epochs": 200,
-        "batch_size": 128,
-        "learning_rate": 0.01,
-        "milestones": [100],
-    },
-    "cpu": {},
-    "smoke": {"epochs": 2, "seeds": 2, "noise_levels": [0.0, 0.4], "jacobian_samples": 50},
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,25 +88,10 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
     Returns:
         Tables and findings for the terminal, and the file to look at.
     """
-    if options.name == "table1":
-        return table1(_table1_config(options))
     if options.name == "claims":
         return claims(options.directory)
-    if options.name == "corollary3":
-        fits = _LEAST_SQUARES[options.size]
-        return least_squares(
-            replace(fits, repetitions=options.seeds or fits.repetitions), options.directory
-        )
-    if options.name in IMAGE_FIGURES:
-        made: tuple[str, Path] = _module(options).reproduce(options)
-        return made
-    moons = two_moons.SCALES[options.size]
-    moons = replace(moons, repetitions=options.seeds or moons.repetitions)
-    result = two_moons.find_finished(options.directory / "result.json", moons)
-    if result is None:
-        result = two_moons.run(moons, progress=True)
-    two_moons.write(result, options.directory)
-    return two_moons.findings(result), options.directory / "two-moons.html"
+    made: tuple[str, Path] = _module(options).reproduce(options)
+    return made
 
 
 def plan_reproduction(options: ReproduceOptions) -> str:
@@ -140,26 +103,12 @@ def plan_reproduction(options: ReproduceOptions) -> str:
     Returns:
         The runs with their states and estimated costs.
     """
-    if options.name == "table1":
-        return plan_table1(_table1_config(options))
-    if options.name in IMAGE_FIGURES:
+    if options.name in (*IMAGE_FIGURES, "table1"):
         planned: str = _module(options).plan(options)
         return planned
     return f"{options.name} is one computation of a few minutes at most, with no runs to list"
 
 
 def _module(options: ReproduceOptions) -> ModuleType:
-    return import_module(f"mixreg.experiments.{options.name}")
-
-
-def _table1_config(options: ReproduceOptions) -> Table1Config:
-    seeds = {} if options.seeds is None else {"seeds": options.seeds}
-    return Table1Config(
-        **(_TABLE1[options.size] | seeds),
-        data_root=options.data_root,
-        output=options.directory,
-        jobs=options.jobs,
-        backend=options.backend,
-        address=options.address,
-        skip_missing=options.skip_missing,
-    )
+    name = "two_moons" if options.name in _TWO_MOONS else options.name
+    return import_module(f"mixreg.experiments.{name}")
