@@ -2,8 +2,8 @@
 
 from mixreg.experiments._sweep import SweepSettings, sweep
 from mixreg.experiments.compare import CompareConfig, compare, plan_comparison
-from mixreg.experiments.diagnosis import DiagnoseOptions, diagnose_checkpoint
-from mixreg.experiments.evaluation import (
+from mixreg.experiments.diagnose import DiagnoseOptions, diagnose_checkpoint
+from mixreg.experiments.evaluate import (
     EvaluateOptions,
     evaluate_checkpoint,
     evaluate_trained,

@@ -14,30 +14,24 @@ from tqdm.auto import tqdm
 from mixreg._errors import ConfigurationError
 from mixreg._random import generator
 from mixreg.diagnostics import Diagnosis, diagnose
-from mixreg.experiments.evaluation import EvaluateOptions, beside, load_checkpoint
-from mixreg.report.diagnosis import Subject, diagnosis_numbers, diagnosis_study
-from mixreg.report.study import write_study
+from mixreg.experiments._foreign import assumptions
+from mixreg.experiments.evaluate import CheckpointOptions, beside, load_checkpoint
+from mixreg.report import check_replaceable, write_document
+from mixreg.report.diagnosis import Subject, diagnosis_document
 from mixreg.risk.mixup import folded_rule
 from mixreg.training import METHODS, TrainedClassifier, environment, load_data
 
-_FORMAT = "mixreg.Diagnosis/1"
 _QUADRATURE_ORDER = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiagnoseOptions:
+class DiagnoseOptions(CheckpointOptions):
     """What to diagnose, on which samples and how exactly.
 
     The samples are drawn from the training split, labels as trained on, in the model's input space
     and without augmentation, so that they are one fixed training set S_n as in the theory.
 
     Args:
-        checkpoint: directory of a finished run, or a file of weights (.safetensors, .pt, .pth).
-        data: name of the data set; for a run, by default the one it was trained on.
-        data_root: folder of the data sets; by default $MIXREG_DATA, else ./data.
-        model: name of the model; a file of weights needs it.
-        alpha: shape α of the mixup to evaluate the risks of; by default that of the run.
-        mixing_probability: chance that a sample is mixed.
         samples: number of training samples; by default 500, or all if there are fewer.
         exact: compute the Mixup risk over all pairs of samples instead of by draws.
         draws: Monte-Carlo draws of the Mixup risk.
@@ -54,12 +48,6 @@ class DiagnoseOptions:
         ConfigurationError: a value is out of range.
     """
 
-    checkpoint: Path
-    data: str | None = None
-    data_root: Path | None = None
-    model: str | None = None
-    alpha: float | None = None
-    mixing_probability: float | None = None
     samples: int | None = None
     exact: bool = False
     draws: int = 100_000
@@ -76,41 +64,17 @@ class DiagnoseOptions:
             if value is not None and value < least:
                 raise ConfigurationError(f"{name} must be at least {least}, got {value}")
 
-    def evaluate_options(self, checkpoint: Path) -> EvaluateOptions:
-        """How a checkpoint is loaded.
-
-        Args:
-            checkpoint: the run or the file.
-
-        Returns:
-            The settings that say what it is.
-        """
-        names = ("data", "data_root", "model", "alpha", "mixing_probability")
-        return EvaluateOptions(
-            checkpoint=checkpoint, **{name: getattr(self, name) for name in names}
-        )
-
 
 def diagnose_checkpoint(options: DiagnoseOptions) -> tuple[str, Path]:
-    """Diagnose one trained classifier and write the report.
-
-    Args:
-        options: classifier, samples and precision.
-
-    Returns:
-        Tables and reading for the terminal, and the report's path.
-
-    Raises:
-        ConfigurationError: more samples than there are, or a reference trained on other data.
-        CheckpointError: there is nothing readable.
-    """
-    trained = load_checkpoint(options.evaluate_options(options.checkpoint))
+    """Diagnose one trained classifier and write the report; the text and the page."""
+    output = options.output or beside(options.checkpoint, "diagnosis")
+    check_replaceable(output, name="diagnosis")
+    trained = load_checkpoint(options)
     reference = None
     if options.reference is not None:
-        reference = load_checkpoint(options.evaluate_options(options.reference))
-        _check_same_data(trained, reference, options.reference)
+        reference = load_checkpoint(_of_reference(options, options.reference))
+        _check_reference(trained, reference, options.reference)
     x, y = _samples(trained, options)
-    found = _diagnose(trained, reference, x, y, options)
     subject = Subject(
         name=options.checkpoint.resolve().name,
         data=trained.config.data,
@@ -119,23 +83,31 @@ def diagnose_checkpoint(options: DiagnoseOptions) -> tuple[str, Path]:
         reference=None if options.reference is None else options.reference.resolve().name,
     )
     asked = {name: _plain(value) for name, value in dataclasses.asdict(options).items()}
-    settings = {"diagnose": asked, "train": trained.config.identity()}
-    study = diagnosis_study(found, subject, settings=settings, environment=environment())
-    numbers = {
-        "format": _FORMAT,
-        **settings,
-        "environment": environment(),
-        "diagnosis": diagnosis_numbers(found),
-        "findings": [finding.text for finding in study.findings],
-        "caveats": list(study.caveats),
-    }
-    output = options.output or beside(options.checkpoint, "diagnosis")
-    page = write_study(study, output, numbers, name="diagnosis")
-    return study.text(), page
+    document = diagnosis_document(
+        _diagnose(trained, reference, x, y, options),
+        subject,
+        settings={"diagnose": asked, "train": trained.config.identity()},
+        environment=environment(),
+        caveats=list(assumptions(trained)),
+    )
+    return document.text(), write_document(document, output, name="diagnosis")
 
 
-def _check_same_data(trained: TrainedClassifier, reference: TrainedClassifier, path: Path) -> None:
-    """Refuse a reference that was not trained on the same samples and labels."""
+def _of_reference(options: DiagnoseOptions, path: Path) -> CheckpointOptions:
+    """How the reference is loaded; a run knows how its inputs were normalised."""
+    is_run = path.is_dir()
+    mean, std = ([], []) if is_run else (options.mean, options.std)
+    return dataclasses.replace(options, checkpoint=path, mean=mean, std=std)
+
+
+def _check_reference(trained: TrainedClassifier, reference: TrainedClassifier, path: Path) -> None:
+    """Refuse a reference that was not trained on the same samples and labels as they are."""
+    method = reference.config.method
+    if reference.run is not None and method != "erm":
+        raise ConfigurationError(
+            f"the reference {path} was trained with the method {method}; Proposition 1 needs a "
+            "model fitted to the labels as they are, a run with the method erm"
+        )
     names = ("data", "seed", "validation_fraction", "label_noise", "loss")
     other = [
         f"{name} {getattr(reference.config, name)!r} there, {getattr(trained.config, name)!r} here"
