@@ -28,10 +28,8 @@ Samples = int | Tensor
 class Whitening:
     """Centred data d_i = V S w_i with (1/n) Σ_i w_i w_iᵀ = I, so that their covariance is V S² Vᵀ.
 
-    Args:
-        basis: V, orthonormal columns, shape (d, r).
-        scale: S, the square roots of the nonzero eigenvalues of the covariance, shape (r,).
-        scores: the whitened data w_i, shape (n, r).
+    basis: V, orthonormal columns (d, r). scale: S, the roots of the nonzero eigenvalues of the
+    covariance (r,). scores: the whitened data w_i (n, r).
     """
 
     basis: Tensor
@@ -40,23 +38,7 @@ class Whitening:
 
     @classmethod
     def from_data(cls, values: Tensor, *, rank_cutoff: float | None = None) -> "Whitening":
-        """Factor data in float64.
-
-        Args:
-            values: data, shape (n, ...); everything but the first dimension is one vector.
-            rank_cutoff: singular values of the centred data at most this fraction of the largest
-                count as zero; by default eps·max(n, d) with the eps of float64.
-
-        Returns:
-            The factors; of rank 0 for data that are all equal.
-
-        Raises:
-            ValueError: fewer than two samples, or values that are not finite.
-
-        Example:
-            >>> Whitening.from_data(torch.tensor([[1.0, 1.0], [3.0, 3.0]])).scale
-            tensor([1.4142], dtype=torch.float64)
-        """
+        """Factor data (n, ...); singular values up to this share of the largest are 0."""
         check_tensor(values, "data", "values")
         n = len(values)
         flat = values.detach().double().reshape(n, -1)

@@ -340,16 +340,7 @@ class Constant(MixingLaw):
 
 @dataclass(frozen=True)
 class Mixture(MixingLaw):
-    """A draw from one of several laws; build it with `mixture`.
-
-    Args:
-        probabilities: chance of each law; they sum to one.
-        laws: the laws.
-
-    Raises:
-        TypeError: a part is not a law, or a probability not a number.
-        ValueError: the probabilities are negative, do not sum to one, or do not match the laws.
-    """
+    """A draw from one of several laws, with the given probabilities; build it with `mixture`."""
 
     probabilities: tuple[float, ...]
     laws: tuple[MixingLaw, ...]

@@ -1,13 +1,16 @@
+import os
 import sys
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from mixreg._errors import DataError
 from mixreg.data import load
+from mixreg.data.image_folder import _open_rgb
 
 CLASSES = ("n01", "n02")
 
@@ -24,7 +27,6 @@ def tree(tmp_path):
                 pixels = source.integers(0, 256, (260 + 20 * index, 300, 3), dtype=np.uint8)
                 image = Image.fromarray(pixels).convert("L" if index == 1 else "RGB")
                 image.save(folder / f"{index}.png")
-    (tmp_path / "imagenet" / "train" / "n01" / "notes.txt").write_text("no image")
     return tmp_path
 
 
@@ -184,21 +186,9 @@ def test_one_class_is_too_few(tmp_path):
         imagenet(tmp_path)
 
 
-def test_missing_says_what_where_and_how(tmp_path):
-    with pytest.raises(DataError) as error:
-        imagenet(tmp_path)
-    for part in (
-        "train and val",
-        str(tmp_path / "imagenet"),
-        "https://image-net.org",
-        "MIXREG_DATA",
-    ):
-        assert part in str(error.value)
-
-
 def test_without_torchvision_the_extra_is_named(tree, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision.transforms.v2", None)
-    with pytest.raises(DataError, match=r"data set imagenet needs .*'mixreg\[vision\]'"):
+    with pytest.raises(DataError, match=r"data set imagenet needs .*'mixreg\[cli\]'"):
         imagenet(tree)
 
 
@@ -213,3 +203,199 @@ def test_without_torchvision_the_extra_is_named(tree, monkeypatch):
 def test_bad_calls_are_refused(tree, call, message):
     with pytest.raises(ValueError, match=message):
         call(imagenet(tree))
+
+
+# --- what is in the folders ---
+
+
+def small(path, mode="RGB"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, (8, 8)).save(path)
+
+
+def empty_tree(root, classes=("cat", "dog")):
+    for part in ("train", "val"):
+        for name in classes:
+            small(root / part / name / "0.png")
+
+
+def held(data, split="train"):
+    """Paths from the root and labels, as `ImageFolder` lists them."""
+    files = data._splits[split]
+    paths = [str(files.folder / os.fsdecode(path)) for path in files.paths]
+    return list(zip(paths, files.labels.tolist(), strict=True))
+
+
+def test_nested_and_linked_folders_are_read_in_the_order_of_torchvision(tmp_path):
+    empty_tree(tmp_path)
+    for name in ("sub/1.jpg", "sub/deep/2.PNG", "sub-a/3.png", "a.webp", "B.jpeg", "b.tif"):
+        small(tmp_path / "train" / "cat" / name)
+    small(tmp_path / "elsewhere" / "more" / "5.png")
+    (tmp_path / "train" / "dog" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "train" / "dog" / "file.png").symlink_to(tmp_path / "elsewhere" / "more" / "5.png")
+    theirs = ImageFolder(tmp_path / "train")
+    assert len(theirs) == 10
+    assert held(imagenet(tmp_path)) == theirs.samples
+    assert held(imagenet(tmp_path), "test") == ImageFolder(tmp_path / "val").samples
+
+
+def test_what_is_left_out_is_counted(tmp_path):
+    empty_tree(tmp_path)
+    train = tmp_path / "train"
+    small(train / "cat" / "sub" / "1.png")
+    small(train / ".ipynb_checkpoints" / "0.png")
+    small(train / "cat" / ".cache" / "0.png")
+    for name in ("._0.png", "sub/.hidden.jpg", "notes.txt", "sub/x.gif"):
+        (train / "cat" / name).write_bytes(b"no image")
+    (train / "labels.csv").touch()
+    message = r"left out of .*/train: 4 names that begin with a dot and 3 that do not end as"
+    with pytest.warns(UserWarning, match=message):
+        data = imagenet(tmp_path)
+    assert data.class_names == ("cat", "dog")
+    names = [path.removeprefix(f"{train}/") for path, _ in held(data)]
+    assert names == ["cat/0.png", "cat/sub/1.png", "dog/0.png"]
+
+
+def test_a_link_to_a_folder_around_it_is_refused(tmp_path):
+    empty_tree(tmp_path)
+    (tmp_path / "train" / "cat" / "again").symlink_to(tmp_path / "train")
+    with pytest.raises(DataError, match="cat/again links to a folder that holds it"):
+        imagenet(tmp_path)
+
+
+def test_class_order_is_torchvisions_with_a_warning_where_timm_differs(tmp_path):
+    classes = ("1", "10", "2", "Zebra", "ant")
+    empty_tree(tmp_path, classes)
+    with pytest.warns(UserWarning, match=r"class 1 is '10' here and '2' there\): give class_order"):
+        data = imagenet(tmp_path)
+    assert data.class_names == classes == tuple(ImageFolder(tmp_path / "train").classes)
+    natural = ("1", "2", "10", "ant", "Zebra")
+    reader = pytest.importorskip("timm.data.readers.reader_image_folder")
+    images, numbers = reader.find_images_and_targets(str(tmp_path / "train"))
+    assert tuple(sorted(numbers, key=numbers.get)) == natural
+    data = imagenet(tmp_path, class_order=natural)
+    assert data.class_names == natural
+    assert sorted(held(data)) == sorted(images)
+
+
+@pytest.mark.parametrize("order", [["cat"], ["cat", "dog", "cow"], ["cat", "cat", "dog"], []])
+def test_a_class_order_of_other_classes_is_refused(tmp_path, order):
+    empty_tree(tmp_path)
+    with pytest.raises(DataError, match="class_order must name each of the 2 class folders"):
+        imagenet(tmp_path, class_order=order)
+
+
+# --- what is in the files ---
+
+
+def decoded(path):
+    return np.asarray(_open_rgb(path))
+
+
+RAMP = np.arange(65536, dtype=np.uint32).reshape(256, 256)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "values"),
+    [
+        (".png", RAMP.astype(np.uint16)),
+        (".tif", RAMP.astype(np.uint16)),
+        (".tif", RAMP.astype(">u2")),
+    ],
+)
+def test_16_bit_greys_keep_their_high_byte(tmp_path, suffix, values):
+    Image.fromarray(values).save(tmp_path / f"ramp{suffix}")
+    expected = np.repeat((RAMP // 256)[..., None], 3, axis=2)
+    np.testing.assert_array_equal(decoded(tmp_path / f"ramp{suffix}"), expected)
+
+
+def test_16_bit_pgm_keeps_its_high_byte(tmp_path):
+    (tmp_path / "ramp.pgm").write_bytes(b"P5 256 256 65535\n" + RAMP.astype(">u2").tobytes())
+    np.testing.assert_array_equal(decoded(tmp_path / "ramp.pgm")[..., 0], RAMP // 256)
+
+
+@pytest.mark.parametrize("values", [RAMP.astype(np.int32), RAMP.astype(np.float32)])
+def test_pixels_without_a_stated_range_are_refused(tree, values):
+    path = tree / "imagenet" / "val" / "n01" / "0.png"
+    Image.fromarray(values).save(path, format="TIFF")
+    with pytest.raises(DataError, match=r"n01/0.png .*mode '[IF]' have no stated range"):
+        list(imagenet(tree).batches("test", 1))
+
+
+def colours(width=4):
+    return np.random.default_rng(0).integers(0, 256, (8, 8, width), dtype=np.uint8)
+
+
+def test_transparency_is_dropped_and_the_colour_beneath_kept(tmp_path):
+    for mode, width in (("RGBA", 4), ("LA", 2)):
+        Image.fromarray(colours(width), mode=None).save(tmp_path / f"{mode}.png")
+        pixels = colours(width)[..., :-1]
+        expected = np.broadcast_to(pixels, (8, 8, 3))
+        np.testing.assert_array_equal(decoded(tmp_path / f"{mode}.png"), expected)
+
+
+@pytest.mark.parametrize("transparency", [None, 3, bytes(range(0, 250, 10))])
+def test_palettes_are_looked_up_whatever_is_transparent(tmp_path, transparency):
+    palette = np.random.default_rng(1).integers(0, 256, (256, 3), dtype=np.uint8)
+    image = Image.fromarray(colours(1)[..., 0])
+    image.putpalette(palette.tobytes())
+    options = {} if transparency is None else {"transparency": transparency}
+    image.save(tmp_path / "palette.png", **options)
+    np.testing.assert_array_equal(decoded(tmp_path / "palette.png"), palette[colours(1)[..., 0]])
+
+
+def test_one_bit_is_black_or_white(tmp_path):
+    bits = colours(1)[..., 0] > 127
+    Image.fromarray(bits).save(tmp_path / "bits.png")
+    np.testing.assert_array_equal(decoded(tmp_path / "bits.png")[..., 1], 255 * bits)
+
+
+def test_cmyk_is_converted_without_a_profile(tmp_path):
+    ink = colours(4)
+    Image.fromarray(ink, mode="CMYK").save(tmp_path / "print.tif")
+    cyan_magenta_yellow, black = ink[..., :3].astype(int), ink[..., 3:].astype(int)
+    expected = (255 - cyan_magenta_yellow) * (255 - black) / 255
+    assert np.abs(decoded(tmp_path / "print.tif") - expected).max() <= 1
+
+
+def test_the_orientation_in_exif_is_not_applied_as_in_torchvision(tmp_path):
+    image = Image.fromarray(colours(3)[:5])
+    exif = image.getexif()
+    exif[0x0112] = 6
+    (tmp_path / "class").mkdir()
+    image.save(tmp_path / "class" / "turned.png", exif=exif)
+    pixels = decoded(tmp_path / "class" / "turned.png")
+    np.testing.assert_array_equal(pixels, colours(3)[:5])
+    np.testing.assert_array_equal(pixels, np.asarray(ImageFolder(tmp_path)[0][0]))
+
+
+@pytest.mark.parametrize("name", ["0.png", "0.jpg", "0.tif"])
+def test_postscript_is_never_opened_whatever_it_is_called(tree, name, monkeypatch):
+    path = tree / "imagenet" / "val" / "n01" / "0.png"
+    path.unlink()
+    path.with_name(name).write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+    )
+    with Image.open(path.with_name(name)) as image:
+        assert image.format == "EPS"
+    with pytest.raises(DataError, match="is damaged or no image: cannot identify"):
+        list(imagenet(tree).batches("test", 1))
+
+
+def test_an_image_under_the_name_of_another_format_is_read(tmp_path):
+    Image.fromarray(colours(3)).save(tmp_path / "ILSVRC2012.JPEG", format="PNG")
+    np.testing.assert_array_equal(decoded(tmp_path / "ILSVRC2012.JPEG"), colours(3))
+
+
+@pytest.mark.parametrize("size", [(30000, 1), (1, 30000), (3000, 2)])
+def test_an_image_that_scaling_would_blow_up_is_refused(tree, size):
+    Image.new("L", size).save(tree / "imagenet" / "val" / "n01" / "0.png")
+    message = rf"val/n01/0\.png .*: {size[0]}×{size[1]} pixels are \d+ once the shorter side is 256"
+    with pytest.raises(DataError, match=message):
+        list(imagenet(tree).batches("test", 1))
+
+
+def test_a_long_image_within_the_limit_is_read(tree):
+    Image.new("L", (1000, 1), 255).save(tree / "imagenet" / "val" / "n01" / "0.png")
+    ((inputs, _), *_) = imagenet(tree).batches("test", 1)
+    assert inputs.amin((0, 2, 3)).tolist() == inputs.amax((0, 2, 3)).tolist()

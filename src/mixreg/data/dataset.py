@@ -1,11 +1,13 @@
 """What every data set offers, whatever holds it."""
 
-from collections.abc import Iterator
-from typing import Literal, Protocol, get_args
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Literal, NamedTuple, Protocol, get_args
 
 from torch import Tensor
 
 from mixreg._errors import check_name
+from mixreg.data.shuffling import epoch_order, equal_share
 
 Split = Literal["train", "validation", "test"]
 
@@ -20,37 +22,52 @@ class Batches(Protocol):
         """Inputs, float32 of shape (n, *input_shape), and labels, int64 of shape (n,)."""
 
 
-class Dataset(Protocol):
+class Share(NamedTuple):
+    """Which of the processes asks, and in which epoch of which run."""
+
+    seed: int
+    epoch: int
+    rank: int
+    world_size: int
+
+
+class Dataset(ABC):
     """A classification data set in three splits, in the model's own input space.
 
     Attributes:
         name: the name it was loaded by.
         class_names: one name for each class, in the order of the labels.
+        num_classes: number of classes.
         input_shape: shape of one input of the model.
     """
 
-    @property
-    def name(self) -> str:
-        """The name it was loaded by."""
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """One name for each class, in the order of the labels."""
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input of the model."""
+    def __init__(
+        self,
+        name: str,
+        class_names: tuple[str, ...],
+        input_shape: tuple[int, ...],
+        sizes: Mapping[Split, int],
+    ) -> None:
+        self.name = name
+        self.class_names = class_names
+        self.num_classes = len(class_names)
+        self.input_shape = input_shape
+        self._sizes = dict(sizes)
 
     def size(self, split: Split) -> int:
         """Number of samples of a split.
 
         Args:
             split: "train", "validation" or "test".
+
+        Returns:
+            The number, 0 for an empty validation split.
+
+        Raises:
+            ValueError: unknown split.
         """
+        check_name("split", split, get_args(Split))
+        return self._sizes[split]
 
     def train_batches(
         self, batch_size: int, *, seed: int, epoch: int, rank: int = 0, world_size: int = 1
@@ -67,7 +84,18 @@ class Dataset(Protocol):
             epoch: number of the epoch, from 0.
             rank: which of the processes asks.
             world_size: number of processes.
+
+        Returns:
+            The batches of this epoch and process.
+
+        Raises:
+            ValueError: an argument is out of range, or there are more processes than samples.
         """
+        size = self.size("train")
+        _check_share(size, batch_size, rank, world_size)
+        order = epoch_order(size, seed=seed, epoch=epoch)
+        share = equal_share(order, rank=rank, world_size=world_size)
+        return self._shuffled(share, batch_size, Share(seed, epoch, rank, world_size))
 
     def batches(
         self, split: Split, batch_size: int, *, rank: int = 0, world_size: int = 1
@@ -79,33 +107,28 @@ class Dataset(Protocol):
             batch_size: samples in a batch of one process.
             rank: which of the processes asks; it takes every world_size-th sample.
             world_size: number of processes.
+
+        Returns:
+            The batches of this process; none for an empty split.
+
+        Raises:
+            ValueError: unknown split, or an argument is out of range.
         """
+        size = self.size(split)
+        _check_share(max(size, world_size), batch_size, rank, world_size)
+        return self._ordered(split, slice(rank, size, world_size), batch_size)
+
+    @abstractmethod
+    def _shuffled(self, order: Tensor, batch_size: int, share: Share) -> Batches:
+        """The training samples of a share in this order, each augmented."""
+
+    @abstractmethod
+    def _ordered(self, split: Split, rows: slice, batch_size: int) -> Batches:
+        """These rows of a split as they are."""
 
 
-def check_split(split: str) -> None:
-    """Refuse an unknown split.
-
-    Args:
-        split: its name.
-
-    Raises:
-        ValueError: there is no such split.
-    """
-    check_name("split", split, get_args(Split))
-
-
-def check_share(size: int, batch_size: int, rank: int, world_size: int) -> None:
-    """Refuse batch sizes and shares of processes that make no sense.
-
-    Args:
-        size: number of samples that must be there for every process to have one.
-        batch_size: samples in a batch.
-        rank: which process.
-        world_size: number of processes.
-
-    Raises:
-        ValueError: one of them is out of range.
-    """
+def _check_share(size: int, batch_size: int, rank: int, world_size: int) -> None:
+    """Refuse batch sizes and shares of processes that make no sense."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     if not 0 <= rank < world_size:

@@ -3,8 +3,10 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -13,32 +15,27 @@ from torch.utils.data import Dataset as MapDataset
 from mixreg._errors import DataError, require
 from mixreg._random import derive_seed, generator
 from mixreg.data.augmentation import Normalisation
-from mixreg.data.dataset import Split, check_share, check_split
+from mixreg.data.dataset import Batches, Dataset, Share, Split
 from mixreg.data.image_tree import ImageFiles
-from mixreg.data.shuffling import epoch_order, equal_share
 
 CROP, RESIZED = 224, 256
+# Of all that names of images promise, whatever the one name says: ImageNet has a PNG called .JPEG.
+FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 Item = tuple[Tensor, Tensor] | DataError
 
 
-class ImageFolderDataset:
+class ImageFolderDataset(Dataset):
     """A data set of image files: random resized crops of 224 and flips for training.
 
     Outside training the shorter side is resized to 256 and the middle 224×224 is used. What is
     drawn for an image depends on the seed, the epoch and its place in the epoch, never on the
     number of workers or processes.
 
-    Args:
-        name: what to call it.
-        splits: the images of "train", "validation" and "test".
-        class_names: one name for each class.
-        normalisation: of the pixels.
-        workers: processes that decode images; 0 decodes in this process.
-        augment: whether training images are cropped and flipped at random.
-
-    Raises:
-        DataError: torchvision is not installed.
+    Pixels are 8-bit RGB, those of torchvision's `ImageFolder`: colours under transparency are kept
+    and the transparency dropped, CMYK is converted without a profile, bits are 0 and 255, the
+    orientation in EXIF is not applied. Unlike there, 16-bit greys keep their high byte, as 16-bit
+    colours do, instead of being cut off at 255, and pixels without a stated range are refused.
 
     Source: the usual ImageNet pipeline, Szegedy et al., "Going Deeper with Convolutions",
     section 6, as in torchvision's reference recipe.
@@ -55,12 +52,10 @@ class ImageFolderDataset:
         augment: bool = True,
     ) -> None:
         v2 = require(
-            "torchvision.transforms.v2", extra="vision", purpose=f"data set {name}", error=DataError
+            "torchvision.transforms.v2", extra="cli", purpose=f"data set {name}", error=DataError
         )
-        self.name = name
-        self.class_names = class_names
-        self.num_classes = len(class_names)
-        self.input_shape = (3, CROP, CROP)
+        sizes = {split: len(files.labels) for split, files in splits.items()}
+        super().__init__(name, class_names, (3, CROP, CROP), sizes)
         self._splits = dict(splits)
         self._normalisation = normalisation
         self._workers = workers
@@ -70,76 +65,17 @@ class ImageFolderDataset:
         self._centre = v2.Compose([v2.Resize(RESIZED), v2.CenterCrop(CROP), v2.PILToTensor()])
         self._training = at_random if augment else self._centre
 
-    def size(self, split: Split) -> int:
-        """Number of samples of a split.
+    def _shuffled(self, order: Tensor, batch_size: int, share: Share) -> Batches:
+        images = _Decoder(self._splits["train"].take(order), self._training, share)
+        return _Streamed(images, batch_size, self._normalisation, self._workers)
 
-        Args:
-            split: "train", "validation" or "test".
-
-        Returns:
-            The number, 0 for an empty validation split.
-
-        Raises:
-            ValueError: unknown split.
-        """
-        check_split(split)
-        return len(self._splits[split].labels)
-
-    def train_batches(
-        self, batch_size: int, *, seed: int, epoch: int, rank: int = 0, world_size: int = 1
-    ) -> "StreamedBatches":
-        """The training split, shuffled and augmented; see `Dataset.train_batches`.
-
-        Args:
-            batch_size: samples in a batch of one process.
-            seed: seed of the run.
-            epoch: number of the epoch, from 0.
-            rank: which of the processes asks.
-            world_size: number of processes.
-
-        Returns:
-            The batches of this epoch and process.
-
-        Raises:
-            ValueError: an argument is out of range, or there are more processes than samples.
-        """
-        files = self._splits["train"]
-        check_share(len(files.labels), batch_size, rank, world_size)
-        order = epoch_order(len(files.labels), seed=seed, epoch=epoch)
-        images = _Decoder(
-            files.take(equal_share(order, rank=rank, world_size=world_size)),
-            self._training,
-            (seed, epoch, rank, world_size),
-        )
-        return StreamedBatches(images, batch_size, self._normalisation, self._workers)
-
-    def batches(
-        self, split: Split, batch_size: int, *, rank: int = 0, world_size: int = 1
-    ) -> "StreamedBatches":
-        """A split in order, without augmentation; see `Dataset.batches`.
-
-        Args:
-            split: "train", "validation" or "test".
-            batch_size: samples in a batch of one process.
-            rank: which of the processes asks.
-            world_size: number of processes.
-
-        Returns:
-            The batches of this process; none for an empty split.
-
-        Raises:
-            ValueError: unknown split, or an argument is out of range.
-        """
-        check_split(split)
-        check_share(world_size, batch_size, rank, world_size)
-        files = self._splits[split]
-        share = files.take(torch.arange(rank, len(files.labels), world_size))
-        images = _Decoder(share, self._centre, None)
-        return StreamedBatches(images, batch_size, self._normalisation, self._workers)
+    def _ordered(self, split: Split, rows: slice, batch_size: int) -> Batches:
+        images = _Decoder(self._splits[split].take(rows), self._centre, None)
+        return _Streamed(images, batch_size, self._normalisation, self._workers)
 
 
 @dataclass(frozen=True, eq=False)
-class StreamedBatches:
+class _Streamed:
     """Images in a given order, decoded and normalised a batch at a time by worker processes."""
 
     images: "_Decoder"
@@ -166,11 +102,11 @@ class StreamedBatches:
 
 @dataclass(frozen=True, eq=False)
 class _Decoder(MapDataset[Item]):
-    """Images as uint8 tensors; with (seed, epoch, rank, world_size), each with its own draws."""
+    """Images as uint8 tensors; in an epoch, each with its own draws."""
 
     files: ImageFiles
     transform: Callable[[Any], Tensor]
-    epoch: tuple[int, int, int, int] | None
+    share: Share | None
 
     def __len__(self) -> int:
         return len(self.files.labels)
@@ -180,15 +116,15 @@ class _Decoder(MapDataset[Item]):
         # An error is returned, not raised: a DataLoader would bury it under the worker's traceback.
         try:
             image = _open_rgb(path)
-        except (OSError, SyntaxError, ValueError) as error:
+        except Exception as error:  # Pillow may raise anything on a damaged file
             return DataError(f"{path} is damaged or no image: {error}")
         return self._transformed(image, index), self.files.labels[index]
 
     def _transformed(self, image: Any, index: int) -> Tensor:
         """Transform with the draws of this place in the epoch."""
-        if self.epoch is None:
+        if self.share is None:
             return self.transform(image)
-        seed, epoch, rank, world_size = self.epoch
+        seed, epoch, rank, world_size = self.share
         place = rank + index * world_size
         # torchvision draws from PyTorch's global generator, which is put back afterwards.
         with torch.random.fork_rng(devices=[]):
@@ -212,12 +148,23 @@ class _Collate:
         return self.normalisation(torch.stack(images)), torch.stack(labels)
 
 
-def _open_rgb(path: Any) -> Any:
-    """Decode an image file."""
+def _open_rgb(path: Path) -> Any:
+    """Decode an image file to 8-bit RGB, as `ImageFolderDataset` says."""
     from PIL import Image
 
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except Image.DecompressionBombError as error:
-        raise ValueError(str(error)) from error
+    with Image.open(path, formats=FORMATS) as image:
+        width, height = image.size
+        scaled = max(width, height) / min(width, height) * RESIZED**2
+        if Image.MAX_IMAGE_PIXELS and scaled > Image.MAX_IMAGE_PIXELS:
+            raise ValueError(
+                f"{width}×{height} pixels are {scaled:.0f} once the shorter side is {RESIZED}, "
+                f"more than {Image.MAX_IMAGE_PIXELS}; crop the image"
+            )
+        if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
+            raise ValueError(
+                f"pixels of mode {image.mode!r} have no stated range; store it with 8 or 16 bits"
+            )
+        if image.mode.startswith("I"):
+            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        image.info.pop("transparency", None)  # Pillow warns of what is dropped with it
+        return image.convert("RGB")

@@ -1,8 +1,11 @@
 """Find the images of a data set laid out as one folder a class, under train and val."""
 
 import os
+import re
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 import torch
@@ -10,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mixreg._errors import DataError
-from mixreg.data.location import data_root, refuse_missing
+from mixreg.data.location import refuse_missing
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -25,9 +28,10 @@ class ImageFiles(NamedTuple):
     paths: NDArray[np.bytes_]
     labels: Tensor
 
-    def take(self, rows: Tensor) -> "ImageFiles":
-        """The images with these indices, shape (k,)."""
-        return ImageFiles(self.folder, self.paths[rows.numpy()], self.labels[rows])
+    def take(self, rows: Tensor | slice) -> "ImageFiles":
+        """The images with these indices."""
+        index = rows if isinstance(rows, slice) else rows.numpy()
+        return ImageFiles(self.folder, self.paths[index], self.labels[rows])
 
 
 class ImageTree(NamedTuple):
@@ -38,23 +42,11 @@ class ImageTree(NamedTuple):
     class_names: tuple[str, ...]
 
 
-def find_images(name: str, root: str | os.PathLike[str] | None) -> ImageTree:
-    """Look for the folders train and val in ROOT/name or in ROOT, and list their images.
-
-    Args:
-        name: the data set.
-        root: the folder of the data sets; see `data_root`.
-
-    Returns:
-        The images of both folders, ordered by class and by file name.
-
-    Raises:
-        DataError: there are no such folders, their classes differ, or a class has no images.
-    """
-    place = data_root(root)
-    folders = [place / name, place]
-    found = [f for f in folders if (f / "train").is_dir() and (f / "val").is_dir()]
-    if not found:
+def find_images(name: str, root: Path, class_order: Sequence[str] | None) -> ImageTree:
+    """List the images of the folders train and val in ROOT/name or in ROOT, by class and path."""
+    folders = [root / name, root]
+    present = [f for f in folders if (f / "train").is_dir() and (f / "val").is_dir()]
+    if not present:
         refuse_missing(
             name,
             wanted="the folders train and val with one folder of images for each class",
@@ -63,37 +55,98 @@ def find_images(name: str, root: str | os.PathLike[str] | None) -> ImageTree:
                 "ImageNet needs an account at https://image-net.org/download.php; "
                 "torchvision.datasets.ImageNet(ROOT) unpacks its archives into this layout."
             ),
-            root=place,
+            root=root,
         )
-    folder = found[0]
-    classes = _class_folders(folder / "train")
-    different = set(classes).symmetric_difference(_class_folders(folder / "val"))
-    if different:
+    train, val = (present[0] / part for part in ("train", "val"))
+    names = _class_folders(train)
+    if different := set(names).symmetric_difference(_class_folders(val)):
         raise DataError(
-            f"{folder / 'train'} and {folder / 'val'} do not have the same classes; in only one "
-            f"of them: {', '.join(sorted(different)[:5])}"
+            f"{train} and {val} do not have the same classes; in only one of them: "
+            f"{', '.join(sorted(different)[:5])}"
         )
-    if len(classes) < 2:
-        raise DataError(f"{folder / 'train'} has {len(classes)} class folders, expected at least 2")
-    train, test = (_list_images(folder / part, classes) for part in ("train", "val"))
-    return ImageTree(train, test, tuple(classes))
+    if len(names) < 2:
+        raise DataError(f"{train} has {len(names)} class folders, expected at least 2")
+    classes = _ordered(train, names, class_order)
+    return ImageTree(_list_images(train, classes), _list_images(val, classes), classes)
 
 
 def _class_folders(folder: Path) -> list[str]:
+    """Names of the folders in a folder, but for those that begin with a dot."""
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir())
+        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
 
 
-def _list_images(folder: Path, classes: list[str]) -> ImageFiles:
-    """The images of all classes, in order."""
+def _ordered(folder: Path, names: list[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """The classes as wanted, else sorted as torchvision does, with a warning where timm differs."""
+    if wanted is not None:
+        if sorted(wanted) != names:
+            different = sorted(set(wanted).symmetric_difference(names)) or ["one named twice"]
+            raise DataError(
+                f"class_order must name each of the {len(names)} class folders of {folder} once; "
+                f"these are in only one of both: {', '.join(different[:5])}"
+            )
+        return tuple(wanted)
+    natural = sorted(names, key=_natural)
+    if natural != names:
+        place = next(
+            i for i, pair in enumerate(zip(names, natural, strict=True)) if len({*pair}) > 1
+        )
+        warnings.warn(
+            f"the classes of {folder} are numbered as torchvision does; timm numbers them "
+            f"otherwise (class {place} is {names[place]!r} here and {natural[place]!r} there): "
+            "give class_order for a network that was trained with timm's loader",
+            stacklevel=2,
+        )
+    return tuple(names)
+
+
+def _natural(name: str) -> list[int | str]:
+    """The sorting key of timm: case does not count, and digits count as numbers."""
+    parts = re.split(r"([0-9]+)", name.lower())
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
+
+
+def _list_images(folder: Path, classes: Sequence[str]) -> ImageFiles:
+    """The images of all classes, in order; what is left out is counted in a warning."""
     paths: list[bytes] = []
     counts = []
+    with os.scandir(folder) as entries:
+        left_out = [entry.name for entry in entries if entry.name not in classes]
     for name in classes:
-        with os.scandir(folder / name) as entries:
-            files = sorted(e.name for e in entries if e.name.lower().endswith(SUFFIXES))
-        if not files:
+        images = []
+        for place, file in _below(folder, name):
+            if file.startswith(".") or not file.lower().endswith(SUFFIXES):
+                left_out.append(file)
+            else:
+                images.append((place, file))
+        if not images:
             raise DataError(f"{folder / name} has no images ({', '.join(SUFFIXES)})")
-        paths += [os.fsencode(f"{name}/{file}") for file in files]
-        counts.append(len(files))
+        paths += [os.fsencode(f"{place}/{file}") for place, file in sorted(images)]
+        counts.append(len(images))
+    if left_out:
+        hidden = sum(file.startswith(".") for file in left_out)
+        warnings.warn(
+            f"left out of {folder}: {hidden} names that begin with a dot and "
+            f"{len(left_out) - hidden} that do not end as those of images do "
+            f"({', '.join(SUFFIXES)})",
+            stacklevel=2,
+        )
     labels = torch.repeat_interleave(torch.arange(len(classes)), torch.tensor(counts))
     return ImageFiles(folder, np.array(paths, np.bytes_), labels)
+
+
+def _below(folder: Path, name: str) -> Iterator[tuple[str, str]]:
+    """Place in the folder and name of all files of a class, and of hidden folders; links count."""
+    for place, folders, files in os.walk(folder / name, followlinks=True, onerror=_refuse):
+        hidden = [below for below in folders if below.startswith(".")]
+        folders[:] = [below for below in folders if below not in hidden]
+        for path in (Path(place, below) for below in folders):
+            if path.is_symlink() and Path(place).resolve().is_relative_to(path.resolve()):
+                raise DataError(f"{path} links to a folder that holds it; remove the link")
+        inside = os.path.relpath(place, folder)
+        yield from ((inside, file) for file in (*files, *hidden))
+
+
+def _refuse(error: OSError) -> NoReturn:
+    """os.walk would pass over a folder that it cannot read."""
+    raise error

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mixreg._random import generator
 from mixreg.data.augmentation import CropAndFlip, Normalisation
-from mixreg.data.dataset import Split, check_share, check_split
-from mixreg.data.shuffling import epoch_order, equal_share
+from mixreg.data.dataset import Batches, Dataset, Share, Split
+from mixreg.data.shuffling import equal_share
 
 _BLOCK = 512  # images augmented at once: enough to share the overhead, and they fit the cache
 
@@ -26,7 +26,7 @@ class Samples(NamedTuple):
         return Samples(_take(self.inputs, rows), self.labels.index_select(0, rows))
 
 
-class InMemoryDataset:
+class InMemoryDataset(Dataset):
     """A data set held as tensors, augmented and normalised a batch at a time.
 
     Images stay uint8 until they are normalised. Their batches come in channels_last memory, which
@@ -61,90 +61,28 @@ class InMemoryDataset:
         augmentation: CropAndFlip | None = None,
     ) -> None:
         _check_samples(splits, len(class_names), normalisation is not None)
-        self.name = name
-        self.class_names = class_names
-        self.num_classes = len(class_names)
-        self.input_shape = tuple(splits["train"].inputs.shape[1:])
-        self._splits = {s: _channels_last(samples) for s, samples in splits.items()}
+        sizes = {split: len(samples.labels) for split, samples in splits.items()}
+        super().__init__(name, class_names, tuple(splits["train"].inputs.shape[1:]), sizes)
+        self._splits = {split: _channels_last(samples) for split, samples in splits.items()}
         self._normalisation = normalisation
         self._augmentation = augmentation
 
-    def size(self, split: Split) -> int:
-        """Number of samples of a split.
-
-        Args:
-            split: "train", "validation" or "test".
-
-        Returns:
-            The number, 0 for an empty validation split.
-
-        Raises:
-            ValueError: unknown split.
-        """
-        check_split(split)
-        return len(self._splits[split].labels)
-
-    def train_batches(
-        self, batch_size: int, *, seed: int, epoch: int, rank: int = 0, world_size: int = 1
-    ) -> "ShuffledBatches":
-        """The training split, shuffled and augmented; see `Dataset.train_batches`.
-
-        Args:
-            batch_size: samples in a batch of one process.
-            seed: seed of the run.
-            epoch: number of the epoch, from 0.
-            rank: which of the processes asks.
-            world_size: number of processes.
-
-        Returns:
-            The batches of this epoch and process.
-
-        Raises:
-            ValueError: an argument is out of range, or there are more processes than samples.
-        """
+    def _shuffled(self, order: Tensor, batch_size: int, share: Share) -> Batches:
+        augmentation, draws = self._augmentation, None
+        if augmentation is not None:
+            source = generator(share.seed, "augmentation", share.epoch)
+            draws = augmentation.draw(self.size("train"), generator=source)
+            draws = equal_share(draws, rank=share.rank, world_size=share.world_size)
         samples = self._splits["train"]
-        check_share(len(samples.labels), batch_size, rank, world_size)
-        order = epoch_order(len(samples.labels), seed=seed, epoch=epoch)
-        draws = None
-        if self._augmentation is not None:
-            source = generator(seed, "augmentation", epoch)
-            draws = self._augmentation.draw(len(order), generator=source)
-            draws = equal_share(draws, rank=rank, world_size=world_size)
-        return ShuffledBatches(
-            samples,
-            batch_size,
-            equal_share(order, rank=rank, world_size=world_size),
-            draws,
-            self._augmentation,
-            self._normalisation,
-        )
+        return _Shuffled(samples, batch_size, order, draws, augmentation, self._normalisation)
 
-    def batches(
-        self, split: Split, batch_size: int, *, rank: int = 0, world_size: int = 1
-    ) -> "OrderedBatches":
-        """A split in order, without augmentation; see `Dataset.batches`.
-
-        Args:
-            split: "train", "validation" or "test".
-            batch_size: samples in a batch of one process.
-            rank: which of the processes asks.
-            world_size: number of processes.
-
-        Returns:
-            The batches of this process; none for an empty split.
-
-        Raises:
-            ValueError: unknown split, or an argument is out of range.
-        """
-        check_split(split)
-        check_share(world_size, batch_size, rank, world_size)
+    def _ordered(self, split: Split, rows: slice, batch_size: int) -> Batches:
         inputs, labels = self._splits[split]
-        share = Samples(inputs[rank::world_size], labels[rank::world_size])
-        return OrderedBatches(share, batch_size, self._normalisation)
+        return _Ordered(Samples(inputs[rows], labels[rows]), batch_size, self._normalisation)
 
 
 @dataclass(frozen=True, eq=False)
-class OrderedBatches:
+class _Ordered:
     """Consecutive slices of the samples."""
 
     samples: Samples
@@ -163,7 +101,7 @@ class OrderedBatches:
 
 
 @dataclass(frozen=True, eq=False)
-class ShuffledBatches:
+class _Shuffled:
     """Samples in a given order, each augmented as drawn beforehand, several batches at once."""
 
     samples: Samples
@@ -183,8 +121,7 @@ class ShuffledBatches:
             inputs, labels = self.samples.take(self.order[start:stop])
             if self.augmentation is not None and self.draws is not None:
                 inputs = self.augmentation.apply(inputs, self.draws[start:stop])
-            augmented = Samples(inputs, labels)
-            yield from OrderedBatches(augmented, self.batch_size, self.normalisation)
+            yield from _Ordered(Samples(inputs, labels), self.batch_size, self.normalisation)
 
 
 def _take(inputs: Tensor, rows: Tensor) -> Tensor:
@@ -200,8 +137,7 @@ def _channels_last(samples: Samples) -> Samples:
     """The samples with images in channels_last memory; no copy if they are so already."""
     if samples.inputs.ndim != 4:
         return samples
-    inputs = samples.inputs.contiguous(memory_format=torch.channels_last)
-    return Samples(inputs, samples.labels)
+    return samples._replace(inputs=samples.inputs.contiguous(memory_format=torch.channels_last))
 
 
 def _check_samples(splits: Mapping[Split, Samples], num_classes: int, images: bool) -> None:

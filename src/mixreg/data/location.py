@@ -1,53 +1,42 @@
-"""Where data sets are looked for, and what to say when one is not there."""
+"""Where data sets are looked for, what to say when one is not there, and how to fetch it."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from mixreg._errors import DataError
+from mixreg._errors import DataError, require
 
 ENVIRONMENT_VARIABLE = "MIXREG_DATA"
 DEFAULT_ROOT = "data"
+FASHION_FOLDER = "FashionMNIST/raw"
+
+Root = str | os.PathLike[str] | None
 
 
 class MissingDataError(DataError):
     """No part of a data set is in any of the places it was looked for in."""
 
 
-def data_root(root: str | os.PathLike[str] | None) -> Path:
-    """The folder that holds the data sets.
-
-    Args:
-        root: the folder, or None for the environment variable `MIXREG_DATA`, else ./data.
-
-    Returns:
-        The folder, whether it exists or not.
-
-    Example:
-        >>> data_root("/srv/data").name
-        'data'
-    """
-    if root is not None:
-        return Path(root).expanduser()
-    return Path(os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_ROOT).expanduser()
+def data_root(root: Root) -> Path:
+    """The folder of the data sets: the argument, else `MIXREG_DATA`, else ./data; `~` expanded."""
+    given = os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_ROOT if root is None else root
+    if "\0" in os.fspath(given):
+        raise DataError(f"the folder of the data sets cannot hold a NUL byte, got {str(given)!r}")
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:
+        raise DataError(
+            f"the folder of the data sets is given as {str(given)!r}, but no such home directory "
+            "is known; give its full path"
+        ) from error
 
 
 def refuse_missing(
     name: str, *, wanted: str, folders: Sequence[Path], remedy: str, root: Path
 ) -> NoReturn:
-    """Say that a data set is nowhere, and how to get it.
-
-    Args:
-        name: the data set.
-        wanted: what was looked for.
-        folders: where.
-        remedy: how to get it.
-        root: the folder of the data sets.
-
-    Raises:
-        MissingDataError: always.
-    """
+    """Say that a data set is nowhere, and how to get it."""
     places = ", ".join(str(folder.absolute()) for folder in folders)
     raise MissingDataError(
         f"data set {name!r} is missing: looked for {wanted} in {places}. {remedy} The folder of "
@@ -56,37 +45,45 @@ def refuse_missing(
     )
 
 
-def refuse_incomplete(name: str, *, folder: Path, absent: Sequence[str], remedy: str) -> NoReturn:
-    """Say that files of a data set are missing beside others, and how to get them.
+def refuse_incomplete(name: str, *, folder: Path, absent: Sequence[str], remedy: str) -> None:
+    """Say which files of a data set are missing beside others, if any, and how to get them."""
+    if absent:
+        raise DataError(
+            f"data set {name!r} in {folder.absolute()} is incomplete: {', '.join(absent)} missing. "
+            f"Delete its other files there and get it again. {remedy}"
+        )
 
-    Args:
-        name: the data set.
-        folder: where its other files are.
-        absent: names of the files that are missing.
-        remedy: how to get the data set.
 
-    Raises:
-        DataError: always.
-    """
-    raise DataError(
-        f"data set {name!r} in {folder.absolute()} is incomplete: {', '.join(absent)} missing. "
-        f"Delete its other files there and get it again. {remedy}"
+def check_digest(path: Path, content: bytes, md5: str) -> None:
+    """Refuse content that is not the published one."""
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if digest != md5:
+        raise DataError(
+            f"{path} is damaged or not the published file: {len(content)} bytes with MD5 {digest}, "
+            f"expected MD5 {md5}; delete it and get it again"
+        )
+
+
+def download(name: str, root: Path) -> None:
+    """Fetch a data set to where `load` looks for it; torchvision checks the MD5 of the archives."""
+    if name not in ("cifar10", "cifar100", "fashion-mnist"):
+        raise DataError(f"data set {name!r} cannot be downloaded automatically")
+    datasets = require(
+        "torchvision.datasets", extra="cli", purpose=f"downloading {name}", error=DataError
     )
-
-
-def read_file(path: Path) -> bytes:
-    """The whole of a file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Its bytes.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
+    if name == "fashion-mnist":
+        release = datasets.FashionMNIST
+        folder = root / FASHION_FOLDER
+        archives = [(release.mirrors[0] + file, file, md5) for file, md5 in release.resources]
+    else:
+        release = getattr(datasets, name.upper())
+        folder = root
+        archives = [(release.url, release.filename, release.tgz_md5)]
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        root.mkdir(parents=True, exist_ok=True)
+        for url, filename, md5 in archives:
+            datasets.utils.download_and_extract_archive(
+                url, str(folder), filename=filename, md5=md5
+            )
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"downloading {name} to {root.absolute()} failed: {error}") from error

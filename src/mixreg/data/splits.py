@@ -1,4 +1,4 @@
-"""Held-out samples and label noise, both made on the official training set."""
+"""Held-out samples, a share of the others, and label noise, all on the published training set."""
 
 import torch
 from torch import Tensor
@@ -7,26 +7,7 @@ from torch import Tensor
 def stratified_holdout(
     labels: Tensor, fraction: float, *, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Split indices in two, with the same fraction of every class held out.
-
-    Args:
-        labels: class indices, shape (n,).
-        fraction: part to hold out, 0 <= fraction < 1; rounded to whole samples in each class, of
-            which at least one is kept.
-        generator: source of randomness.
-
-    Returns:
-        Indices kept and indices held out, each in ascending order.
-
-    Raises:
-        ValueError: the fraction is out of range.
-
-    Example:
-        >>> labels = torch.tensor([0, 0, 1, 1])
-        >>> kept, held = stratified_holdout(labels, 0.5, generator=torch.Generator())
-        >>> labels[kept].tolist(), labels[held].tolist()
-        ([0, 1], [0, 1])
-    """
+    """Indices kept and held out, ascending; of each class this fraction is held out, never all."""
     if not 0 <= fraction < 1:
         raise ValueError(f"need 0 <= validation_fraction < 1, got {fraction}")
     is_held = torch.zeros(len(labels), dtype=torch.bool)
@@ -38,28 +19,17 @@ def stratified_holdout(
     return (~is_held).nonzero().squeeze(1), is_held.nonzero().squeeze(1)
 
 
+def stratified_share(labels: Tensor, fraction: float, *, generator: torch.Generator) -> Tensor:
+    """Indices of a share of the samples, in ascending order, the same fraction of every class."""
+    if not 0 < fraction <= 1:
+        raise ValueError(f"need 0 < training_fraction <= 1, got {fraction}")
+    return stratified_holdout(labels, 1 - fraction, generator=generator)[0]
+
+
 def flip_labels(
     labels: Tensor, num_classes: int, fraction: float, *, generator: torch.Generator
 ) -> Tensor:
-    """Replace a fraction of the labels by another class, drawn uniformly from the others.
-
-    Args:
-        labels: class indices, shape (n,).
-        num_classes: number of classes, at least 2.
-        fraction: part of the labels to replace, in [0, 1]; rounded to whole labels.
-        generator: source of randomness.
-
-    Returns:
-        New labels.
-
-    Raises:
-        ValueError: the fraction is out of range.
-
-    Example:
-        >>> noisy = flip_labels(torch.zeros(10).long(), 2, 0.2, generator=torch.Generator())
-        >>> int(noisy.sum())
-        2
-    """
+    """The labels, a fraction of them replaced by another class, drawn uniformly from the others."""
     if not 0 <= fraction <= 1:
         raise ValueError(f"need 0 <= label_noise <= 1, got {fraction}")
     count = round(fraction * len(labels))

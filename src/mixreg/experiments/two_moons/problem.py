@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from mixreg._random import generator
+from mixreg.data.embedded import make_two_moons
 from mixreg.data.shuffling import epoch_order
 from mixreg.data.splits import flip_labels
-from mixreg.data.two_moons import make_two_moons
 from mixreg.laws import MixingLaw
 from mixreg.prediction import shrink
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 import torch
 
 from mixreg._errors import ConfigurationError
-from mixreg.data.two_moons import LABEL_NOISE
+from mixreg.data.embedded import LABEL_NOISE
 from mixreg.laws import Beta, MixingLaw
 
 Precision = Literal["float32", "float64"]
