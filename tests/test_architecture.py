@@ -2,6 +2,8 @@
 
 import ast
 import graphlib
+import re
+import runpy
 import subprocess
 import sys
 from importlib import metadata
@@ -13,38 +15,8 @@ import mixreg
 
 ROOT = Path(mixreg.__file__).parent
 
-LAYERS = {
-    "support": ({"_checks", "_errors", "_files", "_lazy", "_random"}, {"torch"}),
-    "theory": (
-        {"_beta", "_forward_mode", "calibration", "covariance", "curvature", "entropy", "folding"}
-        | {"laws", "losses", "mixing", "pairing", "perturbation", "prediction", "recipes", "risk"}
-        | {"_any_loss", "reference", "statistics"},
-        {"numpy", "safetensors", "torch", "tqdm"},
-    ),
-    "measuring": (
-        {"_stored", "evaluation", "diagnostics"},
-        {"msgspec", "numpy", "safetensors", "scipy", "torch", "tqdm"},
-    ),
-    "data": (
-        {"data", "models", "settings"},
-        {"PIL", "numpy", "sklearn", "timm", "torch", "torchvision"},
-    ),
-    "training": (
-        {"training"},
-        {"filelock", "lightning", "safetensors", "torch", "torchmetrics", "yaml"},
-    ),
-    "report": ({"report"}, {"jinja2", "matplotlib", "numpy", "torch"}),
-    "experiments": (
-        {"experiments"},
-        {"dask", "distributed", "joblib", "matplotlib", "numpy", "ray", "scipy", "sklearn"}
-        | {"submitit", "torch", "tqdm"},
-    ),
-    "command line": ({"cli", "__main__", ""}, {"msgspec"}),
-}
-"""Each layer's modules and the packages it may import; a layer imports those before it."""
-
-APART = {"report": {"data", "training"}}
-"""Layers that do not know each other, although one stands before the other."""
+DRAWING = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "architecture.py"))
+LAYERS, APART = DRAWING["LAYERS"], DRAWING["APART"]
 
 OPTIONAL = {"dask", "distributed", "ray", "submitit", "tensorboard", "timm"}
 """Packages of extras of their own, imported only where they are used."""
@@ -99,19 +71,28 @@ def test_imports_go_in_no_circle():
     assert len([*graphlib.TopologicalSorter(within).static_order()]) == len(KNOWN)
 
 
-def test_lightning_is_in_two_files_alone():
+def test_lightning_trains_and_times_and_nothing_else():
     users = {m for m, names in GRAPH.items() if any(n.startswith("lightning") for n in names)}
-    assert users <= {"mixreg.training.module", "mixreg.training.train"}
+    trains = {"mixreg.training.module", "mixreg.training.train"}
+    assert users - {"mixreg.experiments._plan"} == trains
+
+
+def test_the_drawing_is_that_of_these_layers(tmp_path):
+    DRAWING["save"](tmp_path / "architecture.svg")
+    drawn = ROOT.parents[1] / "docs" / "architecture.svg"
+    assert (tmp_path / "architecture.svg").read_text() == drawn.read_text()
+
+
+def canonical(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def needs(package, known=frozenset()):
-    """Packages that an installation of a package brings, by import name."""
-    found = set(known) | {package}
+    """The distributions that an installation of one brings along."""
+    found = {*known, canonical(package)}
     for line in metadata.requires(package) or ():
-        name = line.partition(";")[0].strip()
-        for separator in " <>=!~[(":
-            name = name.partition(separator)[0]
-        if "extra ==" not in line and name not in found:
+        name = re.match(r"[\w.-]+", line)[0]
+        if "extra ==" not in line and canonical(name) not in found:
             try:
                 found |= needs(name, frozenset(found))
             except metadata.PackageNotFoundError:
@@ -136,7 +117,7 @@ def bare(script):
     """What a script prints where only the library and what it brings are installed."""
     distributions = set().union(*map(needs, ("torch", "numpy", "safetensors")))
     tops = metadata.packages_distributions()
-    allowed = {top for top, owners in tops.items() if distributions & {*map(str.lower, owners)}}
+    allowed = {t for t, owners in tops.items() if distributions & {*map(canonical, owners)}}
     program = f"ALLOWED = {sorted(allowed | {'mixreg'})}\n{BARE}\n{script}"
     return subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120

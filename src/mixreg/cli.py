@@ -16,7 +16,7 @@ import re
 import sys
 import typing
 from collections.abc import Callable, Sequence
-from importlib import metadata, resources
+from importlib import metadata
 from itertools import zip_longest
 from pathlib import Path
 from types import NoneType, UnionType
@@ -124,7 +124,7 @@ def _train(config: Any) -> None:
 
 
 def _evaluate(options: Any) -> None:
-    from mixreg.experiments.evaluate import evaluate_checkpoint
+    from mixreg.experiments.evaluation import evaluate_checkpoint
 
     _print("report", *evaluate_checkpoint(options))
 
@@ -148,7 +148,7 @@ def _reproduce(options: Any) -> None:
 
 
 def _diagnose(options: Any) -> None:
-    from mixreg.experiments.diagnose import diagnose_checkpoint
+    from mixreg.experiments.diagnosis import diagnose_checkpoint
 
     _print("report", *diagnose_checkpoint(options))
 
@@ -170,7 +170,7 @@ _COMMANDS = (
     _Command(
         "evaluate",
         "evaluate a trained model: raw, rescaled, temperature-scaled, ...",
-        "mixreg.settings:EvaluateOptions",
+        "mixreg.experiments.evaluation:EvaluateOptions",
         _evaluate,
         ("checkpoint",),
     ),
@@ -190,7 +190,7 @@ _COMMANDS = (
     _Command(
         "diagnose",
         "measure the Mixup risk and its regularizers on a trained model",
-        "mixreg.settings:DiagnoseOptions",
+        "mixreg.experiments.diagnosis:DiagnoseOptions",
         _diagnose,
         ("checkpoint",),
     ),
@@ -231,11 +231,10 @@ def read_settings(command: _Command, settings: type, words: Sequence[str]) -> An
     given = vars(parsed)
     values: dict[str, Any] = {}
     if (config := given.pop("config", None)) is not None:
-        file, stored = _configuration(config)
-        for name, value in stored.items():
+        for name, value in _configuration(config).items():
             if name not in hints:
-                raise ConfigurationError(f"{file}: {_unknown('setting', name, list(hints))}")
-            values[name] = _decode(f"{file}: {name}", value, hints[name], strict=True)
+                raise ConfigurationError(f"{config}: {_unknown('setting', name, list(hints))}")
+            values[name] = _decode(f"{config}: {name}", value, hints[name], strict=True)
     for name, word in given.items():
         label = name if name in command.positional else f"--{name.replace('_', '-')}"
         values[name] = _decode(label, word, hints[name], strict=False)
@@ -279,15 +278,16 @@ def _is_list(hint: Any) -> bool:
     return get_origin(hint) is list
 
 
-def _configuration(name: str) -> tuple[Path, dict[str, Any]]:
+def _configuration(name: str) -> dict[str, Any]:
     """The settings in a YAML file, or in the shipped recipe of that name."""
-    from mixreg.training.config import read_configuration
+    from mixreg.training.files import read_settings, recipe
 
-    shipped = resources.files("mixreg.training") / "recipes" / f"{name}.yaml"
-    file = Path(name)
-    if not file.exists() and shipped.is_file():
-        file = Path(str(shipped))
-    return file, read_configuration(file)
+    if Path(name).exists():
+        return read_settings(Path(name))
+    try:
+        return recipe(name)
+    except ValueError as error:
+        raise ConfigurationError(f"--config: there is no file {name}, and {error}") from error
 
 
 def _normalised(words: Sequence[str], hints: dict[str, Any]) -> list[str]:

@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from mixreg.experiments._sweep import SweepSettings, sweep
+from mixreg.experiments._sweep import sweep
+from mixreg.settings import SweepSettings
 from mixreg.training import TrainConfig
 
 SMALL = {"data": "digits", "batch_size": 256, "progress": False}

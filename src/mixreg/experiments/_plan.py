@@ -15,9 +15,10 @@ import torch
 from lightning.pytorch.callbacks import LambdaCallback
 
 from mixreg._errors import MixregError
-from mixreg.experiments._backends import SweepSettings, cores, side_by_side, threads_each
+from mixreg.experiments._backends import cores, side_by_side, threads_each
 from mixreg.experiments._sweep import Costs, check_folder, duration, grouped, kind, missing_data
 from mixreg.experiments.sweeping.damage import find_damage
+from mixreg.settings import SweepSettings
 from mixreg.statistics import TrainingStatistics
 from mixreg.training import RunDirectory, TrainConfig, build_model, load_data, quiet
 from mixreg.training.load import training_targets

@@ -21,11 +21,10 @@ from tqdm.auto import tqdm
 from mixreg import _stored
 from mixreg._errors import CheckpointError, ConfigurationError, MixregError
 from mixreg.data.location import MissingDataError, data_root
-from mixreg.experiments._backends import Backend, SweepSettings, Task, open_backend
+from mixreg.experiments._backends import Backend, Task, open_backend
 from mixreg.experiments.sweeping.damage import find_damage
+from mixreg.settings import SweepSettings
 from mixreg.training import BusyError, RunDirectory, TrainConfig, environment, load_data, train
-
-__all__ = ["SweepSettings", "complete_seeds", "sweep"]
 
 DEATHS = 4
 """Workers that may die in a row at one run, with no epoch finished between, before it fails."""
