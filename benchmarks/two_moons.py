@@ -2,34 +2,30 @@
 
 The loop trains one network at a time with what the library offers for any network: the data set's
 own batches, `RandomFourierFeatures`, `Mixup`, `ApproximateMixupLoss` and PyTorch's SGD. Both sides
-start from data and features that are in memory; what the batch sets up once for a whole training
-(Gram matrices) is timed apart.
+start from data that are in memory; what the batch sets up once for a whole training (features, Gram
+matrices) is timed once more apart, as a training of no epochs.
 
     python benchmarks/two_moons.py --output results/two-moons/benchmark.json
 """
 
 import dataclasses
-import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 import _harness
-from mixreg import Mixup, TrainingStatistics
+from mixreg import Beta, Mixup, TrainingStatistics
 from mixreg._random import generator
 from mixreg.data import load
 from mixreg.data.in_memory import InMemoryDataset
-from mixreg.experiments.two_moons import PAPER, TwoMoonsSettings
-from mixreg.experiments.two_moons.features import draw_features
-from mixreg.experiments.two_moons.methods import METHODS, Method, make_trainable
-from mixreg.experiments.two_moons.problem import make_problem
-from mixreg.experiments.two_moons.training import train
+from mixreg.experiments.two_moons import METHODS, PRESETS, Settings, make_problem, train
 from mixreg.losses import logistic
 from mixreg.models import build
 from mixreg.perturbation import modified
 from mixreg.risk.approximate_loss import ApproximateMixupLoss
 
+PAPER = PRESETS["paper"]
 EPOCHS = 10
 REPEATS = 5
 
@@ -40,65 +36,38 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     settings = dataclasses.replace(PAPER, epochs=EPOCHS)
-    batch, setup = batched(settings)
+    nothing = dataclasses.replace(settings, epochs=0)
+    problem = make_problem(settings, range(settings.repetitions))
     tables = {}
     for name, methods in [*((m, [m]) for m in METHODS), ("all four", list(METHODS))]:
         seconds = _harness.interleaved(
             {
                 "loop": lambda methods=methods: [loop(settings, method) for method in methods],
-                "batch": lambda methods=methods: batch(methods),
+                "batch": lambda methods=methods: train(settings, problem, methods),
+                "setup": lambda methods=methods: train(nothing, problem, methods),
             },
             options.repeats or REPEATS,
         )
         tables[name] = _harness.summary(seconds, baseline="batch")
         _harness.report(f"{name}: {settings.repetitions} seeds, {EPOCHS} epochs", tables[name])
-    print(f"\nset up once for the batch: {setup:.2f} s")
     _harness.write(
         options.output,
         {
             "environment": _harness.environment(),
-            "settings": settings.to_dict(),
-            "setup_seconds": setup,
+            "settings": dataclasses.asdict(settings),
             "methods": tables,
         },
     )
 
 
-def batched(settings: TwoMoonsSettings) -> tuple[Callable[[list[Method]], object], float]:
-    """Training of all repetitions at once, and the seconds that its setup took."""
-    seeds, law = settings.seeds, settings.law
-    problem = make_problem(seeds, label_noise=settings.label_noise, dtype=settings.dtype)
-    features = draw_features(
-        seeds,
-        num_features=settings.num_features,
-        scale=settings.feature_scale,
-        dtype=settings.dtype,
-    )
-    begin = time.perf_counter()
-    trainables = {method: make_trainable(method, problem, features, law) for method in METHODS}
-    setup = time.perf_counter() - begin
-
-    def run(methods: list[Method]) -> object:
-        return train(
-            {method: trainables[method] for method in methods},
-            problem,
-            law,
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-        )
-
-    return run, setup
-
-
 DATA: list[InMemoryDataset] = [
-    load("two-moons", seed=seed, validation_fraction=0) for seed in PAPER.seeds
+    load("two-moons", seed=seed, validation_fraction=0) for seed in range(PAPER.repetitions)
 ]
 
 
-def loop(settings: TwoMoonsSettings, method: Method) -> None:
+def loop(settings: Settings, method: str) -> None:
     """One seed after the other, each with its own network."""
-    for seed, data in zip(settings.seeds, DATA, strict=True):
+    for seed, data in enumerate(DATA):
         net = build("random-fourier-features", input_shape=(2,), num_outputs=1, seed=seed)
         ((x, y),) = data.batches("train", data.size("train"))
         objective = loop_objective(method, net, x, y.float().unsqueeze(1), settings, seed)
@@ -111,10 +80,10 @@ def loop(settings: TwoMoonsSettings, method: Method) -> None:
 
 
 def loop_objective(
-    method: Method, net: nn.Module, x: Tensor, y: Tensor, settings: TwoMoonsSettings, seed: int
+    method: str, net: nn.Module, x: Tensor, y: Tensor, settings: Settings, seed: int
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """The objective of one batch of one network."""
-    law, source = settings.law, generator(seed, "mixing")
+    law, source = Beta(settings.alpha), generator(seed, "mixing")
     stats = TrainingStatistics.from_tensors(x, y)
     if method == "approximate":
         loss = ApproximateMixupLoss(stats, law, "logistic", generator=source)

@@ -13,8 +13,7 @@ from torchvision.models import resnet18
 
 from mixreg import Beta, RescaledModel, TrainingStatistics
 from mixreg.folding import FoldedLayer
-from mixreg.models.lenet import LeNet
-from mixreg.models.random_features import RandomFourierFeatures
+from mixreg.models import LeNet, RandomFourierFeatures
 
 C, D, LAW = 3, 4, Beta(0.7)
 

@@ -228,6 +228,11 @@ def test_a_progress_bar_shows_on_long_passes_alone(seconds, monkeypatch):
     assert ("training statistics" in terminal.getvalue()) == (seconds > 0.1)
 
 
+def test_no_progress_bar_without_the_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    assert TrainingStatistics.from_loader(batches(*small(40), 2), 4).count == 40
+
+
 def test_no_progress_bar_when_not_wanted_or_not_on_a_terminal(monkeypatch, capfd):
     now = iter(np.arange(10_000.0))
     monkeypatch.setattr("tqdm.std.time", lambda: next(now))

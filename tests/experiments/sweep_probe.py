@@ -7,14 +7,12 @@ from mixreg.experiments._sweep import sweep
 from mixreg.settings import SweepSettings
 from mixreg.training import TrainConfig
 
-SMALL = {"data": "digits", "batch_size": 256, "progress": False}
 EPOCHS = {"brief": 2, "long": 40, "last": 2}
 
 
 def probe_runs(output: Path) -> list[TrainConfig]:
-    return [
-        TrainConfig(**SMALL, epochs=count, output=output / name) for name, count in EPOCHS.items()
-    ]
+    small = {"data": "digits", "batch_size": 256, "progress": False}
+    return [TrainConfig(**small, epochs=n, output=output / name) for name, n in EPOCHS.items()]
 
 
 def nothing(run, config):
@@ -22,5 +20,5 @@ def nothing(run, config):
 
 
 if __name__ == "__main__":
-    settings = SweepSettings(jobs=int(sys.argv[2]), backend=sys.argv[3])
+    settings = SweepSettings(jobs=int(sys.argv[2]))
     sweep(probe_runs(Path(sys.argv[1])), nothing, names=list(EPOCHS), settings=settings)

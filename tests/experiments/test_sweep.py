@@ -3,27 +3,31 @@
 import dataclasses
 import io
 import json
+import shutil
 import subprocess
 import sys
 from concurrent.futures import Future
 from contextlib import closing, nullcontext
+from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from mixreg import ConfigurationError, MixregError
 from mixreg.data.location import MissingDataError
 from mixreg.experiments._backends import Backend, Task
+from mixreg.experiments._progress import Progress, duration, kind
 from mixreg.experiments._sweep import (
     DEATHS,
     Outcome,
-    Progress,
     SweepSettings,
     complete,
     complete_seeds,
-    kind,
+    quarantine,
     sweep,
 )
-from mixreg.training import RunDirectory, TrainConfig
+from mixreg.training import RunDirectory, TrainConfig, train
 
 FINISHED = Outcome("finished", seconds=1.0)
 BUSY = Outcome("busy")
@@ -180,10 +184,10 @@ def test_counts_and_the_time_left_which_is_learnt_from_finished_runs(tmp_path, m
             progress.begin(name)
         progress.refresh(1)
         assert progress.state() == "2 running, 0 failed"
-        progress.end("run0", Outcome("failed", "why", 3.0))
+        progress.end("run0", "failed", 3.0)
         progress.pause("run1", "its worker died")
         _finish(runs["run2"], 1000.0)
-        progress.end("run2", Outcome("finished", seconds=1000.0))
+        progress.end("run2", "finished", 1000.0)
         progress.begin("run1")
         assert progress.state() == "1 running, 1 failed, about 33 min left"
         progress.begin("run3")
@@ -197,6 +201,12 @@ def test_counts_and_the_time_left_which_is_learnt_from_finished_runs(tmp_path, m
     assert "0/4 |" in shown
     assert "2/4 |" in shown
     assert "2 running, 0 failed" in shown
+
+
+def test_durations():
+    assert [duration(s) for s in (0.2, 41.0, 600.0, 9000.0, 500_000.0)] == [
+        *("<1 s", "41 s", "10 min", "2.5 h", "5.8 days")
+    ]
 
 
 def test_only_what_costs_time_makes_another_kind(tmp_path):
@@ -227,6 +237,80 @@ def test_every_run_is_trained_and_measured_and_finished_ones_are_kept(tmp_path, 
     _sweep(runs)
     assert result.stat().st_mtime_ns == before
     assert (runs[0].directory / "measured.txt").is_file()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return train(_run(tmp_path_factory.mktemp("trained"), snapshots=[1])).path
+
+
+SNAPSHOT, LAST = "snapshots/epoch1.safetensors", "checkpoint/last.ckpt"
+DAMAGE = {
+    "truncated": lambda file: file.write_bytes(file.read_bytes()[:-3]),
+    "garbage": lambda file: file.write_bytes(b"garbage" * 100),
+    "one bit": lambda file: file.write_bytes(
+        file.read_bytes()[:-99] + b"!" + file.read_bytes()[-98:]
+    ),
+    "gone": lambda file: file.unlink(),
+}
+
+
+HARMLESS = {(SNAPSHOT, "gone"), (LAST, "gone")}  # made again, or told by the training
+CASES = [
+    *((name, damage) for name in ("config.json", "result.json") for damage in list(DAMAGE)[:2]),
+    *((name, damage) for name in ("model.safetensors", SNAPSHOT, LAST) for damage in DAMAGE),
+    ("config.json", "gone"),
+]
+
+
+@pytest.mark.parametrize(("name", "damage"), [c for c in CASES if c not in HARMLESS])
+def test_damaged_runs_go_into_quarantine_and_begin_anew(trained, tmp_path, capsys, name, damage):
+    shutil.copytree(trained, tmp_path / "seed0")
+    run = RunDirectory(tmp_path / "seed0")
+    file = run.path / name
+    if name == LAST:
+        (run.path / "result.json").unlink()
+    DAMAGE[damage](file)
+    rest = file.read_bytes() if file.exists() else None
+
+    _sweep([_run(tmp_path, snapshots=[1])])
+    again, before = load_file(run.weights), load_file(trained / "model.safetensors")
+    assert all(torch.equal(again[key], before[key]) for key in before)
+    kept = tmp_path / "seed0.corrupt-1"
+    assert rest is None or (kept / name).read_bytes() == rest
+    told = capsys.readouterr().out
+    assert f"seed0: {file} " in told
+    assert f"{kept} keeps it, and the run begins anew" in told
+
+
+def test_quarantine_keeps_everything_and_moves_the_settings_last(trained, tmp_path, monkeypatch):
+    run = RunDirectory(tmp_path / "run")
+    moved = []
+    rename = Path.rename
+
+    def spy(self, target):
+        moved.append(self.name)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", spy)
+    for k in (1, 2):
+        shutil.copytree(trained, run.path, dirs_exist_ok=True)
+        (run.path / "note.txt").write_text("kept")
+        with run.lock():
+            place = quarantine(run)
+            assert [file.name for file in run.path.iterdir()] == ["run.lock"]
+        assert place.name == f"run.corrupt-{k}"
+        assert (place / "note.txt").read_text() == "kept"
+        assert moved[-1] == "config.json"
+
+
+def test_a_run_of_another_version_is_refused_and_stays(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "seed0")
+    file = tmp_path / "seed0" / "config.json"
+    file.write_text(file.read_text().replace('"format": ', '"format": 9'))
+    with pytest.raises(MixregError, match="written by another version of mixreg"):
+        _sweep([_run(tmp_path, snapshots=[1])])
+    assert not list(tmp_path.glob("*.corrupt-*"))
 
 
 def _fail(run, config):

@@ -1,7 +1,9 @@
 import sys
 
 import pytest
+import timm
 import torch
+from torch import nn
 
 from mixreg._errors import ConfigurationError
 from mixreg.models import MODELS, build
@@ -85,12 +87,17 @@ def test_unknown_names(name, message):
     assert len(str(error.value)) < 1000
 
 
-@pytest.mark.parametrize("name", ["timm/resnet18", "torchvision/resnet18"])
-def test_a_missing_library_names_the_extra(name, monkeypatch):
-    library = name.partition("/")[0]
-    monkeypatch.setitem(sys.modules, library, None)
-    monkeypatch.delitem(sys.modules, "torchvision.models", raising=False)
-    with pytest.raises(ConfigurationError, match=rf"{name} needs.*'mixreg\[vision\]'"):
+@pytest.mark.parametrize(
+    ("name", "module", "what", "extra"),
+    [
+        ("timm/resnet18", "timm", "model timm/resnet18", "timm"),
+        ("torchvision/resnet18", "torchvision.models", "model torchvision/resnet18", "cli"),
+        ("resnet20", "torchvision.models.resnet", "a ResNet", "cli"),
+    ],
+)
+def test_a_missing_library_names_the_extra(name, module, what, extra, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigurationError, match=rf"{what} needs.*'mixreg\[{extra}\]'"):
         build(name, input_shape=(3, 32, 32), num_outputs=2)
 
 
@@ -130,3 +137,31 @@ def test_bad_sizes(name, options, message):
 def test_input_shapes_that_do_not_fit(name, shape, message):
     with pytest.raises(ValueError, match=message):
         build(name, input_shape=shape, num_outputs=2)
+
+
+def test_timm_takes_other_channels_and_dropout():
+    model = build("timm/test_resnet", input_shape=(1, 32, 32), num_outputs=3, dropout=0.4)
+    assert model(torch.randn(2, 1, 32, 32)).shape == (2, 3)
+    assert model.drop_rate == 0.4
+
+
+def test_the_trial_input_leaves_running_statistics_alone():
+    model = build("timm/test_resnet", input_shape=(3, 32, 32), num_outputs=3)
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert all(not m.running_mean.any() for m in norms)
+    assert all(m.num_batches_tracked == 0 for m in norms)
+
+
+def test_torchvision_refuses_dropout():
+    with pytest.raises(ValueError, match=r"torchvision/resnet18 takes no dropout .* got 0\.1"):
+        build("torchvision/resnet18", input_shape=(3, 32, 32), num_outputs=3, dropout=0.1)
+
+
+@pytest.mark.parametrize(
+    ("model", "found"), [(nn.Flatten(), r"\(1, 12\)"), (nn.GRU(2, 3), "<class 'tuple'>")]
+)
+def test_a_model_with_other_outputs_is_refused(monkeypatch, model, found):
+    monkeypatch.setattr(timm, "create_model", lambda *_args, **_options: model)
+    message = rf"timm/resnet18 gives {found} for one input, expected shape \(1, 3\)"
+    with pytest.raises(ValueError, match=message):
+        build("timm/resnet18", input_shape=(6, 2), num_outputs=3)

@@ -3,8 +3,7 @@ import torch
 import torchvision
 from torch import nn
 
-from mixreg.models import resnet20, resnet34, resnet50
-from mixreg.models.residual_blocks import ZeroPaddedShortcut
+from mixreg.models.resnet import ZeroPaddedShortcut, resnet20, resnet34, resnet50
 
 
 def parameters(model: nn.Module) -> int:

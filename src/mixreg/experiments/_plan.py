@@ -16,8 +16,8 @@ from lightning.pytorch.callbacks import LambdaCallback
 
 from mixreg._errors import MixregError
 from mixreg.experiments._backends import cores, side_by_side, threads_each
-from mixreg.experiments._sweep import Costs, check_folder, duration, grouped, kind, missing_data
-from mixreg.experiments.sweeping.damage import find_damage
+from mixreg.experiments._progress import Costs, duration, kind
+from mixreg.experiments._sweep import check_folder, grouped, missing_data
 from mixreg.settings import SweepSettings
 from mixreg.statistics import TrainingStatistics
 from mixreg.training import RunDirectory, TrainConfig, build_model, load_data, quiet
@@ -59,7 +59,7 @@ def plan(runs: Sequence[TrainConfig], *, names: Sequence[str], settings: SweepSe
 
 def _examine(run: TrainConfig, missing: str) -> Planned:
     directory = RunDirectory(run.directory)
-    if damage := find_damage(directory):
+    if damage := directory.corrupt():
         return Planned("damaged", run.epochs, f"{damage}; would be set aside")
     try:
         begun = directory.begun(run)

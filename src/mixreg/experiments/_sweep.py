@@ -7,22 +7,20 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import count
-from operator import attrgetter
 from pathlib import Path
-from statistics import fmean
 from typing import Any, NamedTuple
 
 from tqdm.auto import tqdm
 
 from mixreg import _stored
-from mixreg._errors import CheckpointError, ConfigurationError, MixregError
+from mixreg._errors import ConfigurationError, MixregError
 from mixreg.data.location import MissingDataError, data_root
 from mixreg.experiments._backends import Backend, Task, open_backend
-from mixreg.experiments.sweeping.damage import find_damage
+from mixreg.experiments._progress import Progress
 from mixreg.settings import SweepSettings
 from mixreg.training import BusyError, RunDirectory, TrainConfig, environment, load_data, train
 
@@ -120,12 +118,12 @@ def grouped(remarks: Mapping[str, str], runs: Mapping[str, TrainConfig]) -> Iter
 
 
 def execute(run: TrainConfig, finish: Finish) -> Outcome:
-    """In a worker: train a run and finish it; a damaged directory is set aside first."""
+    """In a worker: train a run and finish it; damaged files go into quarantine first."""
     begin, remark, ending, message = time.monotonic(), "", "failed", ""
     directory = RunDirectory(run.directory)
     try:
         with directory.lock():
-            if damage := find_damage(directory):
+            if damage := directory.corrupt():
                 kept = quarantine(directory)
                 remark = f"{damage}; {kept} keeps it, and the run begins anew"
             finish(train(run), run)
@@ -145,7 +143,7 @@ def complete(
     tasks: Iterable[Task],
     runs: Mapping[str, TrainConfig],
     backend: Backend,
-    progress: "Progress",
+    progress: Progress,
 ) -> dict[str, Outcome]:
     """Hand tasks over until each has ended for good, and say how."""
     waiting, busy = deque(tasks), list[Task]()
@@ -177,7 +175,7 @@ def complete(
                 progress.pause(task.name, "another process is working on it; waiting for that")
             else:
                 outcomes[task.name] = outcome
-                progress.end(task.name, outcome)
+                progress.end(task.name, outcome.ending, outcome.seconds)
         if not done:
             time.sleep(_POLL)
         free = [task for task in busy if _is_free(runs[task.name])]
@@ -255,7 +253,7 @@ def missing_data(runs: Sequence[TrainConfig], *, fetch: bool) -> list[str]:
     """For each run what its data set lacks, or an empty text; each data set is looked for once."""
     known: dict[tuple[object, ...], str] = {}
     for run in runs:
-        place = run.data, run.data_root
+        place = run.data, run.data_root, run.download
         if place not in known and not RunDirectory(run.directory).finished:
             try:
                 load_data(run if fetch else replace(run, download=False))
@@ -263,7 +261,7 @@ def missing_data(runs: Sequence[TrainConfig], *, fetch: bool) -> list[str]:
             except MissingDataError as error:
                 known[place] = str(error)
     return [
-        "" if RunDirectory(run.directory).finished else known[run.data, run.data_root]
+        "" if RunDirectory(run.directory).finished else known[run.data, run.data_root, run.download]
         for run in runs
     ]
 
@@ -329,98 +327,3 @@ def _resources(run: TrainConfig) -> tuple[int, int]:
     """One core and those of the processes that load images; a GPU where one is asked for."""
     loaders = run.workers if run.data == "imagenet" else 0
     return 1 + loaders, int(run.accelerator in {"gpu", "cuda"})
-
-
-kind = attrgetter(
-    *("data", "validation_fraction", "augment", "workers", "model", "loss", "method", "directions"),
-    *("second_order", "per", "batch_size", "precision", "accelerator"),
-)
-"""What the time of an epoch depends on."""
-
-
-class Costs:
-    """Seconds an epoch takes, learnt from the finished ones of some runs."""
-
-    def __init__(self, runs: Iterable[TrainConfig]) -> None:
-        self._seconds: dict[object, list[float]] = {}
-        for run in runs:
-            self.learn(run)
-
-    def learn(self, run: TrainConfig) -> None:
-        """Remember how long a run took, if it is finished and says so."""
-        with suppress(CheckpointError):
-            seconds = RunDirectory(run.directory).read_result().seconds
-            if isinstance(seconds, float):
-                self._seconds.setdefault(kind(run), []).append(seconds / run.epochs)
-
-    def of_kind(self, run: TrainConfig) -> tuple[float, str] | None:
-        """The mean of the finished runs of a run's kind, and how many they are."""
-        alike = self._seconds.get(kind(run))
-        return (fmean(alike), f"from {len(alike)} finished") if alike else None
-
-    def epoch(self, run: TrainConfig) -> float | None:
-        """The mean of the run's kind, else of all kinds; None if nothing is finished."""
-        alike = self._seconds.get(kind(run)) or [*map(fmean, self._seconds.values())]
-        return fmean(alike) if alike else None
-
-
-def duration(seconds: float) -> str:
-    """A time in the unit that suits it, such as "41 s" or "2.5 h"."""
-    if seconds < 90:
-        return "<1 s" if seconds < 1 else f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
-
-
-class Progress:
-    """One line a run that ends, and a bar where somebody looks on."""
-
-    def __init__(self, runs: Mapping[str, TrainConfig]) -> None:
-        self._total, self._failed, self._queued = len(runs), 0, 0
-        self._left = dict(runs)
-        self._since: dict[str, float] = {}
-        self._costs = Costs(runs.values())
-        form = "{n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}"
-        self._bar = tqdm(total=len(runs), disable=None, bar_format=form)
-        self.close = self._bar.close
-
-    def begin(self, name: str) -> None:
-        """A run was handed over."""
-        self._since[name] = time.monotonic()
-        self.refresh(0)
-
-    def pause(self, name: str, why: str) -> None:
-        """A run is no longer executed but will be again."""
-        del self._since[name]
-        self.say(f"{name}: {why}")
-
-    def end(self, name: str, outcome: Outcome) -> None:
-        """A run ended for good."""
-        del self._since[name]
-        self._costs.learn(self._left.pop(name))
-        self._failed += outcome.ending == "failed"
-        done, took = self._total - len(self._left), duration(outcome.seconds)
-        self.say(f"[{done}/{self._total}] {name}: {outcome.ending} ({took}; {self.state()})")
-        self._bar.update()
-
-    def say(self, text: str) -> None:
-        """Print a line."""
-        tqdm.write(text)
-
-    def refresh(self, queued: int) -> None:
-        """Show the counts in the bar."""
-        self._queued = queued
-        self._bar.set_postfix_str(self.state())
-
-    def state(self) -> str:
-        """Counts and the time that is left, such as "2 running, 0 failed, about 5 min left"."""
-        running = max(0, len(self._since) - self._queued)
-        costs = [(name, run.epochs, self._costs.epoch(run)) for name, run in self._left.items()]
-        total, now = 0.0, time.monotonic()
-        for name, epochs, cost in costs:
-            if cost is None:
-                return f"{running} running, {self._failed} failed"
-            total += max(0.0, cost * epochs - (now - self._since.get(name, now)))
-        left = f", about {duration(total / max(1, running))} left" if costs else ""
-        return f"{running} running, {self._failed} failed{left}"

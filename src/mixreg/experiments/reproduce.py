@@ -16,7 +16,10 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
     Returns:
         Tables and findings for the terminal, and the file to look at.
     """
-    text, path = _module(options).reproduce(options)
+    module = _module(options)
+    text, path = (
+        module.claims(options.directory) if options.name == "claims" else module.reproduce(options)
+    )
     return str(text), Path(path)
 
 
