@@ -47,7 +47,8 @@ _KINDS = {
 _GROUPS = {
     "what": (
         *("config", "data", "data_root", "model", "method", "methods", "alpha", "seed", "seeds"),
-        *("scale", "training_fraction", "label_noise", "samples", "exact", "reference"),
+        *("scale", "training_fraction", "label_noise", "mean", "std", "held_out"),
+        *("samples", "exact", "reference"),
     ),
     "how to train": (
         *("epochs", "batch_size", "learning_rate", "momentum", "weight_decay", "milestones"),
@@ -124,7 +125,7 @@ def _train(config: Any) -> None:
 
 
 def _evaluate(options: Any) -> None:
-    from mixreg.experiments.evaluation import evaluate_checkpoint
+    from mixreg.experiments.evaluate import evaluate_checkpoint
 
     _print("report", *evaluate_checkpoint(options))
 
@@ -148,7 +149,7 @@ def _reproduce(options: Any) -> None:
 
 
 def _diagnose(options: Any) -> None:
-    from mixreg.experiments.diagnosis import diagnose_checkpoint
+    from mixreg.experiments.diagnose import diagnose_checkpoint
 
     _print("report", *diagnose_checkpoint(options))
 
@@ -170,7 +171,7 @@ _COMMANDS = (
     _Command(
         "evaluate",
         "evaluate a trained model: raw, rescaled, temperature-scaled, ...",
-        "mixreg.experiments.evaluation:EvaluateOptions",
+        "mixreg.settings:EvaluateOptions",
         _evaluate,
         ("checkpoint",),
     ),
@@ -190,7 +191,7 @@ _COMMANDS = (
     _Command(
         "diagnose",
         "measure the Mixup risk and its regularizers on a trained model",
-        "mixreg.experiments.diagnosis:DiagnoseOptions",
+        "mixreg.settings:DiagnoseOptions",
         _diagnose,
         ("checkpoint",),
     ),

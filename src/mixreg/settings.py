@@ -386,6 +386,95 @@ class ReportOptions:
             raise ConfigurationError("name at least one run or result to report")
 
 
+@dataclass(frozen=True, kw_only=True)
+class CheckpointOptions:
+    """A checkpoint, and what to assume of one that does not say it itself.
+
+    Args:
+        checkpoint: directory of a finished run, or a file of weights (.safetensors, .pt, .pth).
+        data: name of the data set; for a run, by default the one it was trained on.
+        data_root: folder of the data sets; by default $MIXREG_DATA, else ./data.
+        model: name of the model; a file of weights needs it.
+        alpha: shape α of the mixup; by default that of the run.
+        mixing_probability: chance that a sample was mixed.
+        mean: of the pixels from 0 to 1, with which the inputs of a file of weights were
+            normalised: one number, or one for each channel; by default the data set's own.
+        std: their deviation.
+    """
+
+    checkpoint: Path
+    data: str | None = None
+    data_root: Path | None = None
+    model: str | None = None
+    alpha: float | None = None
+    mixing_probability: float | None = None
+    mean: list[float] = dataclasses.field(default_factory=list)
+    std: list[float] = dataclasses.field(default_factory=list)
+
+    def given(self) -> dict[str, Any]:
+        """The settings of a run that were given."""
+        names = ("data", "data_root", "model", "alpha", "mixing_probability")
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(CheckpointOptions):
+    """What to evaluate, and what to assume of a checkpoint that does not say it itself.
+
+    Args:
+        held_out: examples that a file of weights was not trained on, for the temperatures:
+            "validation", those that mixreg holds out of this data set; "test-half", every second
+            test example, the metrics being those of the others; by default none.
+        output: directory of the report; by default `evaluation` inside the run, or
+            `NAME-evaluation` beside the file NAME.
+    """
+
+    held_out: Literal["none", "validation", "test-half"] | None = None
+    output: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnoseOptions(CheckpointOptions):
+    """What to diagnose, on which samples and how exactly.
+
+    The samples are drawn from the training split, labels as trained on, in the model's input space
+    and without augmentation, so that they are one fixed training set S_n as in the theory.
+
+    Args:
+        samples: number of training samples; by default 500, or all if there are fewer.
+        exact: compute the Mixup risk over all pairs of samples instead of by draws.
+        draws: Monte-Carlo draws of the Mixup risk.
+        pairs: pairs of samples that the roughness between samples is estimated from.
+        second_order: compute R2; for networks that are not piecewise linear it takes as many
+            Hessian products a sample as there are samples or input entries.
+        reference: a run with the method erm on the same data, for Proposition 1.
+        seed: seed of the samples and the draws.
+        progress: show a progress bar.
+        output: directory of the report; by default `diagnosis` inside the run, or
+            `NAME-diagnosis` beside the file NAME.
+
+    Raises:
+        ConfigurationError: a value is out of range.
+    """
+
+    samples: int | None = None
+    exact: bool = False
+    draws: int = 100_000
+    pairs: int = 4000
+    second_order: bool = True
+    reference: Path | None = None
+    seed: int = 0
+    progress: bool = True
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("samples", 2), ("draws", 2), ("pairs", 2), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigurationError(f"{name} must be at least {least}, got {value}")
+
+
 def check_method(method: str) -> None:
     """Refuse an unknown training method."""
     from mixreg.training.methods import METHODS

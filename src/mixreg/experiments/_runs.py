@@ -11,7 +11,7 @@ from mixreg.evaluation import Evaluation, MeanInterval, MetricName
 from mixreg.experiments import _plan
 from mixreg.experiments._presets import ALPHA, Setting
 from mixreg.experiments._sweep import Finish, sweep
-from mixreg.experiments.evaluation import evaluate_trained
+from mixreg.experiments.evaluate import evaluate_trained
 from mixreg.report import (
     Claim,
     Document,

@@ -5,7 +5,7 @@ from pathlib import Path
 from mixreg._errors import CheckpointError
 from mixreg.experiments._plan import plan
 from mixreg.experiments._sweep import complete_seeds, sweep
-from mixreg.experiments.evaluation import evaluate_trained, run_result
+from mixreg.experiments.evaluate import evaluate_trained, run_result
 from mixreg.report import RunResult, check_replaceable, comparison, write_document
 from mixreg.settings import CompareConfig
 from mixreg.training import RunDirectory, TrainConfig, load_run

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from mixreg._errors import CheckpointError, ConfigurationError, MixregError
-from mixreg.experiments.evaluation import run_result
+from mixreg.experiments.evaluate import run_result
 from mixreg.report import Claim, Document, RunResult, comparison, read_document
 from mixreg.report.files import document_format, write_files
 from mixreg.report.pages import Result, render_page
