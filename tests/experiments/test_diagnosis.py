@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from mixreg import CheckpointError, ConfigurationError
-from mixreg.experiments.diagnose import DiagnoseOptions, diagnose_checkpoint
+from mixreg.experiments.diagnose import diagnose_checkpoint
 from mixreg.report import read_document
 from mixreg.risk import approximate_mixup_risk, mixup_risk, modified_risk
+from mixreg.settings import DiagnoseOptions
 from mixreg.training import TrainConfig, load_data, load_run, train
 
 TINY = {"samples": 30, "draws": 400, "pairs": 50, "progress": False}

@@ -8,11 +8,11 @@ from safetensors.torch import load_file, save_file
 
 from mixreg import CheckpointError, ConfigurationError, _stored
 from mixreg.evaluation import Evaluation
-from mixreg.experiments import EvaluateOptions, evaluate_checkpoint
 from mixreg.experiments import evaluate as module
 from mixreg.experiments._foreign import assumptions
-from mixreg.experiments.evaluate import beside, load_checkpoint
+from mixreg.experiments.evaluate import beside, evaluate_checkpoint, load_checkpoint
 from mixreg.report import read_document
+from mixreg.settings import EvaluateOptions
 from mixreg.training import TrainConfig, load_run, train
 
 BARE = {"data": "digits", "model": "mlp", "alpha": 1.0}

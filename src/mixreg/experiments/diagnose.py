@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,54 +14,14 @@ from mixreg._errors import ConfigurationError
 from mixreg._random import generator
 from mixreg.diagnostics import Diagnosis, diagnose
 from mixreg.experiments._foreign import assumptions
-from mixreg.experiments.evaluate import CheckpointOptions, beside, load_checkpoint
+from mixreg.experiments.evaluate import beside, load_checkpoint
 from mixreg.report import check_replaceable, write_document
 from mixreg.report.diagnosis import Subject, diagnosis_document
 from mixreg.risk.mixup import folded_rule
+from mixreg.settings import CheckpointOptions, DiagnoseOptions
 from mixreg.training import METHODS, TrainedClassifier, environment, load_data
 
 _QUADRATURE_ORDER = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class DiagnoseOptions(CheckpointOptions):
-    """What to diagnose, on which samples and how exactly.
-
-    The samples are drawn from the training split, labels as trained on, in the model's input space
-    and without augmentation, so that they are one fixed training set S_n as in the theory.
-
-    Args:
-        samples: number of training samples; by default 500, or all if there are fewer.
-        exact: compute the Mixup risk over all pairs of samples instead of by draws.
-        draws: Monte-Carlo draws of the Mixup risk.
-        pairs: pairs of samples that the roughness between samples is estimated from.
-        second_order: compute R2; for networks that are not piecewise linear it takes as many
-            Hessian products a sample as there are samples or input entries.
-        reference: a run with the method erm on the same data, for Proposition 1.
-        seed: seed of the samples and the draws.
-        progress: show a progress bar.
-        output: directory of the report; by default `diagnosis` inside the run, or
-            `NAME-diagnosis` beside the file NAME.
-
-    Raises:
-        ConfigurationError: a value is out of range.
-    """
-
-    samples: int | None = None
-    exact: bool = False
-    draws: int = 100_000
-    pairs: int = 4000
-    second_order: bool = True
-    reference: Path | None = None
-    seed: int = 0
-    progress: bool = True
-    output: Path | None = None
-
-    def __post_init__(self) -> None:
-        for name, least in (("samples", 2), ("draws", 2), ("pairs", 2), ("seed", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigurationError(f"{name} must be at least {least}, got {value}")
 
 
 def diagnose_checkpoint(options: DiagnoseOptions) -> tuple[str, Path]:

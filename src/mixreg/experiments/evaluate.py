@@ -3,9 +3,8 @@
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -17,6 +16,7 @@ from mixreg.evaluation import Evaluation, Predictions, evaluate, predict
 from mixreg.evaluation.predictions import FORMAT
 from mixreg.experiments._foreign import assumptions, renormalised
 from mixreg.report import RunResult, check_replaceable, comparison, write_document
+from mixreg.settings import CheckpointOptions, EvaluateOptions
 from mixreg.training import (
     METHODS,
     RunDirectory,
@@ -27,60 +27,10 @@ from mixreg.training import (
     load_run,
 )
 
-HeldOut = Literal["none", "validation", "test-half"]
-
 _UNSAID = (
     "needs examples that these weights were not trained on; say which with --held-out validation "
     "or --held-out test-half"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckpointOptions:
-    """A checkpoint, and what to assume of one that does not say it itself.
-
-    Args:
-        checkpoint: directory of a finished run, or a file of weights (.safetensors, .pt, .pth).
-        data: name of the data set; for a run, by default the one it was trained on.
-        data_root: folder of the data sets; by default $MIXREG_DATA, else ./data.
-        model: name of the model; a file of weights needs it.
-        alpha: shape α of the mixup; by default that of the run.
-        mixing_probability: chance that a sample was mixed.
-        mean: of the pixels from 0 to 1, with which the inputs of a file of weights were
-            normalised: one number, or one for each channel; by default the data set's own.
-        std: their deviation.
-    """
-
-    checkpoint: Path
-    data: str | None = None
-    data_root: Path | None = None
-    model: str | None = None
-    alpha: float | None = None
-    mixing_probability: float | None = None
-    mean: list[float] = field(default_factory=list)
-    std: list[float] = field(default_factory=list)
-
-    def given(self) -> dict[str, Any]:
-        """The settings of a run that were given."""
-        names = ("data", "data_root", "model", "alpha", "mixing_probability")
-        values = {name: getattr(self, name) for name in names}
-        return {name: value for name, value in values.items() if value is not None}
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(CheckpointOptions):
-    """What to evaluate, and what to assume of a checkpoint that does not say it itself.
-
-    Args:
-        held_out: examples that a file of weights was not trained on, for the temperatures:
-            "validation", those that mixreg holds out of this data set; "test-half", every second
-            test example, the metrics being those of the others; by default none.
-        output: directory of the report; by default `evaluation` inside the run, or
-            `NAME-evaluation` beside the file NAME.
-    """
-
-    held_out: HeldOut | None = None
-    output: Path | None = None
 
 
 def load_checkpoint(options: CheckpointOptions, **settings: Any) -> TrainedClassifier:

@@ -56,7 +56,7 @@ from mixreg.report.numbers import mean_text, metric_format
 from mixreg.training import environment
 
 if TYPE_CHECKING:
-    from mixreg.experiments.reproduce import ReproduceOptions
+    from mixreg.settings import ReproduceOptions
 
 METHODS = {  # name and colour in figures
     "erm": ("ERM", style.GREY),
