@@ -11,8 +11,8 @@ from mixreg.data.location import MissingDataError
 from mixreg.experiments import ablation, fig2, fig3, fig4, fig7
 from mixreg.experiments._presets import Setting
 from mixreg.experiments._runs import Made, difference
-from mixreg.experiments.reproduce import ReproduceOptions
 from mixreg.report import Record, Records, read_document
+from mixreg.settings import ReproduceOptions
 from mixreg.training import RunDirectory, load_run, recipe
 
 FIGURES = {"fig2": fig2, "fig3": fig3, "fig4": fig4, "fig7": fig7, "ablation": ablation}

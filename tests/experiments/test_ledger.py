@@ -8,8 +8,8 @@ import pytest
 from mixreg._errors import CheckpointError
 from mixreg.evaluation import MeanInterval
 from mixreg.experiments.ledger import Line, claims, counted_once, markdown, read_claims
-from mixreg.experiments.reproduce import ReproduceOptions, reproduce
 from mixreg.report import Claim, Document, write_document
+from mixreg.settings import ReproduceOptions, reproduce
 
 RESULTS = Path(__file__).parents[2] / "results"
 

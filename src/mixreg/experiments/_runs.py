@@ -11,8 +11,7 @@ from mixreg.evaluation import Evaluation, MeanInterval, MetricName
 from mixreg.experiments import _plan
 from mixreg.experiments._presets import ALPHA, Setting
 from mixreg.experiments._sweep import Finish, sweep
-from mixreg.experiments.evaluation import evaluate_trained
-from mixreg.experiments.reproduce import ReproduceOptions
+from mixreg.experiments.evaluate import evaluate_trained
 from mixreg.report import (
     Claim,
     Document,
@@ -24,6 +23,7 @@ from mixreg.report import (
     write_document,
 )
 from mixreg.report.numbers import METRIC_FORMATS, Judgement
+from mixreg.settings import ReproduceOptions
 from mixreg.training import RunDirectory, TrainConfig, load_run, recipe
 
 BETTER: Mapping[MetricName, Expected] = MappingProxyType(

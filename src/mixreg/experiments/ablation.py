@@ -6,9 +6,9 @@ from pathlib import Path
 
 from mixreg.experiments import _runs
 from mixreg.experiments._presets import DIGITS, LENET, Setting
-from mixreg.experiments.reproduce import ReproduceOptions
 from mixreg.report import Claim, Document, Records, Sentence, paired, table
 from mixreg.report.numbers import JUDGED, METRIC_FORMATS
+from mixreg.settings import ReproduceOptions
 
 PRESETS = {
     "paper": LENET["paper"],

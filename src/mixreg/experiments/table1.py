@@ -54,7 +54,7 @@ from mixreg.report.numbers import METRIC_FORMATS, MetricFormat, judge, mean_text
 from mixreg.training import METHODS, RunDirectory, TrainConfig, TrainedClassifier, load_run
 
 if TYPE_CHECKING:
-    from mixreg.experiments.reproduce import ReproduceOptions
+    from mixreg.settings import ReproduceOptions
 
 
 class Measure(NamedTuple):

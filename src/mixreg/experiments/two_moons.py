@@ -30,7 +30,7 @@ from mixreg._errors import CheckpointError, ConfigurationError, MixregError
 from mixreg._random import generator
 from mixreg.curvature import loss_curvature
 from mixreg.data import Split, load
-from mixreg.data.shuffling import epoch_order
+from mixreg.data.splits import epoch_order
 from mixreg.evaluation import METRICS, MeanInterval, confidence_histogram, mean_interval, metrics
 from mixreg.laws import Beta, MixingLaw
 from mixreg.losses import logistic, two_class_logits
@@ -56,7 +56,7 @@ from mixreg.report.numbers import mean_text, metric_format
 from mixreg.training import environment
 
 if TYPE_CHECKING:
-    from mixreg.experiments.reproduce import ReproduceOptions
+    from mixreg.settings import ReproduceOptions
 
 METHODS = {  # name and colour in figures
     "erm": ("ERM", style.GREY),
