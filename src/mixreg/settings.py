@@ -430,7 +430,7 @@ class EvaluateOptions(CheckpointOptions):
             `NAME-evaluation` beside the file NAME.
     """
 
-    held_out: Literal["none", "validation", "test-half"] | None = None
+    held_out: Literal["none", "validation", "test-half"] = "none"
     output: Path | None = None
 
 
