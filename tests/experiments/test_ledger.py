@@ -1,6 +1,7 @@
 """The ledger of the claims, from stored results alone."""
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,8 @@ import pytest
 from mixreg._errors import CheckpointError
 from mixreg.evaluation import MeanInterval
 from mixreg.experiments.ledger import Line, claims, counted_once, markdown, read_claims
-from mixreg.report import Claim, Document, write_document
 from mixreg.experiments.reproduce import reproduce
+from mixreg.report import Claim, Document, write_document
 from mixreg.settings import ReproduceOptions
 
 RESULTS = Path(__file__).parents[2] / "results"
