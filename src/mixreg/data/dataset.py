@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mixreg._errors import check_name
 from mixreg.data.augmentation import Normalisation
-from mixreg.data.shuffling import epoch_order, equal_share
+from mixreg.data.splits import epoch_order, equal_share
 
 Split = Literal["train", "validation", "test"]
 

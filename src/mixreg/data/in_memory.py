@@ -10,7 +10,7 @@ from torch import Tensor
 from mixreg._random import generator
 from mixreg.data.augmentation import CropAndFlip, Normalisation
 from mixreg.data.dataset import Batches, Dataset, Share, Split
-from mixreg.data.shuffling import equal_share
+from mixreg.data.splits import equal_share
 
 _BLOCK = 512  # images augmented at once: enough to share the overhead, and they fit the cache
 

@@ -1,24 +1,36 @@
 """The page of documents: one HTML file that needs nothing else, not even its script."""
 
 import hashlib
+import json
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mixreg.report.document import Document
 from mixreg.report.figures import DARK, variable
 from mixreg.report.numbers import effect_texts
-from mixreg.report.settings import settings
 
 GENERATOR = '<meta name="generator" content="mixreg">'
 """The line by which a page tells who wrote it."""
 
 _NUMBER = re.compile(r"(?:\w+ = )?([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?=$|[\s%±(|,;])")
+
+
+class Settings(NamedTuple):
+    """Values of several runs by dotted name.
+
+    `shared` are pairs of name and value that all runs have in common; `names` are those that
+    differ, with one list of values for each run in `each`.
+    """
+
+    shared: list[tuple[str, str]]
+    names: list[str]
+    each: list[list[str]]
 
 
 class Result(NamedTuple):
@@ -79,6 +91,31 @@ def render_page(
             script_hash=f"sha256-{digest}",
         )
     )
+
+
+def settings(values: Sequence[Mapping[str, Any]]) -> Settings:
+    """Split nested values, one mapping a run, into shared and differing ones, by dotted name."""
+    flat = [_flatten(run) for run in values]
+    names = list(dict.fromkeys(name for run in flat for name in run))
+    shared = [name for name in names if len({run.get(name, "") for run in flat}) == 1]
+    differing = [name for name in names if name not in shared]
+    return Settings(
+        [(name, flat[0][name]) for name in shared],
+        differing,
+        [[run.get(name, "") for name in differing] for run in flat],
+    )
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested mappings as dotted names; everything else as JSON, strings as they are."""
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            flat[f"{prefix}{name}"] = text
+    return flat
 
 
 def sort_value(text: str) -> float | None:

@@ -13,9 +13,9 @@ from mixreg._errors import CheckpointError
 from mixreg._files import write_bytes, write_json
 from mixreg.report.claims import Claim
 from mixreg.report.page import Article, render_page
+from mixreg.report.pages import settings
 from mixreg.report.replacing import check_replaceable
 from mixreg.report.sequence import PictureSequence
-from mixreg.report.settings import settings
 from mixreg.report.style import Picture
 from mixreg.report.wording import Judgement, claim_text
 
