@@ -19,8 +19,7 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from itertools import zip_longest
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, NoReturn, get_args, get_origin
+from typing import Any, NamedTuple, NoReturn, get_args, get_origin
 
 from mixreg._errors import ConfigurationError, MixregError
 from mixreg._files import failure_text
@@ -36,14 +35,7 @@ _PLAIN = {
     "↓": "v",
     "≤": "<=",
 }
-_KINDS = {
-    int: ("N", "an integer"),
-    float: ("X", "a number"),
-    bool: ("true|false", "true or false"),
-    str: ("NAME", "text"),
-    Path: ("PATH", "a path"),
-}
-"""How the value of a setting is written in the help and in errors."""
+_METAVARS = {int: "N", float: "X", bool: "true|false", Path: "PATH"}
 _GROUPS = {
     "what": (
         *("config", "data", "data_root", "model", "method", "methods", "alpha", "seed", "seeds"),
@@ -104,7 +96,12 @@ def _run(words: Sequence[str]) -> None:
     module, name = command.settings.split(":")
     try:
         settings = getattr(importlib.import_module(module), name)
-        command.run(read_settings(command, settings, words[1:]))
+        shows = {"--print-config", "--print_config"} & {*words}
+        values = read_settings(command, settings, [word for word in words[1:] if word not in shows])
+        if shows:
+            print(_as_file(values), end="")
+        else:
+            command.run(values)
     except ModuleNotFoundError as error:
         if (error.name or "mixreg").partition(".")[0] == "mixreg":
             raise
@@ -246,6 +243,8 @@ def _decode(label: str, value: Any, hint: Any, *, strict: bool) -> Any:
     """One value of a setting; a word of the command line stands for a number, a path or a list."""
     from msgspec import ValidationError, convert
 
+    from mixreg.settings import spelled
+
     if not strict and isinstance(value, str):
         value = re.sub(r"^([+-]?)\.(?=\d)", r"\g<1>0.", value)
         if _is_list(hint):
@@ -255,24 +254,13 @@ def _decode(label: str, value: Any, hint: Any, *, strict: bool) -> Any:
     except (ValidationError, RecursionError) as error:
         given = repr(value)
         shortened = given if len(given) < 60 else f"{given[:50]}..."
-        raise ConfigurationError(f"{label} must be {_kind(hint)}, got {shortened}") from error
+        raise ConfigurationError(f"{label} must be {spelled(hint)}, got {shortened}") from error
 
 
 def _path(kind: type, value: Any) -> Path:
     if kind is not Path or not isinstance(value, str) or not value or "\0" in value:
         raise ValueError
     return Path(value)
-
-
-def _kind(hint: Any) -> str:
-    """What a value must be, in words."""
-    if get_origin(hint) is Literal:
-        return "one of " + ", ".join(map(str, get_args(hint)))
-    if get_origin(hint) is list:
-        return f"a list, each {_kind(get_args(hint)[0])}"
-    if isinstance(hint, UnionType):
-        return " or ".join(_kind(part) for part in get_args(hint) if part is not NoneType)
-    return _KINDS[hint][1]
 
 
 def _is_list(hint: Any) -> bool:
@@ -289,6 +277,15 @@ def _configuration(name: str) -> dict[str, Any]:
         return recipe(name)
     except ValueError as error:
         raise ConfigurationError(f"--config: there is no file {name}, and {error}") from error
+
+
+def _as_file(settings: Any) -> str:
+    """Settings as a file that --config takes."""
+    import yaml
+
+    values = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
+    plain = {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
+    return str(yaml.safe_dump(plain, sort_keys=False))
 
 
 def _normalised(words: Sequence[str], hints: dict[str, Any]) -> list[str]:
@@ -355,6 +352,7 @@ def _parser(command: _Command, settings: type, hints: dict[str, Any]) -> argpars
                 metavar=metavar,
                 help=meaning + default * (default != _OFF),
             )
+    group.add_argument("--print-config", action="store_true", help="print all settings as YAML")
     group.add_argument("-h", "--help", action="help", help="show this help")
     return parser
 
@@ -363,11 +361,10 @@ def _metavar(hint: Any, *, is_switch: bool) -> str:
     """What stands for the value of an option in the help."""
     if is_switch:
         return ""
-    if get_origin(hint) is list:
+    if _is_list(hint):
         return "A,B,..."
-    if isinstance(hint, UnionType):
-        return _metavar(next(p for p in get_args(hint) if p is not NoneType), is_switch=False)
-    return "NAME" if get_origin(hint) is Literal else _KINDS[hint][0]
+    kinds = {hint, *get_args(hint)}
+    return next((name for kind, name in _METAVARS.items() if kind in kinds), "NAME")
 
 
 def _meanings(settings: type) -> dict[str, str]:

@@ -430,7 +430,7 @@ class EvaluateOptions(CheckpointOptions):
             `NAME-evaluation` beside the file NAME.
     """
 
-    held_out: Literal["none", "validation", "test-half"] | None = None
+    held_out: Literal["none", "validation", "test-half"] = "none"
     output: Path | None = None
 
 
@@ -518,8 +518,8 @@ def spelled(hint: Any) -> str:
         return " or ".join(map(repr, arguments))
     if arguments:
         return spelled(arguments[0])
-    words = {float: "a number", int: "an integer", bool: "true or false", str: "text"}
-    return words.get(hint, f"a {hint.__name__}")
+    words = {float: "a number", int: "an integer", bool: "true or false", Path: "a path"}
+    return words.get(hint, "text")
 
 
 def _default(field: "dataclasses.Field[Any]") -> Any:

@@ -59,7 +59,7 @@ def load_checkpoint(options: CheckpointOptions, **settings: Any) -> TrainedClass
 def evaluate_checkpoint(options: EvaluateOptions) -> tuple[str, Path]:
     """Evaluate one checkpoint with every correction and write its report."""
     held_out = options.held_out
-    if options.checkpoint.is_dir() and held_out is not None:
+    if options.checkpoint.is_dir() and held_out != "none":
         raise ConfigurationError(
             f"{options.checkpoint} is a run and knows its held-out examples; leave out --held-out"
         )

@@ -16,7 +16,7 @@ from mixreg._errors import CheckpointError, ConfigurationError, MixregError
 from mixreg.experiments.evaluate import run_result
 from mixreg.report import Claim, Document, RunResult, comparison, read_document
 from mixreg.report.files import document_format, write_files
-from mixreg.report.pages import Result, render_page, settings
+from mixreg.report.page import Result, render_page, settings
 from mixreg.settings import ReportOptions
 from mixreg.training import RunDirectory
 
