@@ -6,7 +6,7 @@ from pathlib import Path
 from mixreg.experiments._sweep import SweepSettings, sweep
 from mixreg.training import TrainConfig
 
-EPOCHS = {"brief": 2, "long": 40, "last": 2}
+EPOCHS = {"brief": 2, "long": 100, "last": 2}
 
 
 def probe_runs(output: Path) -> list[TrainConfig]:
