@@ -22,8 +22,9 @@ from tests.experiments.sweep_probe import EPOCHS, probe_runs
 
 from mixreg import MixregError
 from mixreg.experiments import _backends
-from mixreg.experiments._backends import SweepSettings, Task, open_backend
+from mixreg.experiments._backends import Task, open_backend
 from mixreg.experiments._sweep import _resources, sweep
+from mixreg.settings import SweepSettings
 from mixreg.training import RunDirectory, TrainConfig, train
 
 PROBE = Path(__file__).with_name("sweep_probe.py")

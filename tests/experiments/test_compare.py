@@ -5,7 +5,8 @@ import pytest
 
 from mixreg import ConfigurationError, MixregError
 from mixreg.data.location import MissingDataError
-from mixreg.experiments import CompareConfig, _sweep, compare
+from mixreg.experiments import _sweep
+from mixreg.experiments.compare import CompareConfig, compare
 from mixreg.report import read_document
 
 SMALL = {"data": "digits", "epochs": 2, "batch_size": 256, "progress": False, "jobs": 1}

@@ -1,6 +1,7 @@
 """The ledger of the claims, from stored results alone."""
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from mixreg._errors import CheckpointError
 from mixreg.evaluation import MeanInterval
 from mixreg.experiments.ledger import Line, claims, counted_once, markdown, read_claims
-from mixreg.experiments.reproduce import ReproduceOptions, reproduce
+from mixreg.experiments.reproduce import reproduce
 from mixreg.report import Claim, Document, write_document
+from mixreg.settings import ReproduceOptions
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -83,6 +85,23 @@ def test_a_result_that_cannot_be_read_is_named_everywhere(tmp_path):
     text, page = claims(tmp_path)
     told = (text, page.read_text(), (tmp_path / "claims" / "claims.md").read_text())
     assert all(str(damaged) in place for place in told)
+
+
+def test_stored_ledger_is_that_of_the_stored_results():
+    lines, left_out = counted_once(read_claims(RESULTS))
+    sources = [line.source for line in lines]
+    assert sources.count("compare-cifar10-lenet/metrics.json") > 3
+    assert (RESULTS / "claims" / "claims.md").read_text() == markdown(lines, left_out)
+    assert Counter(line.claim.verdict for line in lines).total() > 20
+    with (RESULTS / "claims" / "claims.csv").open() as file:
+        rows = [
+            (row["claim"], row["setting"], row["measured"], row["verdict"], row["numbers"])
+            for row in csv.DictReader(file)
+        ]
+    expected = [
+        (c.statement, c.setting, c.measured, c.verdict, f"../{source}") for c, source in lines
+    ]
+    assert sorted(rows) == sorted(expected)
 
 
 def test_stored_results_are_small():

@@ -19,7 +19,7 @@ from mixreg.report import (
     write_document,
 )
 from mixreg.report.figures import Frame
-from mixreg.report.settings import settings
+from mixreg.report.page import settings
 
 TABLE = Table(
     "numbers",

@@ -13,7 +13,7 @@ import pytest
 from mixreg.evaluation import MeanInterval
 from mixreg.report import comparison
 from mixreg.report.figures import DARK
-from mixreg.report.pages import Result, render_page, sort_value
+from mixreg.report.page import Result, render_page, sort_value
 
 SCRIPT = resources.files("mixreg.report").joinpath("templates/page.js").read_text("utf-8")
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from mixreg import ConfigurationError, MixregError
-from mixreg.training import METHODS, RunDirectory, train
+from mixreg.training import METHODS, RunDirectory, load_run, train
 from mixreg.training.train import CheckpointFiles
 
 
@@ -72,6 +72,11 @@ def test_a_finished_run_is_not_trained_again(finished):
         finished.read_config().__class__(**vars(finished.read_config()) | {"output": finished.path})
     )
     assert {file: file.stat().st_mtime_ns for file in finished.path.rglob("*")} == before
+
+
+def test_a_part_of_the_training_set_may_be_used(small):
+    part = load_run(train(small(training_fraction=0.25, epochs=1)).path)
+    assert part.stats.count == part.data.size("train") == pytest.approx(1211 / 4, abs=10)
 
 
 class TestSnapshots:

@@ -7,7 +7,7 @@ import pytest
 
 from mixreg import CheckpointError
 from mixreg.report import comparison, read_document, write_document
-from mixreg.report.pages import Result, render_page
+from mixreg.report.page import Result, render_page
 
 pytestmark = pytest.mark.browser
 
