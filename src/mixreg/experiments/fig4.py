@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from mixreg.evaluation import MetricName, mean_interval
 from mixreg.experiments import _runs
-from mixreg.experiments._presets import ALPHA, DIGITS, LENET, Setting
+from mixreg.experiments._runs import ALPHA, DIGITS, LENET, Setting
 from mixreg.report import (
     Claim,
     Document,

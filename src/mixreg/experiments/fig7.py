@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from mixreg.evaluation import Histogram, MetricName
 from mixreg.experiments import _runs
-from mixreg.experiments._presets import LENET
+from mixreg.experiments._runs import LENET
 from mixreg.report import (
     Claim,
     Document,
