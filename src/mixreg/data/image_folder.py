@@ -40,6 +40,8 @@ class ImageFolderDataset(Dataset):
     section 6, as in torchvision's reference recipe.
     """
 
+    normalisation: Normalisation
+
     def __init__(
         self,
         name: str,
