@@ -2,11 +2,14 @@
 
 import json
 import os
+import pathlib
 import resource
 import subprocess
 import sys
+import time
 
 import pytest
+import yaml
 
 from mixreg.cli import main
 
@@ -86,7 +89,7 @@ def test_evaluate_refuses_what_is_no_checkpoint(tmp_path, capsys):
         (["train", "--method", "mixupp"], "did you mean 'mixup'"),
         (["train", "--data", "cifar"], "did you mean 'cifar10'"),
         (["train", "--model", "lenett"], "did you mean 'lenet'"),
-        (["train", "--learning_rat", "1"], "unrecognized arguments"),
+        (["train", "--learning_rat", "1"], "did you mean '--learning-rate'"),
         (["train", "--data", "cifar10", "--data-root", "/nonexistent"], "/nonexistent"),
         (["compare", "--seeds", "0"], "seeds must be at least 1"),
         (["compare", "--methods", "erm,erm"], "methods must be named once each"),
@@ -95,13 +98,13 @@ def test_evaluate_refuses_what_is_no_checkpoint(tmp_path, capsys):
         (["reproduce", "fig4", "--data-root", "/nonexistent"], "/nonexistent"),
         (["report", "/nonexistent"], "there is nothing at /nonexistent"),
         (["fly"], "fly"),
-        ([], "was not provided"),
+        (["evaluate"], "required: checkpoint"),
         (["train", "--model", "lenet"], "lenet needs images"),
         (["train", "--model", "torchvision/nosuch"], "unknown torchvision model 'nosuch'"),
         (["train", "--model", "torchvision/resnet18"], "takes no inputs of shape (1, 8, 8)"),
         (["train", "--precision", "17"], "Precision '17' is invalid"),
         (["train", "--accelerator", "tpux"], "invalid accelerator name"),
-        (["train", "--config", sys.executable], "the file of --config holds no text"),
+        (["train", "--config", sys.executable], "is no file of settings"),
     ],
 )
 def test_mistakes_end_in_one_clear_error(words, message, tmp_path, capsys, monkeypatch):
@@ -112,15 +115,120 @@ def test_mistakes_end_in_one_clear_error(words, message, tmp_path, capsys, monke
     assert not (tmp_path / "mixreg-runs").exists()
 
 
+STRICT = [
+    ("--epochs", "1:01", "an integer"),
+    ("--epochs", "1_0", "an integer"),
+    ("--epochs", "1e30", "an integer"),
+    ("--epochs", "9" * 5000, "an integer"),
+    ("--alpha", "0x10", "a number"),
+    ("--alpha", "1,0", "a number"),
+    ("--augment", "yes", "true or false"),
+    ("--per", "row", "'sample' or 'batch'"),
+    ("--milestones", "3,x", "a list whose entries are an integer"),
+    ("--output", "a\0b", "a path"),
+    ("--output", "", "a path"),
+]
+
+
+@pytest.mark.parametrize(("option", "word", "kind"), STRICT, ids=lambda v: v[:12])
+def test_words_are_values_of_their_option_or_refused(option, word, kind, capsys):
+    shown = _error(capsys, "train", f"{option}={word}")
+    assert shown.startswith(f"mixreg: error: {option} must be {kind}")
+    assert shown.count("\n") == 1
+    assert len(shown) < 200
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        (["--learning-rate", ".5"], "learning_rate", 0.5),
+        (["--learning_rate=1e-3"], "learning_rate", 0.001),
+        (["--milestones", "3,5"], "milestones", [3, 5]),
+        (["--milestones=[3, 5]"], "milestones", [3, 5]),
+        (["--nesterov", "--momentum", "0.5"], "nesterov", True),
+        (["--augment", "false"], "augment", False),
+        (["--output", "null"], "output", "null"),
+    ],
+)
+def test_options_are_written_with_dashes_or_underscores(words, name, value, capsys):
+    main(["train", *words, "--print-config"])
+    assert yaml.safe_load(capsys.readouterr().out)[name] == value
+
+
+COMMANDS = ["train", "evaluate", "compare", "reproduce", "diagnose", "report"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_grouped_and_fits_on_two_screens(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as exit_:
+        main([command, "--help"])
+    shown = capsys.readouterr().out
+    assert not exit_.value.code
+    assert shown.count("\n") <= 80
+    assert shown.index("\noutput:") < shown.index("\nrarely needed:")
+    assert "_" not in "".join(line.split()[0] for line in shown.splitlines() if "  --" in line)
+
+
+def test_the_overview_names_every_command(capsys):
+    main(["--help"])
+    shown = capsys.readouterr().out
+    assert all(f"\n  {command} " in shown for command in COMMANDS)
+
+
+def _mixreg(*words, **options):
+    options = {"capture_output": True, "check": False, "timeout": 120, **options}
+    return subprocess.run([sys.executable, "-m", "mixreg", *words], **options)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_terminal_can_show_the_help(encoding):
+    done = _mixreg("train", "--help", env=os.environ | {"PYTHONIOENCODING": encoding})
+    assert done.returncode == 0, done.stderr
+    alpha = "α" if encoding == "utf-8" else "alpha"
+    assert f"shape {alpha} of the law" in done.stdout.decode(encoding)
+
+
+def test_a_full_output_is_one_line():
+    with pathlib.Path("/dev/full").open("w") as full:
+        done = _mixreg("--help", capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 2
+    assert done.stderr.decode() == (
+        "mixreg: error: No space left on device; free some space and run the same command again\n"
+    )
+
+
+def test_a_closed_output_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        done = _mixreg("--help", capture_output=False, stdout=closed, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_sigterm_ends_in_one_line_and_the_same_command_goes_on(tmp_path):
+    words = ["train", *SMALL, "--epochs", "100000", "--output", str(tmp_path / "run")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mixreg", *words], stderr=subprocess.PIPE, text=True
+    )
+    last = tmp_path / "run" / "checkpoint" / "last.ckpt"
+    for _ in range(600):
+        if last.exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.terminate()
+    _, shown = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert shown == "mixreg: terminated; run the same command to go on\n"
+
+
 def test_an_unknown_key_in_a_config_file(tmp_path, capsys):
     (tmp_path / "config.yaml").write_text("epoch: 3\n")
     assert "epoch" in _error(capsys, "train", "--config", str(tmp_path / "config.yaml"))
 
 
 def test_print_config_shows_a_recipe_with_overrides(capsys):
-    with pytest.raises(SystemExit) as exit_:
-        main(["train", "--config", "cifar-lenet", "--epochs", "30", "--print_config"])
-    assert exit_.value.code == 0
+    main(["train", "--config", "cifar-lenet", "--epochs", "30", "--print_config"])
     shown = capsys.readouterr().out
     assert "model: lenet" in shown
     assert "epochs: 30" in shown

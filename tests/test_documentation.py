@@ -3,7 +3,6 @@
 import ast
 import importlib
 import importlib.util
-import json
 import pkgutil
 import re
 from importlib import resources
@@ -14,9 +13,10 @@ import pytest
 import mixreg
 import mixreg.cli
 from mixreg.data import DATASETS
-from mixreg.evaluation import CORRECTIONS, METRICS
+from mixreg.evaluation import CORRECTIONS, METRICS, mean_interval
 from mixreg.experiments.reproduce import REPRODUCIBLE
 from mixreg.models import MODELS
+from mixreg.report import paired, read_document
 from mixreg.training import METHODS
 
 ROOT = Path(__file__).parents[1]
@@ -127,15 +127,17 @@ def test_links_to_files_lead_somewhere(page):
             assert (ROOT / page).parent.joinpath(target).exists(), target
 
 
-def _measured(row):
+def _measured(records, method, correction):
     """A row of a table of results, as the pages write it."""
-    accuracy, nll, ece = (row["means"][name] for name in ("accuracy", "nll", "ece"))
-    cells = [row["method"], row["correction"]]
-    cells += [f"{100 * v['mean']:.2f} ± {100 * v['half_width']:.2f}" for v in (accuracy, ece)]
-    cells.insert(3, f"{nll['mean']:.4f} ± {nll['half_width']:.4f}")
-    difference = row["to_raw"] and row["to_raw"]["nll"]
-    shown = difference and f"{difference['mean']:+.4f} ± {difference['half_width']:.4f}"
-    return f"| {' | '.join(cells)} | {(shown or '–').replace('-', '−')} |"
+    at, raw = records.where(method=method, prediction=correction), records.where(method=method)
+    cells = [method, correction]
+    for metric, digits in (("accuracy", 2), ("nll", 4), ("ece", 2)):
+        mean = at.mean(metric)
+        cells.append(f"{mean.mean:.{digits}f} ± {mean.half_width:.{digits}f}")
+    difference = paired(at.by_seed("nll"), raw.by_seed("nll", prediction="raw"))
+    effect = mean_interval(list(difference.values()))
+    cells.append("–" if correction == "raw" else f"{effect.mean:+.4f} ± {effect.half_width:.4f}")
+    return f"| {' | '.join(cells)} |".replace("-0", "−0")
 
 
 @pytest.mark.parametrize(
@@ -146,20 +148,19 @@ def _measured(row):
     ],
 )
 def test_measured_tables_are_the_stored_results(page, folder, corrections):
-    stored = json.loads((ROOT / "results" / folder / "metrics.json").read_text())
-    rows = [row for row in stored["comparison"]["rows"] if row["correction"] in corrections]
+    records = read_document(ROOT / "results" / folder / "metrics.json").records
+    methods = dict.fromkeys(record.method for record in records)
     shown = re.findall(r"^\| \w+ \| \S+ \| .* ± .* \|$", (DOCS / page).read_text(), re.MULTILINE)
-    assert shown == [_measured(row) for row in rows]
+    assert shown == [_measured(records, m, name) for m in methods for name in corrections]
 
 
 def test_effects_over_alpha_are_the_stored_results():
-    stored = json.loads((ROOT / "results/paper-cpu/fig4/fig4.json").read_text())["study"]
     rows: dict[tuple[str, str], list[str]] = {}
-    for claim in stored["claims"]:
-        if claim["statement"].startswith("Rescaling improves") and "lenet" in claim["setting"]:
-            data, _, alpha = claim["setting"].partition(", lenet, α = ")
-            digits = 3 if "NLL" in claim["measured"] else 2
-            mean, half = claim["effect"]["mean"], claim["effect"]["half_width"]
+    for claim in read_document(ROOT / "results/paper-cpu/fig4/fig4.json").claims:
+        if claim.statement.startswith("Rescaling improves") and "lenet" in claim.setting:
+            data, _, alpha = claim.setting.partition(", lenet, α = ")
+            digits = 3 if "NLL" in claim.measured else 2
+            mean, half, _ = claim.effect
             cell = f"{mean:+.{digits}f} ± {half:.{digits}f}".replace("-", "−")
             rows.setdefault((data, alpha), []).append(cell)
     names = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "fashion-mnist": "Fashion-MNIST"}

@@ -61,7 +61,7 @@ def test_what_is_written_comes_back(tmp_path):
         (FIELDS.join("{}").replace('"a": 1', '"a": 1.5'), "Expected `int`, got `float`"),
         (FIELDS.join("{}").replace('"a": 1', f'"a": {"9" * 5000}'), "out of range"),
         (FIELDS.join("{}").replace('"n"', '""'), "a name is needed"),
-        (FIELDS.join("{}").replace('"n"', r'"\ud800"'), "truncated"),
+        (FIELDS.join("{}").replace('"n"', r'"\ud800"'), "surrogate pair"),
     ],
 )
 def test_anything_else_is_one_line_with_file_and_remedy(tmp_path, text, reason):

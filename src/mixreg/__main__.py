@@ -1,15 +1,12 @@
-"""`mixreg` and `python -m mixreg`, ended by a signal in one line, also while modules are imported.
-
-Only `import mixreg` itself comes before: an interrupt in that time still shows where it struck.
-"""
+"""`mixreg` and `python -m mixreg`; Ctrl-C and SIGTERM end them in one line, at any time."""
 
 import signal
 import sys
-from typing import Any
+from types import FrameType
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C ends it with exit status 130 and SIGTERM with 143."""
+    """Run the command line of this process; status 130 after Ctrl-C, 143 after SIGTERM."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
         from mixreg.cli import main as run
@@ -18,11 +15,15 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("\nmixreg: interrupted; run the same command to go on\n")
         sys.exit(130)
+    except SystemExit as end:
+        if end.code == 143:
+            sys.stderr.write("mixreg: terminated; run the same command to go on\n")
+        raise
 
 
-def _terminate(*_: Any) -> None:
-    sys.stderr.write("\nmixreg: terminated; run the same command to go on\n")
-    sys.exit(143)
+def _terminate(number: int, frame: FrameType | None) -> None:
+    del frame
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -1,46 +1,64 @@
-"""The command line: `mixreg train | evaluate | compare | diagnose | reproduce | report`."""
+"""The command line: `mixreg train | evaluate | compare | reproduce | diagnose | report`.
 
+A command's settings are a frozen dataclass; its fields are the options, its docstring the help, and
+msgspec decodes their words. What a command runs is imported when it is called.
+"""
+
+import argparse
+import codecs
 import dataclasses
+import difflib
+import importlib
+import inspect
+import io
+import os
 import re
 import sys
 import typing
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib import resources
+from importlib import metadata
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, NoReturn, get_args, get_origin
 
-from jsonargparse import ArgumentParser, Namespace
-
-from mixreg._errors import MixregError
+from mixreg._errors import ConfigurationError, MixregError
 from mixreg._files import failure_text
-from mixreg.experiments import (
-    REPRODUCIBLE,
-    CompareConfig,
-    DiagnoseOptions,
-    EvaluateOptions,
-    ReportOptions,
-    ReproduceOptions,
-    compare,
-    diagnose_checkpoint,
-    evaluate_checkpoint,
-    plan_comparison,
-    plan_reproduction,
-    report,
-    reproduce,
-)
-from mixreg.training import TrainConfig, is_first_process, train
 
-_SWITCHES = ("dry_run", "skip_missing")
-_RECIPES = resources.files("mixreg.training") / "recipes"
+_PLAIN = {
+    "−": "-",
+    "±": "+-",
+    "α": "alpha",
+    "θ": "theta",
+    "λ": "lambda",
+    "→": "->",
+    "↑": "^",
+    "↓": "v",
+    "≤": "<=",
+}
+_METAVARS = {int: "N", float: "X", bool: "true|false", Path: "PATH"}
+_GROUPS = {
+    "what": (
+        *("config", "data", "data_root", "model", "method", "methods", "alpha", "seed", "seeds"),
+        *("scale", "training_fraction", "label_noise", "mean", "std", "held_out"),
+        *("samples", "exact", "reference"),
+    ),
+    "how to train": (
+        *("epochs", "batch_size", "learning_rate", "momentum", "weight_decay", "milestones"),
+        "precision",
+    ),
+    "where to run": ("accelerator", "devices", "workers", "jobs", "backend", "address"),
+    "output": ("output", "dry_run", "skip_missing", "snapshots", "loggers", "progress"),
+}
+_RARE = "rarely needed"
+_OFF = " (false)"
 
 
-@dataclass(frozen=True)
-class _Command:
+class _Command(NamedTuple):
+    """A command with the class of its settings, as module:name, and what runs it."""
+
     name: str
     summary: str
-    settings: type
+    settings: str
     run: Callable[[Any], None]
     positional: tuple[str, ...] = ()
 
@@ -51,158 +69,361 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: the words after `mixreg`; by default those of the process.
     """
-    words = _normalised(sys.argv[1:] if arguments is None else arguments)
+    _write_any_text()
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        parsed = _parser().parse_args(words)
-    except UnicodeDecodeError as error:
-        sys.exit(_failure(f"the file of --config holds no text: {error}"))
-    command = next(c for c in _COMMANDS if c.name == parsed.command)
-    try:
-        command.run(_settings(command, parsed[command.name]))
+        _run(words)
+        sys.stdout.flush()
     except MixregError as error:
         sys.exit(_failure(str(error)))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except OSError as error:
         sys.exit(_failure(failure_text(error)))
 
 
-def _train(config: TrainConfig) -> None:
-    run = train(config)
-    if not is_first_process():
+def _run(words: Sequence[str]) -> None:
+    if not words or words[0] in {"-h", "--help"}:
+        print(_overview())
         return
-    last = run.read_result().history[-1]
-    shown = ", ".join(f"{name} {value:.4g}" for name, value in last.items())
-    print(f"{run.path}: finished ({shown})")
-    print(f"next: mixreg evaluate {run.path}")
+    if words[0] == "--version":
+        print(metadata.version("mixreg"))
+        return
+    command = next((c for c in _COMMANDS if c.name == words[0]), None)
+    if command is None:
+        raise ConfigurationError(_unknown("command", words[0], [c.name for c in _COMMANDS]))
+    module, name = command.settings.split(":")
+    try:
+        settings = getattr(importlib.import_module(module), name)
+        shows = {"--print-config", "--print_config"} & {*words}
+        values = read_settings(command, settings, [word for word in words[1:] if word not in shows])
+        if shows:
+            print(_as_file(values), end="")
+        else:
+            command.run(values)
+    except ModuleNotFoundError as error:
+        if (error.name or "mixreg").partition(".")[0] == "mixreg":
+            raise
+        raise MixregError(
+            f"`mixreg {command.name}` needs the package {error.name}, which is not installed; "
+            "install it with: pip install 'mixreg[cli]'"
+        ) from error
 
 
-def _evaluate(options: EvaluateOptions) -> None:
-    table, report = evaluate_checkpoint(options)
-    print(f"{table}\nreport: {report}")
+def _train(config: Any) -> None:
+    from mixreg.training import is_first_process, train
+
+    run = train(config)
+    if is_first_process():
+        last = run.read_result().history[-1]
+        values = ", ".join(f"{name} {value:.4g}" for name, value in last.items())
+        print(f"{run.path}: finished ({values})\nnext: mixreg evaluate {run.path}")
 
 
-def _compare(config: CompareConfig) -> None:
+def _evaluate(options: Any) -> None:
+    from mixreg.experiments.evaluate import evaluate_checkpoint
+
+    _print("report", *evaluate_checkpoint(options))
+
+
+def _compare(config: Any) -> None:
+    from mixreg.experiments.compare import compare, plan_comparison
+
     if config.dry_run:
         print(plan_comparison(config))
-        return
-    table, report = compare(config)
-    print(f"{table}\nreport: {report}")
+    else:
+        _print("report", *compare(config))
 
 
-def _diagnose(options: DiagnoseOptions) -> None:
-    table, report = diagnose_checkpoint(options)
-    print(f"{table}\nreport: {report}")
+def _reproduce(options: Any) -> None:
+    from mixreg.experiments.reproduce import plan_reproduction, reproduce
 
-
-def _reproduce(options: ReproduceOptions) -> None:
     if options.dry_run:
         print(plan_reproduction(options))
-        return
-    text, shown = reproduce(options)
-    print(f"{text}\nresults: {shown}")
+    else:
+        _print("results", *reproduce(options))
 
 
-def _report(options: ReportOptions) -> None:
-    text, page = report(options)
-    print(f"{text}\nreport: {page}")
+def _diagnose(options: Any) -> None:
+    from mixreg.experiments.diagnose import diagnose_checkpoint
+
+    _print("report", *diagnose_checkpoint(options))
+
+
+def _report(options: Any) -> None:
+    from mixreg.experiments.report import report
+
+    _print("report", *report(options))
+
+
+def _print(what: str, text: str, path: Path) -> None:
+    print(f"{text}\n{what}: {path}")
 
 
 _COMMANDS = (
-    _Command("train", "train one model, or resume its training", TrainConfig, _train),
+    _Command(
+        "train", "train one model, or resume its training", "mixreg.settings:TrainConfig", _train
+    ),
     _Command(
         "evaluate",
         "evaluate a trained model: raw, rescaled, temperature-scaled, ...",
-        EvaluateOptions,
+        "mixreg.settings:EvaluateOptions",
         _evaluate,
-        positional=("checkpoint",),
+        ("checkpoint",),
     ),
-    _Command("compare", "train and compare methods over several seeds", CompareConfig, _compare),
+    _Command(
+        "compare",
+        "train and compare methods over several seeds",
+        "mixreg.settings:CompareConfig",
+        _compare,
+    ),
     _Command(
         "reproduce",
-        f"make a part of the paper: {', '.join(REPRODUCIBLE)}",
-        ReproduceOptions,
+        "make a figure or table of the paper",
+        "mixreg.settings:ReproduceOptions",
         _reproduce,
-        positional=("name",),
+        ("name",),
     ),
     _Command(
         "diagnose",
         "measure the Mixup risk and its regularizers on a trained model",
-        DiagnoseOptions,
+        "mixreg.settings:DiagnoseOptions",
         _diagnose,
-        positional=("checkpoint",),
+        ("checkpoint",),
     ),
     _Command(
         "report",
         "one page of any runs and results, with all tested claims of the paper",
-        ReportOptions,
+        "mixreg.settings:ReportOptions",
         _report,
-        positional=("runs",),
+        ("runs",),
     ),
 )
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="mixreg",
-        description="Mixup training, its rescaled prediction, and the regularization it induces.",
-        allow_abbrev=False,
-    )
-    subcommands = parser.add_subcommands(dest="command")
-    for command in _COMMANDS:
-        sub = ArgumentParser(description=command.summary, allow_abbrev=False)
-        sub.add_argument(
-            "--config", action="config", help="a YAML file, or the name of a shipped recipe"
-        )
-        for name in command.positional:
-            hint = typing.get_type_hints(command.settings)[name]
-            if typing.get_origin(hint) is list:
-                sub.add_argument(name, type=typing.get_args(hint)[0], nargs="+")
-            else:
-                sub.add_argument(name, type=hint)
-        sub.add_class_arguments(command.settings, skip=set(command.positional))
-        subcommands.add_subcommand(command.name, sub, help=command.summary)
-    return parser
+# -- words to settings -----------------------------------------------------------------------------
 
 
-def _settings(command: _Command, parsed: Namespace) -> Any:
-    names = {field.name for field in dataclasses.fields(command.settings)}
-    return command.settings(**{k: v for k, v in vars(parsed).items() if k in names})
+def read_settings(command: _Command, settings: type, words: Sequence[str]) -> Any:
+    """Settings from the words of a command, above those of its configuration file.
+
+    Args:
+        command: the command.
+        settings: the class of its settings.
+        words: what follows the command's name.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ConfigurationError: a word is no option, or no value of one.
+    """
+    hints = typing.get_type_hints(settings)
+    parser = _parser(command, settings, hints)
+    parsed, unknown = parser.parse_known_args(_normalised(words, hints))
+    if unknown:
+        options = [option for action in parser._actions for option in action.option_strings]
+        name = unknown[0].partition("=")[0]
+        raise ConfigurationError(f"{_unknown('option', name, options)}; see `{parser.prog} --help`")
+    given = vars(parsed)
+    values: dict[str, Any] = {}
+    if (config := given.pop("config", None)) is not None:
+        for name, value in _configuration(config).items():
+            if name not in hints:
+                raise ConfigurationError(f"{config}: {_unknown('setting', name, list(hints))}")
+            values[name] = _decode(f"{config}: {name}", value, hints[name], strict=True)
+    for name, word in given.items():
+        label = name if name in command.positional else f"--{name.replace('_', '-')}"
+        values[name] = _decode(label, word, hints[name], strict=False)
+    return settings(**values)
 
 
-def _normalised(words: Sequence[str]) -> list[str]:
-    """Options with dashes or underscores, switches and lists in short form, recipes by name."""
+def _decode(label: str, value: Any, hint: Any, *, strict: bool) -> Any:
+    """One value of a setting; a word of the command line stands for a number, a path or a list."""
+    from msgspec import ValidationError, convert
+
+    from mixreg.settings import spelled
+
+    if not strict and isinstance(value, str):
+        value = re.sub(r"^([+-]?)\.(?=\d)", r"\g<1>0.", value)
+        if _is_list(hint):
+            value = [part.strip() for part in value.strip("[]").split(",") if part.strip()]
+    try:
+        return convert(value, hint, strict=strict, dec_hook=_path)
+    except (ValidationError, RecursionError) as error:
+        given = repr(value)
+        shortened = given if len(given) < 60 else f"{given[:50]}..."
+        raise ConfigurationError(f"{label} must be {spelled(hint)}, got {shortened}") from error
+
+
+def _path(kind: type, value: Any) -> Path:
+    if kind is not Path or not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError
+    return Path(value)
+
+
+def _is_list(hint: Any) -> bool:
+    return get_origin(hint) is list
+
+
+def _configuration(name: str) -> dict[str, Any]:
+    """The settings in a YAML file, or in the shipped recipe of that name."""
+    from mixreg.training.files import read_settings, recipe
+
+    if Path(name).exists():
+        return read_settings(Path(name))
+    try:
+        return recipe(name)
+    except ValueError as error:
+        raise ConfigurationError(f"--config: there is no file {name}, and {error}") from error
+
+
+def _as_file(settings: Any) -> str:
+    """Settings as a file that --config takes."""
+    import yaml
+
+    values = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
+    plain = {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
+    return str(yaml.safe_dump(plain, sort_keys=False))
+
+
+def _normalised(words: Sequence[str], hints: dict[str, Any]) -> list[str]:
+    """Options with underscores as with dashes, and switches without a value as switched on."""
     result: list[str] = []
     for word, following in zip_longest(words, words[1:], fillvalue=""):
         name, equals, value = word.partition("=")
         if re.fullmatch(r"--[a-zA-Z][\w-]*", name):
-            name = "--" + name[2:].replace("-", "_")
-            if not equals and name[2:] in _SWITCHES and following not in {"true", "false"}:
+            name = name.replace("_", "-")
+            is_switch = hints.get(name[2:].replace("-", "_")) is bool
+            if not equals and is_switch and following not in {"true", "false"}:
                 equals, value = "=", "true"
-            result.append(name + equals + (_value(name, value) if equals else ""))
-        elif result and result[-1].startswith("--"):
-            result.append(_value(result[-1], word))
-        else:
-            result.append(word)
+        result.append(name + equals + value)
     return result
 
 
-def _value(option: str, value: str) -> str:
-    if option.removeprefix("--") in _list_options() and not value.startswith("["):
-        return f"[{value}]"
-    recipe = _RECIPES / f"{value}.yaml"
-    if option == "--config" and not Path(value).exists() and recipe.is_file():
-        return str(recipe)
-    return value
+# -- help ------------------------------------------------------------------------------------------
 
 
-def _list_options() -> set[str]:
-    return {
-        name
-        for command in _COMMANDS
-        for name, hint in typing.get_type_hints(command.settings).items()
-        if typing.get_origin(hint) is list
-    }
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigurationError(f"{message}; see `{self.prog} --help`")
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Options and their meaning in two columns as wide as the terminal."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+
+    def _format_usage(self, usage: Any, actions: Any, groups: Any, prefix: Any) -> str:
+        del usage, groups, prefix
+        names = [str(action.dest).upper() for action in actions if not action.option_strings]
+        return f"usage: {' '.join([self._prog, *names])} [--option value ...]\n\n"
+
+
+def _parser(command: _Command, settings: type, hints: dict[str, Any]) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=f"mixreg {command.name}",
+        description=f"{command.summary[0].upper()}{command.summary[1:]}.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        formatter_class=_Formatter,
+        add_help=False,
+    )
+    meanings = _meanings(settings)
+    fields = {field.name: field for field in dataclasses.fields(settings)}
+    for name in command.positional:
+        nargs = "+" if _is_list(hints[name]) else None
+        parser.add_argument(name, nargs=nargs, help=meanings[name])
+    options = ["config", *(name for name in fields if name not in command.positional)]
+    placed = {name for names in _GROUPS.values() for name in names}
+    groups = _GROUPS | {_RARE: tuple(name for name in options if name not in placed)}
+    for title, names in groups.items():
+        group = parser.add_argument_group(title)
+        for name in [name for name in names if name in options]:
+            meaning = meanings.get(name, "YAML file of settings, or name of a shipped recipe")
+            default = _default(fields[name]) if name in fields else ""
+            metavar = _metavar(hints.get(name, Path), is_switch=default == _OFF)
+            group.add_argument(
+                f"--{name.replace('_', '-')}",
+                metavar=metavar,
+                help=meaning + default * (default != _OFF),
+            )
+    group.add_argument("--print-config", action="store_true", help="print all settings as YAML")
+    group.add_argument("-h", "--help", action="help", help="show this help")
+    return parser
+
+
+def _metavar(hint: Any, *, is_switch: bool) -> str:
+    """What stands for the value of an option in the help."""
+    if is_switch:
+        return ""
+    if _is_list(hint):
+        return "A,B,..."
+    kinds = {hint, *get_args(hint)}
+    return next((name for kind, name in _METAVARS.items() if kind in kinds), "NAME")
+
+
+def _meanings(settings: type) -> dict[str, str]:
+    """The first clause on each field in the docstrings of a class and those it extends."""
+    meanings: dict[str, str] = {}
+    for part in reversed(settings.__mro__):
+        text = inspect.cleandoc(part.__doc__ or "").partition("\nArgs:\n")[2]
+        for name, meaning in re.findall(r"^    (\w+): (.*?)(?=^    \w|^\S|\Z)", text, re.M | re.S):
+            clause = re.split(r"[;:.](?:\s|$)", " ".join(meaning.split()))[0]
+            meanings[name] = clause.replace("%", "%%")
+    return meanings
+
+
+def _default(field: Any) -> str:
+    factory = field.default_factory
+    value = field.default if factory is dataclasses.MISSING else factory()
+    if value is None or value is dataclasses.MISSING or value == []:
+        return ""
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return f" ({text.lower() if isinstance(value, bool) else text})".replace("%", "%%")
+
+
+def _overview() -> str:
+    width = max(len(command.name) for command in _COMMANDS)
+    lines = [f"  {command.name:{width}}  {command.summary}" for command in _COMMANDS]
+    return "\n".join(
+        [
+            "usage: mixreg COMMAND [--option value ...]\n",
+            "Mixup training, its rescaled prediction, and the regularization it induces.\n",
+            *lines,
+            "\n`mixreg COMMAND --help` lists the options of a command; `mixreg --version`.",
+        ]
+    )
+
+
+# -- errors and output -----------------------------------------------------------------------------
+
+
+def _unknown(kind: str, name: str, known: Sequence[str]) -> str:
+    """An unknown name, with the nearest known one."""
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; known are: {', '.join(known)}"
+    return f"unknown {kind} {name!r}{hint}"
 
 
 def _failure(message: str) -> int:
-    print(f"mixreg: error: {message}", file=sys.stderr)
+    print(f"mixreg: error: {' '.join(message.split())}", file=sys.stderr)
     return 2
+
+
+def _write_any_text() -> None:
+    """Let output in a narrow encoding write a minus sign as "-" instead of failing."""
+    codecs.register_error("mixreg.plain", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="mixreg.plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(character, "?") for character in text), error.end

@@ -29,6 +29,26 @@ _OPERATIONAL = frozenset(
         "workers",
     }
 )
+REPRODUCIBLE = {
+    "fig1": "two_moons",
+    "fig2": "fig2",
+    "fig3": "fig3",
+    "fig4": "fig4",
+    "fig7": "fig7",
+    "fig8": "two_moons",
+    "fig9": "two_moons",
+    "ablation": "ablation",
+    "table1": "table1",
+    "corollary3": "corollary3",
+    "claims": "ledger",
+}
+"""What can be reproduced, and the module of `mixreg.experiments` that does it."""
+
+SCALES = ("paper", "cpu", "smoke")
+
+_IMAGES = ("fig2", "fig3", "fig4", "fig7", "ablation")
+"""Figures that share finished runs."""
+
 _LONGEST = 1000
 """Entries of the longest list of settings."""
 
@@ -206,6 +226,255 @@ class TrainConfig(Recipe):
         return {name: value for name, value in values.items() if name not in _OPERATIONAL}
 
 
+@dataclass(frozen=True, kw_only=True)
+class SweepSettings:
+    """Where and how many at a time the runs of an experiment are executed.
+
+    Args:
+        jobs: runs at a time; by default one for each core of this machine, or of the cluster.
+        backend: "local" for processes of this machine; "ray" or "dask" for a cluster, or "slurm"
+            for an array of SLURM jobs, all of which see the same files.
+        address: of the Ray or Dask cluster; by default one of worker processes on this machine.
+        skip_missing: leave out the runs whose data set is missing instead of refusing to begin.
+
+    Raises:
+        ConfigurationError: a value is out of range, or an address where none is needed.
+    """
+
+    jobs: int | None = None
+    backend: Literal["local", "ray", "dask", "slurm"] = "local"
+    address: str = ""
+    skip_missing: bool = False
+
+    def __post_init__(self) -> None:
+        known = typing.get_args(typing.get_type_hints(SweepSettings)["backend"])
+        if self.jobs is not None and self.jobs < 1:
+            raise ConfigurationError(f"jobs must be at least 1, got {self.jobs}")
+        if self.backend not in known:
+            raise ConfigurationError(str(unknown_name("backend", self.backend, known)))
+        if self.address and self.backend in {"local", "slurm"}:
+            raise ConfigurationError(
+                f"backend {self.backend!r} has no address, got {self.address!r}; an address is "
+                "that of a Ray or Dask cluster"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig(Recipe, SweepSettings):
+    """A comparison of training methods.
+
+    Args:
+        methods: the methods; the first one, uncorrected, is the baseline of all differences.
+        seeds: number of repetitions; repetition k has the seed k for every method.
+        output: directory of the runs and the report.
+        dry_run: only list the runs with their state and estimated cost.
+
+    Raises:
+        ConfigurationError: a value is out of range, or a method is unknown or named twice.
+    """
+
+    methods: list[str] = dataclasses.field(default_factory=lambda: ["erm", "mixup"])
+    seeds: int = 5
+    output: Path = Path("mixreg-runs/compare")
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        SweepSettings.__post_init__(self)
+        for method in self.methods:
+            check_method(method)
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise ConfigurationError(f"methods must be named once each, got {self.methods}")
+        if self.seeds < 1:
+            raise ConfigurationError(f"seeds must be at least 1, got {self.seeds}")
+        if self.devices > 1:
+            raise ConfigurationError(
+                "compare runs side by side on one device each; use --devices 1 and --jobs, "
+                "or train the runs one by one with `mixreg train --devices ...`"
+            )
+
+    def runs(self) -> list[TrainConfig]:
+        """One configuration for each method and seed."""
+        shared = {f.name: getattr(self, f.name) for f in dataclasses.fields(Recipe)}
+        shared["progress"] = False
+        return [
+            TrainConfig(**shared, method=method, seed=seed, output=self._directory(method, seed))
+            for seed in range(self.seeds)
+            for method in self.methods
+        ]
+
+    def _directory(self, method: str, seed: int) -> Path:
+        return self.output / "runs" / f"{method}-seed{seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceOptions(SweepSettings):
+    """Which part of the paper, and how large.
+
+    Args:
+        name: fig1, fig8 or fig9 (one experiment on two moons makes all three); fig2, fig3, fig4,
+            fig7 or ablation (which share their trainings); table1; corollary3; or claims, the
+            ledger of what all results in `output` say of the paper's sentences.
+        scale: "paper" for its settings, "cpu" for minutes to hours on two cores, "smoke" for
+            seconds. For two moons the paper's own scale takes no longer; for Table 1, which in the
+            paper is a summary without an experiment, "paper" is LeNet on CIFAR-10 and "cpu" digits.
+            By default "cpu"; claims have none.
+        seeds: number of repetitions; by default that of the scale.
+        data_root: folder of the data sets; by default $MIXREG_DATA, else ./data.
+        output: directory of the results; by default one named after the experiment and the scale
+            under ./mixreg-runs/reproduce.
+        dry_run: only list the runs with their state and estimated cost.
+
+    Raises:
+        ConfigurationError: nothing has that name, or a setting makes no sense for it.
+    """
+
+    name: str
+    scale: str | None = None
+    seeds: int | None = None
+    data_root: Path | None = None
+    output: Path | None = None
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name not in REPRODUCIBLE:
+            raise ConfigurationError(str(unknown_name("figure or table", self.name, REPRODUCIBLE)))
+        if self.scale is not None and self.scale not in SCALES:
+            raise ConfigurationError(str(unknown_name("scale", self.scale, SCALES)))
+        if self.seeds is not None and self.seeds < 1:
+            raise ConfigurationError(f"seeds must be at least 1, got {self.seeds}")
+        if self.name == "claims" and (self.scale, self.seeds) != (None, None):
+            raise ConfigurationError(
+                "claims are read from all results below --output, whatever their scale and seeds; "
+                "leave out --scale and --seeds"
+            )
+
+    @property
+    def size(self) -> str:
+        """The scale, "cpu" if none is given."""
+        return self.scale or "cpu"
+
+    @property
+    def directory(self) -> Path:
+        """Where the results go."""
+        results = Path("mixreg-runs") / "reproduce"
+        if self.name == "claims":
+            return self.output or results
+        shared = "images" if self.name in _IMAGES else REPRODUCIBLE[self.name].replace("_", "-")
+        return self.output or results / f"{shared}-{self.size}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What to put on the page.
+
+    Args:
+        runs: directories of evaluated runs, what `compare`, `reproduce` or `diagnose` wrote, or
+            folders of these.
+        output: directory of the page.
+
+    Raises:
+        ConfigurationError: nothing is named.
+    """
+
+    runs: list[Path]
+    output: Path = Path("mixreg-runs/report")
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise ConfigurationError("name at least one run or result to report")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointOptions:
+    """A checkpoint, and what to assume of one that does not say it itself.
+
+    Args:
+        checkpoint: directory of a finished run, or a file of weights (.safetensors, .pt, .pth).
+        data: name of the data set; for a run, by default the one it was trained on.
+        data_root: folder of the data sets; by default $MIXREG_DATA, else ./data.
+        model: name of the model; a file of weights needs it.
+        alpha: shape α of the mixup; by default that of the run.
+        mixing_probability: chance that a sample was mixed.
+        mean: of the pixels from 0 to 1, with which the inputs of a file of weights were
+            normalised: one number, or one for each channel; by default the data set's own.
+        std: their deviation.
+    """
+
+    checkpoint: Path
+    data: str | None = None
+    data_root: Path | None = None
+    model: str | None = None
+    alpha: float | None = None
+    mixing_probability: float | None = None
+    mean: list[float] = dataclasses.field(default_factory=list)
+    std: list[float] = dataclasses.field(default_factory=list)
+
+    def given(self) -> dict[str, Any]:
+        """The settings of a run that were given."""
+        names = ("data", "data_root", "model", "alpha", "mixing_probability")
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(CheckpointOptions):
+    """What to evaluate, and what to assume of a checkpoint that does not say it itself.
+
+    Args:
+        held_out: examples that a file of weights was not trained on, for the temperatures:
+            "validation", those that mixreg holds out of this data set; "test-half", every second
+            test example, the metrics being those of the others; by default none.
+        output: directory of the report; by default `evaluation` inside the run, or
+            `NAME-evaluation` beside the file NAME.
+    """
+
+    held_out: Literal["none", "validation", "test-half"] = "none"
+    output: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnoseOptions(CheckpointOptions):
+    """What to diagnose, on which samples and how exactly.
+
+    The samples are drawn from the training split, labels as trained on, in the model's input space
+    and without augmentation, so that they are one fixed training set S_n as in the theory.
+
+    Args:
+        samples: number of training samples; by default 500, or all if there are fewer.
+        exact: compute the Mixup risk over all pairs of samples instead of by draws.
+        draws: Monte-Carlo draws of the Mixup risk.
+        pairs: pairs of samples that the roughness between samples is estimated from.
+        second_order: compute R2; for networks that are not piecewise linear it takes as many
+            Hessian products a sample as there are samples or input entries.
+        reference: a run with the method erm on the same data, for Proposition 1.
+        seed: seed of the samples and the draws.
+        progress: show a progress bar.
+        output: directory of the report; by default `diagnosis` inside the run, or
+            `NAME-diagnosis` beside the file NAME.
+
+    Raises:
+        ConfigurationError: a value is out of range.
+    """
+
+    samples: int | None = None
+    exact: bool = False
+    draws: int = 100_000
+    pairs: int = 4000
+    second_order: bool = True
+    reference: Path | None = None
+    seed: int = 0
+    progress: bool = True
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("samples", 2), ("draws", 2), ("pairs", 2), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigurationError(f"{name} must be at least {least}, got {value}")
+
+
 def check_method(method: str) -> None:
     """Refuse an unknown training method."""
     from mixreg.training.methods import METHODS
@@ -249,8 +518,8 @@ def spelled(hint: Any) -> str:
         return " or ".join(map(repr, arguments))
     if arguments:
         return spelled(arguments[0])
-    words = {float: "a number", int: "an integer", bool: "true or false", str: "text"}
-    return words.get(hint, f"a {hint.__name__}")
+    words = {float: "a number", int: "an integer", bool: "true or false", Path: "a path"}
+    return words.get(hint, "text")
 
 
 def _default(field: "dataclasses.Field[Any]") -> Any:

@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixreg._random import generator
-from mixreg.data.shuffling import epoch_order, equal_share
-from mixreg.data.splits import flip_labels, stratified_holdout
+from mixreg.data.splits import epoch_order, equal_share, flip_labels, stratified_holdout
 
 
 @given(

@@ -3,10 +3,11 @@
 import sys
 from pathlib import Path
 
-from mixreg.experiments._sweep import SweepSettings, sweep
+from mixreg.experiments._sweep import sweep
+from mixreg.settings import SweepSettings
 from mixreg.training import TrainConfig
 
-EPOCHS = {"brief": 2, "long": 40, "last": 2}
+EPOCHS = {"brief": 2, "long": 100, "last": 2}
 
 
 def probe_runs(output: Path) -> list[TrainConfig]:

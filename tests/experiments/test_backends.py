@@ -22,8 +22,9 @@ from tests.experiments.sweep_probe import EPOCHS, probe_runs
 
 from mixreg import MixregError
 from mixreg.experiments import _backends
-from mixreg.experiments._backends import SweepSettings, Task, open_backend
+from mixreg.experiments._backends import Task, open_backend
 from mixreg.experiments._sweep import _resources, sweep
+from mixreg.settings import SweepSettings
 from mixreg.training import RunDirectory, TrainConfig, train
 
 PROBE = Path(__file__).with_name("sweep_probe.py")
@@ -217,7 +218,7 @@ def test_two_sweeps_at_once_share_the_runs_and_wait_for_each_other(tmp_path, run
     told = [process.communicate(timeout=LIMIT)[0] for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], told
     assert "long: finished" in told[1]
-    assert len(long.read_result().history) == 40
+    assert len(long.read_result().history) == EPOCHS["long"]
     assert _stamps([last]) == before
     assert not list(tmp_path.glob("*.corrupt-*"))
 

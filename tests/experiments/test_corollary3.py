@@ -5,9 +5,9 @@ import torch
 
 from mixreg import Beta, Constant, Uniform
 from mixreg.experiments import corollary3
-from mixreg.experiments.reproduce import ReproduceOptions
 from mixreg.report import read_document
 from mixreg.risk import linear_mixup_risk
+from mixreg.settings import ReproduceOptions
 
 
 @pytest.mark.parametrize("law", [Beta(0.3), Beta(3.0), Uniform(0.1, 0.6), Constant(0.8)])

@@ -1,12 +1,13 @@
 import dataclasses
-import json
 
 import pytest
 import torch
 
 from mixreg import CheckpointError, ConfigurationError
-from mixreg.experiments.diagnosis import DiagnoseOptions, diagnose_checkpoint
+from mixreg.experiments.diagnose import diagnose_checkpoint
+from mixreg.report import read_document
 from mixreg.risk import approximate_mixup_risk, mixup_risk, modified_risk
+from mixreg.settings import DiagnoseOptions
 from mixreg.training import TrainConfig, load_data, load_run, train
 
 TINY = {"samples": 30, "draws": 400, "pairs": 50, "progress": False}
@@ -29,7 +30,7 @@ def runs(tmp_path_factory):
 
 
 def diagnosed(output):
-    return json.loads((output / "diagnosis.json").read_text())
+    return read_document(output / "diagnosis.json")
 
 
 def test_the_report_and_its_numbers_are_written(runs, tmp_path):
@@ -39,17 +40,17 @@ def test_the_report_and_its_numbers_are_written(runs, tmp_path):
     assert page == tmp_path / "diagnosis.html"
     stored = diagnosed(tmp_path)
     told = " ".join(text.split())
-    for sentence in (*stored["findings"], *stored["caveats"]):
+    for sentence in (*(finding.text for finding in stored.findings), *stored.caveats):
         assert sentence in told
     assert {p.stem for p in (tmp_path / "figures").glob("*.svg")} == {
         "entropies",
         "jacobians",
         "risks",
     }
-    assert stored["train"]["method"] == "mixup"
-    assert stored["diagnose"]["draws"] == 400
-    assert torch.__version__.startswith(stored["environment"]["packages"]["torch"])
-    assert stored["diagnosis"]["label_smoothing"] == 0.25
+    assert stored.settings[0]["train"]["method"] == "mixup"
+    assert stored.settings[0]["diagnose"]["draws"] == 400
+    assert torch.__version__.startswith(stored.environment[0]["packages"]["torch"])
+    assert stored.numbers["label_smoothing"] == 0.25
     for name in ("R1", "approximate Mixup risk (12)", "‖∇f‖_F", "smoothed labels"):
         assert name in text
         assert name in page.read_text()
@@ -60,7 +61,7 @@ def test_the_numbers_are_those_of_the_theory_on_unaugmented_training_samples(
 ):
     options = DiagnoseOptions(checkpoint=runs["mixup"], output=tmp_path, exact=True, **TINY)
     diagnose_checkpoint(options)
-    found = diagnosed(tmp_path)["diagnosis"]
+    found = diagnosed(tmp_path).numbers
     run = load_run(runs["mixup"], {})
     data = load_data(dataclasses.replace(run.config, augment=False))
     x, y = next(iter(data.train_batches(30, seed=0, epoch=0)))
@@ -83,7 +84,7 @@ def test_training_images_are_not_augmented(undrawn, runs, tmp_path, monkeypatch)
         asked.append(config)
         return load_data(config)
 
-    monkeypatch.setattr("mixreg.experiments.diagnosis.load_data", load)
+    monkeypatch.setattr("mixreg.experiments.diagnose.load_data", load)
     diagnose_checkpoint(DiagnoseOptions(checkpoint=runs["mixup"], output=tmp_path, **TINY))
     assert [config.augment for config in asked] == [False]
     assert load_run(runs["mixup"], {}).config.augment
@@ -94,7 +95,7 @@ def test_the_same_options_give_the_same_numbers(undrawn, runs, tmp_path):
     diagnose_checkpoint(options)
     diagnose_checkpoint(dataclasses.replace(options, output=tmp_path / "b"))
     diagnose_checkpoint(dataclasses.replace(options, output=tmp_path / "c", seed=1))
-    first, again, other = (diagnosed(tmp_path / name)["diagnosis"] for name in "abc")
+    first, again, other = (diagnosed(tmp_path / name).numbers for name in "abc")
     assert first == again
     assert first["mixup"] != other["mixup"]
     assert first["modified"] != other["modified"]
@@ -103,7 +104,7 @@ def test_the_same_options_give_the_same_numbers(undrawn, runs, tmp_path):
 def test_a_reference_enters_the_bound_and_erm_is_told_to_mix_nothing(undrawn, runs, tmp_path):
     options = DiagnoseOptions(checkpoint=runs["erm"], output=tmp_path, alpha=0.3, **TINY)
     text, _ = diagnose_checkpoint(dataclasses.replace(options, reference=runs["erm"]))
-    entropy = diagnosed(tmp_path)["diagnosis"]["entropy"]
+    entropy = diagnosed(tmp_path).numbers["entropy"]
     assert entropy["reference"] == entropy["predictions"] > 0
     text = " ".join(text.split())
     assert "the entropy of erm for p" in text
@@ -116,7 +117,7 @@ def test_everything_there_is_when_fewer_than_the_default(undrawn, tmp_path):
     text, page = diagnose_checkpoint(DiagnoseOptions(checkpoint=run, draws=100, progress=False))
     assert page.parent == run / "diagnosis"
     size = load_run(run, {}).data.size("train")
-    assert diagnosed(page.parent)["diagnosis"]["samples"] == size < 500
+    assert diagnosed(page.parent).numbers["samples"] == size < 500
     assert "Mean entropies" in text
 
 
@@ -132,7 +133,7 @@ def test_a_file_of_weights_and_no_second_order(undrawn, runs, tmp_path):
     )
     text, _ = diagnose_checkpoint(options)
     assert "R2 was left out" in text
-    assert diagnosed(tmp_path)["diagnosis"]["r2"] == 0
+    assert diagnosed(tmp_path).numbers["r2"] == 0
 
 
 @pytest.mark.parametrize(
@@ -158,6 +159,12 @@ def test_refuses_more_samples_than_there_are(runs):
 def test_refuses_a_missing_checkpoint(tmp_path):
     with pytest.raises(CheckpointError, match="no run directory and no file of weights"):
         diagnose_checkpoint(DiagnoseOptions(checkpoint=tmp_path / "nothing"))
+
+
+def test_refuses_a_reference_that_was_mixed(runs):
+    options = DiagnoseOptions(checkpoint=runs["erm"], reference=runs["mixup"], **TINY)
+    with pytest.raises(ConfigurationError, match=r"the method mixup; .* a run with the method erm"):
+        diagnose_checkpoint(options)
 
 
 def test_refuses_a_reference_of_other_data(runs, tmp_path):

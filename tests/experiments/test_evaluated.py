@@ -1,16 +1,20 @@
 """An evaluation belongs to the weights, the law and the data that it names."""
 
-import json
+import dataclasses
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mixreg import CheckpointError
-from mixreg.experiments import EvaluateOptions, evaluate_checkpoint
-from mixreg.experiments import evaluation as module
-from mixreg.experiments.evaluation import beside
-from mixreg.training import TrainConfig, train
+import mixreg
+from mixreg import CheckpointError, ConfigurationError, _stored
+from mixreg.evaluation import Evaluation
+from mixreg.experiments import evaluate as module
+from mixreg.experiments._foreign import assumptions
+from mixreg.experiments.evaluate import beside, evaluate_checkpoint, load_checkpoint
+from mixreg.report import read_document
+from mixreg.settings import EvaluateOptions
+from mixreg.training import TrainConfig, load_run, train
 
 BARE = {"data": "digits", "model": "mlp", "alpha": 1.0}
 
@@ -18,18 +22,37 @@ BARE = {"data": "digits", "model": "mlp", "alpha": 1.0}
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     output = tmp_path_factory.mktemp("evaluated") / "run"
-    settings = {"epochs": 1, "batch_size": 256, "progress": False}
+    settings = {"epochs": 3, "batch_size": 64, "progress": False}
     return train(TrainConfig(**settings, output=output)).path
 
 
 def metrics(checkpoint, **options):
     _, page = evaluate_checkpoint(EvaluateOptions(checkpoint=checkpoint, **options))
-    (found,) = json.loads((page.parent / "metrics.json").read_text())["runs"]
-    return found["evaluation"]
+    return read_document(page.parent / "metrics.json").records
+
+
+def stored(folder):
+    return _stored.decode(folder / "evaluation.json", Evaluation, remedy="again")
+
+
+def state_of(run):
+    stored = load_file(run / "model.safetensors")
+    return {k.removeprefix("net."): v for k, v in stored.items() if k.startswith("net.")}
 
 
 def weights(run, path, factor=1.0):
-    state = {name: factor * value for name, value in load_file(run / "model.safetensors").items()}
+    save_file({name: factor * value for name, value in state_of(run).items()}, path)
+    return path
+
+
+def foreign(run, path):
+    """The weights of the run for pixels from 0 to 255; it saw mean m and deviation s of 0 to 1."""
+    ours, state = load_run(run).data.normalisation, state_of(run)
+    first = next(name for name, value in state.items() if value.ndim == 2)
+    bias = first.replace("weight", "bias")
+    (m,), (s,) = ours.mean, ours.std
+    state[bias] = state[bias] - state[first].sum(1) * m / s
+    state[first] = state[first] / (255 * s)
     save_file(state, path)
     return path
 
@@ -73,3 +96,126 @@ def test_weights_that_are_not_finite(run, tmp_path):
     path = weights(run, tmp_path / "model.safetensors", torch.nan)
     with pytest.raises(CheckpointError, match="cannot be evaluated: logits must be finite"):
         metrics(path, **BARE)
+
+
+def test_weights_from_elsewhere_are_evaluated_under_their_own_normalisation(run, tmp_path):
+    path = foreign(run, tmp_path / "a.safetensors")
+    bare = {"held_out": "validation", **BARE}
+    metrics(weights(run, tmp_path / "b.safetensors"), output=tmp_path / "ours", **bare)
+    metrics(path, output=tmp_path / "theirs", mean=[0.0], std=[1 / 255], **bare)
+    ours, theirs = stored(tmp_path / "ours"), stored(tmp_path / "theirs")
+    assert list(theirs.results) == list(ours.results)
+    for name, result in ours.results.items():
+        expected = dataclasses.asdict(result.metrics)
+        assert dataclasses.asdict(theirs.results[name].metrics) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_wrong_normalisation_is_told_with_the_better_one(run, tmp_path):
+    path = foreign(run, tmp_path / "a.safetensors")
+    text, page = evaluate_checkpoint(EvaluateOptions(checkpoint=path, **BARE))
+    words = " ".join(text.split())
+    assert "normalised with --mean [0.3047] --std [0.3757], the data set's own" in words
+    assert "which is not plausible" in words
+    assert "with --mean [0] --std [0.003922]" in words
+    assert "which is not plausible" in page.read_text()
+    right = EvaluateOptions(checkpoint=path, mean=[0.0], std=[1 / 255], **BARE)
+    words = " ".join(evaluate_checkpoint(right)[0].split())
+    assert "--mean [0] --std [0.003922], as given" in words
+    assert "not plausible" not in words
+
+
+def test_a_training_accuracy_far_below_that_of_the_test_is_told(run, tmp_path):
+    path = weights(run, tmp_path / "a.safetensors")
+    trained = load_checkpoint(EvaluateOptions(checkpoint=path, **BARE))
+    assert not any("plausible" in line for line in assumptions(trained, 0.0))
+    assert any("on the test examples it is 1.1000" in line for line in assumptions(trained, 1.1))
+    chance = weights(run, tmp_path / "b.safetensors", 0.0)
+    trained = load_checkpoint(EvaluateOptions(checkpoint=chance, **BARE))
+    assert any("the most frequent class alone" in line for line in assumptions(trained))
+
+
+def test_temperatures_need_examples_that_were_not_trained_on(run, tmp_path):
+    path = weights(run, tmp_path / "a.safetensors")
+    text, _ = evaluate_checkpoint(EvaluateOptions(checkpoint=path, output=tmp_path / "n", **BARE))
+    none = stored(tmp_path / "n")
+    assert set(none.absent) == {"temperature", "rescaled+temperature"}
+    assert "--held-out validation or --held-out test-half" in " ".join(text.split())
+    half = {"held_out": "test-half", "output": tmp_path / "h"}
+    text, _ = evaluate_checkpoint(EvaluateOptions(checkpoint=path, **half, **BARE))
+    halved = stored(tmp_path / "h")
+    assert halved.absent == {}
+    assert halved.count == none.count // 2
+    assert f"those of the other {halved.count}" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"held_out": "test-half"}, "is a run and knows its held-out examples"),
+        ({"mean": [0.5], "std": [0.5]}, "is a run, which knows how its inputs were normalised"),
+    ],
+)
+def test_a_run_is_not_told_what_it_knows(run, options, message):
+    with pytest.raises(ConfigurationError, match=message):
+        metrics(run, **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mean": [0.5]},
+        {"std": [0.5]},
+        {"mean": [0.5], "std": [0.0]},
+        {"mean": [0.1, 0.2], "std": [1.0]},
+        {"mean": [0.1], "std": [float("nan")]},
+    ],
+)
+def test_refuses_a_normalisation_that_does_not_fit(run, tmp_path, options):
+    path = weights(run, tmp_path / "a.safetensors")
+    with pytest.raises(ConfigurationError, match="one finite number each or 1, deviations above 0"):
+        metrics(path, **options, **BARE)
+
+
+def test_a_run_evaluated_into_another_folder_is_left_as_it_is(run, tmp_path):
+    def content():
+        return {f: f.read_bytes() for f in run.rglob("*") if f.is_file()}
+
+    before = content()
+    metrics(run, output=tmp_path / "out")
+    assert content() == before
+    assert stored(tmp_path / "out").count == 450
+
+
+@pytest.mark.parametrize("name", ["report.html", "evaluation.json", "logits-test.safetensors"])
+def test_files_of_other_people_are_kept(run, tmp_path, name):
+    (tmp_path / name).write_text("theirs")
+    with pytest.raises(CheckpointError, match=f"{name} .*another --output") as error:
+        metrics(run, output=tmp_path)
+    assert "\n" not in str(error.value)
+    assert (tmp_path / name).read_text() == "theirs"
+
+
+def test_logits_that_were_changed_are_computed_again(run, tmp_path):
+    before = metrics(run, output=tmp_path)
+    file = tmp_path / "logits-test.safetensors"
+    data = file.read_bytes()
+    file.write_bytes(data[:-9] + bytes([data[-9] ^ 64]) + data[-8:])
+    assert metrics(run, output=tmp_path) == before
+    assert file.read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("method", "same", "theta_mean"), [("unshrunk", "scale-only", 0.75), ("regmixup", None, 0.875)]
+)
+def test_the_rescaled_prediction_of_a_rival_is_its_own(tmp_path, method, same, theta_mean):
+    settings = {"method": method, "epochs": 1, "progress": False}
+    run = train(TrainConfig(**settings, output=tmp_path / "run"))
+    found, test = metrics(run.path), load_run(run.path).data.batches("test", 450)
+    x, y = next(iter(test))
+    with torch.no_grad():
+        nll = torch.nn.functional.cross_entropy(mixreg.load(run.path)(x), y)
+    expected = pytest.approx(float(nll), rel=1e-5)
+    assert found.mean("nll", prediction="rescaled").mean == expected
+    if same is not None:
+        assert found.mean("nll", prediction=same).mean == expected
+    assert stored(run.path).theta_mean == pytest.approx(theta_mean)

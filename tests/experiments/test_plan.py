@@ -9,7 +9,7 @@ import mixreg.cli
 from mixreg import MixregError
 from mixreg.experiments import _plan
 from mixreg.experiments._plan import plan, time_epoch
-from mixreg.experiments._sweep import SweepSettings
+from mixreg.settings import SweepSettings
 from mixreg.training import TrainConfig, train
 
 SMALL = {"data": "two-moons", "epochs": 4, "batch_size": 50, "progress": False}

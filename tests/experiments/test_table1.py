@@ -13,9 +13,9 @@ from mixreg.data.location import MissingDataError
 from mixreg.diagnostics import jacobian_norms, roughness
 from mixreg.evaluation import metrics
 from mixreg.experiments import _sweep, table1
-from mixreg.experiments.reproduce import ReproduceOptions
 from mixreg.experiments.table1 import COLUMNS, ERM, PAPER, PRESETS, Measured, Preset, Row
 from mixreg.report import read_document
+from mixreg.settings import ReproduceOptions
 from mixreg.training import RunDirectory, TrainConfig, load_run, train
 
 SMALL = Preset(

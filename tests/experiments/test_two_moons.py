@@ -14,7 +14,6 @@ from mixreg.curvature import directional_curvature
 from mixreg.data import load
 from mixreg.evaluation import MeanInterval, metrics
 from mixreg.experiments import two_moons
-from mixreg.experiments.reproduce import ReproduceOptions
 from mixreg.experiments.two_moons import (
     ARMS,
     ERM,
@@ -43,6 +42,7 @@ from mixreg.risk import (
     mixup_risk_estimate,
     modified_risk,
 )
+from mixreg.settings import ReproduceOptions
 
 SEEDS = (3, 5)
 EXACT = Settings(  # batches of 60 do not divide the 150 points

@@ -6,7 +6,7 @@ import torch
 
 from mixreg import Beta
 from mixreg.diagnostics import diagnose
-from mixreg.report.diagnosis import Subject, diagnosis_numbers, diagnosis_study
+from mixreg.report.diagnosis import Subject, diagnosis_document
 from mixreg.risk import RiskEstimate
 
 MIXED = Subject("a run", "some data", "mixup", assumed_law=False, reference=None)
@@ -25,7 +25,7 @@ def found(scale=1.0, loss="cross_entropy", **settings):
 
 
 def study(diagnosis, subject=MIXED):
-    return diagnosis_study(diagnosis, subject, settings={"seed": 0}, environment={"cores": 1})
+    return diagnosis_document(diagnosis, subject, settings={"seed": 0}, environment={"cores": 1})
 
 
 @pytest.fixture
@@ -95,12 +95,12 @@ def test_regression_has_no_entropies():
     page = study(found(loss="squared_error"))
     assert "entropies" not in [table.name for table in page.tables]
     assert "entropies" not in [picture.name for picture in page.pictures]
-    assert diagnosis_numbers(found(loss="squared_error"))["entropy"] is None
+    assert page.numbers["entropy"] is None
 
 
 def test_numbers_are_plain_json():
     diagnosis = found()
-    numbers = json.loads(json.dumps(diagnosis_numbers(diagnosis), allow_nan=False))
+    numbers = json.loads(json.dumps(study(diagnosis).numbers, allow_nan=False))
     norms = diagnosis.jacobian.outputs
     assert numbers["jacobian"]["outputs"]["mean"] == pytest.approx(float(norms.mean()))
     assert numbers["jacobian"]["outputs"]["quantile_0.5"] == pytest.approx(

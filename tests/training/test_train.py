@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from mixreg import ConfigurationError, MixregError
-from mixreg.training import METHODS, RunDirectory, train
+from mixreg.training import METHODS, RunDirectory, load_run, train
 from mixreg.training.train import CheckpointFiles
 
 
@@ -74,6 +74,11 @@ def test_a_finished_run_is_not_trained_again(finished):
     assert {file: file.stat().st_mtime_ns for file in finished.path.rglob("*")} == before
 
 
+def test_a_part_of_the_training_set_may_be_used(small):
+    part = load_run(train(small(training_fraction=0.25, epochs=1)).path)
+    assert part.stats.count == part.data.size("train") == pytest.approx(1211 / 4, abs=10)
+
+
 class TestSnapshots:
     """Models kept on the way."""
 
@@ -126,7 +131,7 @@ class TestTable:
 
     @pytest.fixture
     def whole(self, small):
-        return train(small("whole", method="erm", epochs=3, loggers=["csv", "tensorboard"]))
+        return train(small("whole", method="dropout", epochs=3, loggers=["csv", "tensorboard"]))
 
     def test_it_is_the_history(self, whole):
         rows = list(csv.DictReader((whole.path / "metrics.csv").read_text().splitlines()))
@@ -139,20 +144,20 @@ class TestTable:
     def test_an_interrupted_run_has_the_table_of_a_whole_one(
         self, small, monkeypatch, whole, epoch, stored
     ):
-        config = small("stopped", method="erm", epochs=3, loggers=["csv"])
+        config = small("stopped", method="dropout", epochs=3, loggers=["csv"])
         _interrupt(monkeypatch, config, epoch=epoch, stored=stored)
         run = train(config)
         assert run.read_result().history == whole.read_result().history
         assert _table(run) == _table(whole)
 
     def test_a_damaged_table_is_written_anew(self, small, monkeypatch, whole):
-        config = small("stopped", method="erm", epochs=3, loggers=["csv"])
+        config = small("stopped", method="dropout", epochs=3, loggers=["csv"])
         _interrupt(monkeypatch, config, epoch=1, stored=True)
         (config.output / "metrics.csv").write_bytes(b"\x00\xff")
         assert _table(train(config)) == _table(whole)
 
     def test_a_run_resumed_in_a_moved_directory_warns_of_nothing(self, small, monkeypatch, whole):
-        there, here = (small(name, method="erm", epochs=3) for name in ("there", "here"))
+        there, here = (small(name, method="dropout", epochs=3) for name in ("there", "here"))
         _interrupt(monkeypatch, there, epoch=1, stored=True)
         there.output.rename(here.output)
         assert train(here).read_result().history == whole.read_result().history

@@ -5,6 +5,7 @@ https://www.cs.toronto.edu/~kriz/cifar.html. The files and their MD5 are those o
 """
 
 import pickle
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,20 +59,19 @@ def read_cifar(name: str, root: Path) -> Published:
     return Published(train, test, tuple(names[release.meta["key"]]))
 
 
-def _unpickle(folder: Path, files: list[Any]) -> list[dict[str, Any]]:
+def _unpickle(folder: Path, files: Iterable[Any]) -> Iterator[dict[str, Any]]:
     """The pickles in files, each with its MD5; bytes that are not the published ones stay bytes."""
-    values = []
     for file, md5 in files:
         content = (folder / file).read_bytes()
         check_digest(folder / file, content, md5)
-        values.append(pickle.loads(content, encoding="latin1"))  # noqa: S301 (known by their MD5)
-    return values
+        yield pickle.loads(content, encoding="latin1")  # noqa: S301 (known by their MD5)
 
 
-def _samples(folder: Path, batches: list[dict[str, Any]], num_classes: int) -> Samples:
+def _samples(folder: Path, batches: Iterable[dict[str, Any]], num_classes: int) -> Samples:
     """Consecutive batches of planar images as one tensor in channels_last memory."""
-    planes = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
-    key = "labels" if "labels" in batches[0] else "fine_labels"
-    labels = np.concatenate([batch[key] for batch in batches])
-    images = torch.from_numpy(planes).contiguous(memory_format=torch.channels_last)
-    return Samples(images, class_indices(folder, labels, num_classes))
+    images, labels = [], []
+    for batch in batches:
+        planes = torch.from_numpy(batch["data"]).view(-1, 3, 32, 32)
+        images.append(planes.contiguous(memory_format=torch.channels_last))
+        labels += batch["labels" if "labels" in batch else "fine_labels"]
+    return Samples(torch.cat(images), class_indices(folder, np.array(labels), num_classes))

@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple, Protocol, get_args
 from torch import Tensor
 
 from mixreg._errors import check_name
-from mixreg.data.shuffling import epoch_order, equal_share
+from mixreg.data.augmentation import Normalisation
+from mixreg.data.splits import epoch_order, equal_share
 
 Split = Literal["train", "validation", "test"]
 
@@ -39,7 +40,10 @@ class Dataset(ABC):
         class_names: one name for each class, in the order of the labels.
         num_classes: number of classes.
         input_shape: shape of one input of the model.
+        normalisation: of images, None for features.
     """
+
+    normalisation: Normalisation | None = None
 
     def __init__(
         self,

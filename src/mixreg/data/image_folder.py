@@ -41,6 +41,8 @@ class ImageFolderDataset(Dataset):
     section 6, as in torchvision's reference recipe.
     """
 
+    normalisation: Normalisation
+
     def __init__(
         self,
         name: str,
@@ -57,7 +59,7 @@ class ImageFolderDataset(Dataset):
         sizes = {split: len(files.labels) for split, files in splits.items()}
         super().__init__(name, class_names, (3, CROP, CROP), sizes)
         self._splits = dict(splits)
-        self._normalisation = normalisation
+        self.normalisation = normalisation
         self._workers = workers
         at_random = v2.Compose(
             [v2.RandomResizedCrop(CROP), v2.RandomHorizontalFlip(), v2.PILToTensor()]
@@ -67,11 +69,11 @@ class ImageFolderDataset(Dataset):
 
     def _shuffled(self, order: Tensor, batch_size: int, share: Share) -> Batches:
         images = _Decoder(self._splits["train"].take(order), self._training, share)
-        return _Streamed(images, batch_size, self._normalisation, self._workers)
+        return _Streamed(images, batch_size, self.normalisation, self._workers)
 
     def _ordered(self, split: Split, rows: slice, batch_size: int) -> Batches:
         images = _Decoder(self._splits[split].take(rows), self._centre, None)
-        return _Streamed(images, batch_size, self._normalisation, self._workers)
+        return _Streamed(images, batch_size, self.normalisation, self._workers)
 
 
 @dataclass(frozen=True, eq=False)

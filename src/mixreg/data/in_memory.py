@@ -10,7 +10,7 @@ from torch import Tensor
 from mixreg._random import generator
 from mixreg.data.augmentation import CropAndFlip, Normalisation
 from mixreg.data.dataset import Batches, Dataset, Share, Split
-from mixreg.data.shuffling import equal_share
+from mixreg.data.splits import equal_share
 
 _BLOCK = 512  # images augmented at once: enough to share the overhead, and they fit the cache
 
@@ -64,7 +64,7 @@ class InMemoryDataset(Dataset):
         sizes = {split: len(samples.labels) for split, samples in splits.items()}
         super().__init__(name, class_names, tuple(splits["train"].inputs.shape[1:]), sizes)
         self._splits = {split: _channels_last(samples) for split, samples in splits.items()}
-        self._normalisation = normalisation
+        self.normalisation = normalisation
         self._augmentation = augmentation
 
     def _shuffled(self, order: Tensor, batch_size: int, share: Share) -> Batches:
@@ -74,11 +74,11 @@ class InMemoryDataset(Dataset):
             draws = augmentation.draw(self.size("train"), generator=source)
             draws = equal_share(draws, rank=share.rank, world_size=share.world_size)
         samples = self._splits["train"]
-        return _Shuffled(samples, batch_size, order, draws, augmentation, self._normalisation)
+        return _Shuffled(samples, batch_size, order, draws, augmentation, self.normalisation)
 
     def _ordered(self, split: Split, rows: slice, batch_size: int) -> Batches:
         inputs, labels = self._splits[split]
-        return _Ordered(Samples(inputs[rows], labels[rows]), batch_size, self._normalisation)
+        return _Ordered(Samples(inputs[rows], labels[rows]), batch_size, self.normalisation)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,9 @@
-"""Held-out samples, a share of the others, and label noise, all on the published training set."""
+"""Which samples are trained on: held out, a share, an order, a part for each process; noise."""
 
 import torch
 from torch import Tensor
+
+from mixreg import _random
 
 
 def stratified_holdout(
@@ -38,3 +40,13 @@ def flip_labels(
     noisy = labels.clone()
     noisy[chosen] = (labels[chosen] + shift) % num_classes
     return noisy
+
+
+def epoch_order(size: int, *, seed: int, epoch: int) -> Tensor:
+    """The permutation of the training samples in one epoch, int64 of shape (size,)."""
+    return torch.randperm(size, generator=_random.generator(seed, "order", epoch))
+
+
+def equal_share(rows: Tensor, *, rank: int, world_size: int) -> Tensor:
+    """Every world_size-th row from `rank`, as many for each process; left-over rows are dropped."""
+    return rows[rank::world_size][: len(rows) // world_size]

@@ -117,7 +117,13 @@ def diagnose(
     problem = prepare(net, x, y, loss, pairs=True)
     rows = _fitting(x[0].numel(), most=1024)
     chunk_size = chunk_size or _fitting(x[0].numel() * problem.y[0].numel(), most=64)
-    whitening = Whitening.from_data(x)
+    link, whitening = _link(problem.loss), Whitening.from_data(x)
+    if draws is None:
+        mixup = RiskEstimate(mixup_risk(net, x, y, loss, law, chunk_size=rows), 0.0, len(x) ** 2)
+    else:
+        mixup = mixup_risk_estimate(
+            net, x, y, loss, law, samples=draws, generator=generator, chunk_size=rows
+        )
     return Diagnosis(
         law=law,
         samples=len(x),
@@ -132,38 +138,12 @@ def diagnose(
             chunk_size=chunk_size,
             whitening=whitening,
         ),
-        mixup=_mixup(net, x, y, loss, law, draws, generator, rows),
-        jacobian=jacobian_norms(
-            net, x, link=_link(problem.loss), whitening=whitening, chunk_size=chunk_size
-        ),
+        mixup=mixup,
+        jacobian=jacobian_norms(net, x, link=link, whitening=whitening, chunk_size=chunk_size),
         roughness=roughness(
-            net,
-            x,
-            generator=generator,
-            link=_link(problem.loss),
-            pairs=pairs,
-            chunk_size=min(rows, 256),
+            net, x, generator=generator, link=link, pairs=pairs, chunk_size=min(rows, 256)
         ),
         entropy=_entropy(problem, law, reference, rows),
-    )
-
-
-def _mixup(
-    net: Network,
-    x: Tensor,
-    y: Tensor,
-    loss: Loss,
-    law: MixingLaw,
-    draws: int | None,
-    generator: torch.Generator,
-    rows: int,
-) -> RiskEstimate:
-    """The Mixup risk, by draws or over all pairs."""
-    if draws is None:
-        value = mixup_risk(net, x, y, loss, law, chunk_size=rows)
-        return RiskEstimate(value, 0.0, len(x) ** 2)
-    return mixup_risk_estimate(
-        net, x, y, loss, law, samples=draws, generator=generator, chunk_size=rows
     )
 
 

@@ -1,10 +1,8 @@
 """Every correction and every metric of one trained classifier, from the same logits."""
 
 import warnings
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
 
-import msgspec
 from torch import Tensor
 
 from mixreg._checks import PROBABILITIES, are_probabilities
@@ -65,15 +63,6 @@ class Evaluation:
                 "need count >= 1, num_classes >= 2 and theta_mean in [1/2, 1], got "
                 f"{self.count}, {self.num_classes} and {self.theta_mean}"
             )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The evaluation as JSON-safe values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Read back what `to_dict` wrote."""
-        return msgspec.convert(values, cls)
 
 
 def evaluate(

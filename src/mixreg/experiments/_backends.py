@@ -8,56 +8,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import joblib
 from joblib.externals.loky import ProcessPoolExecutor
 
-from mixreg._errors import ConfigurationError, MixregError, require, unknown_name
-
-BackendName = Literal["local", "ray", "dask", "slurm"]
+from mixreg._errors import MixregError, require
+from mixreg.settings import SweepSettings
 
 SLURM = "slurm"  # as submitit names it; its "local" executes the jobs as processes of this machine
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepSettings:
-    """Where and how many at a time the runs of an experiment are executed.
-
-    Args:
-        jobs: runs at a time; by default one for each core of this machine, or of the cluster.
-        backend: "local" for processes of this machine; "ray" or "dask" for a cluster, or "slurm"
-            for an array of SLURM jobs, all of which see the same files.
-        address: of the Ray or Dask cluster; by default one of worker processes on this machine.
-        skip_missing: leave out the runs whose data set is missing instead of refusing to begin.
-
-    Raises:
-        ConfigurationError: a value is out of range, or an address where none is needed.
-    """
-
-    jobs: int | None = None
-    backend: BackendName = "local"
-    address: str = ""
-    skip_missing: bool = False
-
-    def __post_init__(self) -> None:
-        known = get_args(BackendName)
-        if self.jobs is not None and self.jobs < 1:
-            raise ConfigurationError(f"jobs must be at least 1, got {self.jobs}")
-        if self.backend not in known:
-            raise ConfigurationError(str(unknown_name("backend", self.backend, known)))
-        if self.address and self.backend in {"local", "slurm"}:
-            raise ConfigurationError(
-                f"backend {self.backend!r} has no address, got {self.address!r}; an address is "
-                "that of a Ray or Dask cluster"
-            )
-
-    def slots(self, count: int) -> int:
-        """How many of so many tasks go side by side on this machine."""
-        return max(1, min(self.jobs or cores(), count))
 
 
 class Task(NamedTuple):
@@ -87,6 +48,11 @@ def cores() -> int:
     return int(joblib.cpu_count())
 
 
+def side_by_side(settings: SweepSettings, count: int) -> int:
+    """How many of so many tasks go side by side on this machine."""
+    return max(1, min(settings.jobs or cores(), count))
+
+
 def threads_each(slots: int) -> int:
     """The cores of this machine, shared out."""
     return max(1, cores() // slots)
@@ -95,7 +61,7 @@ def threads_each(slots: int) -> int:
 @contextmanager
 def _local(settings: SweepSettings, count: int) -> Iterator[Backend]:
     """Pools of one process each, so that one that dies takes no other along."""
-    slots = settings.slots(count)
+    slots = side_by_side(settings, count)
     if slots == 1:
         yield Backend(_work_here, lambda: 1)
         return
@@ -150,7 +116,7 @@ def _dask(settings: SweepSettings, count: int) -> Iterator[Backend]:
         if not place:
             dask = require("dask", extra="dask", purpose="--backend dask")
             require("cryptography", extra="dask", purpose="--backend dask")
-            slots = settings.slots(count)
+            slots = side_by_side(settings, count)
             options = {
                 "distributed.scheduler.allowed-failures": 0,
                 "distributed.scheduler.http.routes": [],
@@ -198,7 +164,7 @@ def _ray(settings: SweepSettings, count: int) -> Iterator[Backend]:
         ray = require("ray", extra="ray", purpose="--backend ray")
         options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         if not settings.address:
-            options |= {"num_cpus": settings.slots(count), "include_dashboard": False}
+            options |= {"num_cpus": side_by_side(settings, count), "include_dashboard": False}
         try:
             ray.init(settings.address or "local", **options)
         except (ConnectionError, ValueError, RuntimeError) as error:

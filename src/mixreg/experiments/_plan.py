@@ -15,9 +15,10 @@ import torch
 from lightning.pytorch.callbacks import LambdaCallback
 
 from mixreg._errors import MixregError
-from mixreg.experiments._backends import SweepSettings, cores, threads_each
+from mixreg.experiments._backends import cores, side_by_side, threads_each
 from mixreg.experiments._progress import Costs, duration, kind
 from mixreg.experiments._sweep import check_folder, grouped, missing_data
+from mixreg.settings import SweepSettings
 from mixreg.statistics import TrainingStatistics
 from mixreg.training import RunDirectory, TrainConfig, build_model, load_data, quiet
 from mixreg.training.load import training_targets
@@ -43,7 +44,7 @@ def plan(runs: Sequence[TrainConfig], *, names: Sequence[str], settings: SweepSe
     planned = [_examine(run, why) for run, why in zip(runs, missing, strict=True)]
     left = [run for run, p in zip(runs, planned, strict=True) if p.epochs]
     is_known = settings.backend == "local" or settings.jobs is not None
-    slots = settings.slots(len(left)) if is_known else 0
+    slots = side_by_side(settings, len(left)) if is_known else 0
     seconds, sources = _estimate(left, Costs(runs), slots or cores())
     costs = [p.epochs * seconds.get(kind(r), 0.0) for r, p in zip(runs, planned, strict=True)]
     width = max(map(len, names))

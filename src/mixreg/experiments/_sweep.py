@@ -19,11 +19,10 @@ from tqdm.auto import tqdm
 from mixreg import _stored
 from mixreg._errors import ConfigurationError, MixregError
 from mixreg.data.location import MissingDataError, data_root
-from mixreg.experiments._backends import Backend, SweepSettings, Task, open_backend
+from mixreg.experiments._backends import Backend, Task, open_backend
 from mixreg.experiments._progress import Progress
+from mixreg.settings import SweepSettings
 from mixreg.training import BusyError, RunDirectory, TrainConfig, environment, load_data, train
-
-__all__ = ["SweepSettings", "complete_seeds", "sweep"]
 
 DEATHS = 4
 """Workers that may die in a row at one run, with no epoch finished between, before it fails."""

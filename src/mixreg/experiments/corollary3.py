@@ -15,7 +15,7 @@ from mixreg.report import Document, Entry, Record, Records, Sentence, Table, wri
 from mixreg.training import environment
 
 if TYPE_CHECKING:
-    from mixreg.experiments.reproduce import ReproduceOptions
+    from mixreg.settings import ReproduceOptions
 
 UNCHANGED = Sentence("Mixup does not change linear least squares.", "section 4, Corollary 3")
 MARGIN = 1e-9  # within which two fits, relative to their length, count as the same in float64

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from mixreg import _stored
 from mixreg.covariance import Whitening
 from mixreg.experiments import _runs
-from mixreg.experiments._presets import DIGITS, LENET
-from mixreg.experiments.reproduce import ReproduceOptions
+from mixreg.experiments._runs import DIGITS, LENET
 from mixreg.report import Claim, Document, Entry, Record, Records, Sentence, Table, figures, paired
 from mixreg.risk import approximate_mixup_risk
+from mixreg.settings import ReproduceOptions
 from mixreg.training import RunDirectory, TrainConfig, load_data, load_run, load_weights
 
 PRESETS = {  # setting, epochs after which the terms are evaluated, and on how many images

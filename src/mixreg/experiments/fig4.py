@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 
 from mixreg.evaluation import MetricName, mean_interval
 from mixreg.experiments import _runs
-from mixreg.experiments._presets import ALPHA, DIGITS, LENET, Setting
-from mixreg.experiments.reproduce import ReproduceOptions
+from mixreg.experiments._runs import ALPHA, DIGITS, LENET, Setting
 from mixreg.report import (
     Claim,
     Document,
@@ -27,6 +26,7 @@ from mixreg.report import (
     table,
 )
 from mixreg.report.numbers import JUDGED, METRIC_FORMATS, mean_text
+from mixreg.settings import ReproduceOptions
 from mixreg.training import RunDirectory, TrainConfig
 
 _TEN: dict[str, Any] = {"seeds": 10, "costly_seeds": 10, "alphas": (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)}

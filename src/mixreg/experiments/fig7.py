@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 
 from mixreg.evaluation import Histogram, MetricName
 from mixreg.experiments import _runs
-from mixreg.experiments._presets import LENET
-from mixreg.experiments.reproduce import ReproduceOptions
+from mixreg.experiments._runs import LENET
 from mixreg.report import (
     Claim,
     Document,
@@ -22,6 +21,7 @@ from mixreg.report import (
     table,
 )
 from mixreg.report.numbers import METRIC_FORMATS
+from mixreg.settings import ReproduceOptions
 
 PRESETS = LENET
 

@@ -8,17 +8,16 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from mixreg._errors import CheckpointError, ConfigurationError, MixregError
-from mixreg.experiments.evaluation import run_result
+from mixreg.experiments.evaluate import run_result
 from mixreg.report import Claim, Document, RunResult, comparison, read_document
 from mixreg.report.files import document_format, write_files
-from mixreg.report.pages import Result, render_page
-from mixreg.report.settings import settings
+from mixreg.report.page import Result, render_page, settings
+from mixreg.settings import ReportOptions
 from mixreg.training import RunDirectory
 
 _RUNS = "runs"
@@ -28,27 +27,6 @@ _EXPECTED = (
     "what `mixreg compare`, `mixreg reproduce` or `mixreg diagnose` wrote"
 )
 _COLUMNS = "claim,place,setting,measured,n,effect,low,high,verdict,result,numbers"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportOptions:
-    """What to put on the page.
-
-    Args:
-        runs: directories of evaluated runs, what `compare`, `reproduce` or `diagnose` wrote, or
-            folders of these.
-        output: directory of the page.
-
-    Raises:
-        ConfigurationError: nothing is named.
-    """
-
-    runs: list[Path]
-    output: Path = Path("mixreg-runs/report")
-
-    def __post_init__(self) -> None:
-        if not self.runs:
-            raise ConfigurationError("name at least one run or result to report")
 
 
 class Collected(NamedTuple):

@@ -1,8 +1,8 @@
 """A sentence of the paper that was tested: what was measured, and what its interval says."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from typing import Literal
 
 from mixreg.evaluation import MeanInterval, mean_interval
 from mixreg.report.numbers import effect_texts
@@ -80,16 +80,6 @@ class Claim:
             f"{self.measured} {mean}, {interval}, n = {self.effect.n}."
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """The claim as JSON-safe values, with its verdict."""
-        return {**asdict(self), "effect": self.effect._asdict(), "verdict": self.verdict}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Read back what `to_dict` wrote; the verdict is worked out again."""
-        stored = {name: value for name, value in values.items() if name != "verdict"}
-        return cls(**(stored | {"effect": MeanInterval(**values["effect"])}))
-
 
 @dataclass(frozen=True)
 class Sentence:
@@ -129,8 +119,3 @@ class Sentence:
             mean = mean_interval(list(effect.values()))
             told = f"{measured}, paired by seed"
             yield Claim(self.statement, self.place, setting, told, mean, expected, margin)
-
-
-def judge_effect(effect: MeanInterval, expected: Expected, margin: float | None = None) -> Verdict:
-    """What the whole interval of an effect says."""
-    return Claim("", "", "", "", effect, expected, margin).verdict

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from mixreg.diagnostics import Diagnosis, EntropyReport
 from mixreg.report.diagnosis_pictures import diagnosis_pictures
-from mixreg.report.study import Entry, Study, StudyTable
+from mixreg.report.document import Document
+from mixreg.report.tables import Entry, Table
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -38,45 +39,30 @@ class Subject(NamedTuple):
     reference: str | None
 
 
-def diagnosis_study(
+def diagnosis_document(
     found: Diagnosis,
     subject: Subject,
     *,
     settings: Mapping[str, Any],
     environment: Mapping[str, Any],
-) -> Study:
-    """The page of a diagnosis.
-
-    Args:
-        found: the diagnosis.
-        subject: what was diagnosed.
-        settings: configuration of the training and of the diagnosis.
-        environment: versions and hardware of the diagnosis.
-
-    Returns:
-        The page.
-    """
-    return Study(
+    caveats: Sequence[str] = (),
+) -> Document:
+    """The page of a diagnosis, with the settings and environment it was made in."""
+    return Document(
         title=f"Diagnosis of {subject.name}",
         subtitle=f"{found.samples} training samples of {subject.data}, without augmentation",
         findings=[Entry(sentence) for sentence in _findings(found, subject)],
-        caveats=list(_caveats(found, subject)),
+        caveats=[*_caveats(found, subject), *caveats],
         tables=_tables(found),
         pictures=list(diagnosis_pictures(found)),
         settings=[settings],
         environment=[environment],
+        numbers=_numbers(found),
     )
 
 
-def diagnosis_numbers(found: Diagnosis) -> dict[str, Any]:
-    """The diagnosis as JSON-safe values.
-
-    Args:
-        found: the diagnosis.
-
-    Returns:
-        Values by name; norms as mean and quantiles.
-    """
+def _numbers(found: Diagnosis) -> dict[str, Any]:
+    """The diagnosis as JSON-safe values, norms as mean and quantiles."""
     terms = found.approximate
     names = ("modified", "r1", "r2", "r3", "r4", "r1_plus_r3", "total")
     return {
@@ -117,7 +103,7 @@ def _norms(found: Diagnosis) -> Iterator[tuple[str, str, Tensor]]:
         yield "probabilities", "‖∇p‖_F of probabilities", jacobian.probabilities.cpu()
 
 
-def _tables(found: Diagnosis) -> list[StudyTable]:
+def _tables(found: Diagnosis) -> list[Table]:
     terms, law = found.approximate, found.law
     risks = [
         ("empirical risk (2)", found.empirical),
@@ -134,7 +120,7 @@ def _tables(found: Diagnosis) -> list[StudyTable]:
     rows.append(("Mixup risk (4)", [Entry(_number(found.mixup.value)), Entry(error)]))
     rows.append(("gap, (4) less (12)", [Entry(_number(found.gap)), Entry(error)]))
     tables = [
-        StudyTable(
+        Table(
             "law",
             f"Law of λ: {law}",
             "Moments of θ = max(λ, 1 − λ), and the label smoothing that mixup amounts to.",
@@ -146,7 +132,7 @@ def _tables(found: Diagnosis) -> list[StudyTable]:
                 ("equivalent label smoothing ε = 1 − θ̄", [Entry(_number(found.label_smoothing))]),
             ],
         ),
-        StudyTable(
+        Table(
             "risks",
             "Risks and regularizers",
             "Equation numbers are the paper's. The samples are taken as the whole training set: "
@@ -160,13 +146,13 @@ def _tables(found: Diagnosis) -> list[StudyTable]:
     return [*tables, _jacobian_table(found)]
 
 
-def _entropy_table(entropy: EntropyReport) -> StudyTable:
+def _entropy_table(entropy: EntropyReport) -> Table:
     values = entropy._asdict()
     rows = [(label, [Entry(_number(values[name]))]) for name, label in _ENTROPIES]
     if entropy.reference is not None:
         rows.insert(3, ("predictions of the reference at x", [Entry(_number(entropy.reference))]))
     rows.append(("slope of (20) in the scale of the logits", [Entry(_number(entropy.scale_slope))]))
-    return StudyTable(
+    return Table(
         "entropies",
         "Mean entropies (nats)",
         "Smoothed labels bound the predictions at x̃ from below wherever the scale of the logits "
@@ -176,14 +162,14 @@ def _entropy_table(entropy: EntropyReport) -> StudyTable:
     )
 
 
-def _jacobian_table(found: Diagnosis) -> StudyTable:
+def _jacobian_table(found: Diagnosis) -> Table:
     rows = [
         (label, [Entry(_number(value)) for value in _spread(norms).values()])
         for _, label, norms in _norms(found)
     ]
     blank = [Entry("")] * len(_QUANTILES)
     rows.append(("roughness between samples", [Entry(_number(found.roughness.value)), *blank]))
-    return StudyTable(
+    return Table(
         "jacobians",
         "Norms of the Jacobian at the samples",
         "In the metric Σ_xx: change of the outputs under a typical deviation of the inputs. "

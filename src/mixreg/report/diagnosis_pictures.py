@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from mixreg.diagnostics import Diagnosis, EntropyReport
-from mixreg.report.style import (
+from mixreg.report.figures import (
     BLUE,
     FAINT,
     GREEN,
@@ -30,14 +30,7 @@ _SMALLEST, _SMALLEST_SHARE = 1e-12, 1e-6
 
 
 def diagnosis_pictures(found: Diagnosis) -> Iterator[Picture]:
-    """All pictures of a diagnosis.
-
-    Args:
-        found: the diagnosis.
-
-    Yields:
-        Pictures.
-    """
+    """All pictures of a diagnosis."""
     yield Picture(
         "risks",
         "Risks and regularizers",

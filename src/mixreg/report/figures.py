@@ -86,7 +86,7 @@ _PARAMETERS: Any = {
 
 _ELEMENTS = re.compile("svg|defs|g|path|use|rect|circle|clipPath|text|tspan|title|desc")
 _ATTRIBUTES = re.compile(
-    "class|clip-path|clip-rule|cx|cy|d|fill(-opacity|-rule)?|font-(family|size)|height|id|opacity|"
+    "clip-path|clip-rule|cx|cy|d|fill(-opacity|-rule)?|font-(family|size)|height|id|opacity|"
     "r|stroke(-dasharray|-linecap|-linejoin|-width)?|style|text-anchor|transform|version|viewBox|"
     "width|x|xlink:href|y"
 )

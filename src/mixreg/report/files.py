@@ -12,7 +12,7 @@ from mixreg._errors import CheckpointError
 from mixreg._files import write_bytes
 from mixreg.report.document import Document
 from mixreg.report.figures import Frame, Picture
-from mixreg.report.pages import GENERATOR, Result, render_page
+from mixreg.report.page import GENERATOR, Result, render_page
 
 _FORMAT: Literal["mixreg.Document/1"] = "mixreg.Document/1"
 _AGAIN = (

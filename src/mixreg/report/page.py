@@ -1,122 +1,139 @@
-"""The page that all reports share: one HTML file that needs nothing else, not even its script."""
+"""The page of documents: one HTML file that needs nothing else, not even its script."""
 
 import hashlib
+import json
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mixreg.report.claims import Claim
-from mixreg.report.style import DARK, variable
-from mixreg.report.wording import effect_texts
+from mixreg.report.document import Document
+from mixreg.report.figures import DARK, variable
+from mixreg.report.numbers import effect_texts
+
+GENERATOR = '<meta name="generator" content="mixreg">'
+"""The line by which a page tells who wrote it."""
 
 _NUMBER = re.compile(r"(?:\w+ = )?([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?=$|[\s%±(|,;])")
 
 
-class Article(NamedTuple):
-    """One result: all of a page, or a part of it.
+class Settings(NamedTuple):
+    """Values of several runs by dotted name.
 
-    title: heading.
-    subtitle: on what data, with how many samples and seeds.
-    template: its template, which takes `values` besides the level of its headings and `key`, what
-        its ids begin with.
-    values: what the template shows.
-    sections: id and name of each of its sections.
-    claims: sentences of the paper that were tested.
-    missing: what should be there and is not.
-    source: where its numbers are, as a link from the page.
+    `shared` are pairs of name and value that all runs have in common; `names` are those that
+    differ, with one list of values for each run in `each`.
     """
 
-    title: str
-    subtitle: str
-    template: str
-    values: Mapping[str, Any]
-    sections: Sequence[tuple[str, str]]
-    claims: Sequence[Claim] = ()
-    missing: Sequence[str] = ()
+    shared: list[tuple[str, str]]
+    names: list[str]
+    each: list[list[str]]
+
+
+class Result(NamedTuple):
+    """A document and where its numbers are, as a link from the page."""
+
+    document: Document
     source: str | None = None
 
 
-class _LedgerRow(NamedTuple):
-    claim: Claim
-    effect: str
-    interval: str
-    title: str
-    anchor: str
-    source: str | None
-
-
-class _Part(NamedTuple):
-    anchor: str
-    title: str
-    subtitle: str
-    source: str | None
-    claims: int
-    missing: Sequence[str]
-    body: str
-
-
 def render_page(
-    articles: Sequence[Article],
+    results: Sequence[Result],
     *,
     title: str | None = None,
     subtitle: str = "",
     missing: Sequence[str] = (),
 ) -> str:
-    """A page of one or several results, with all their claims in one table.
+    """A page of one or several documents, with all their claims in one table.
 
     Args:
-        articles: the results, at least one.
-        title: heading; by default the page is all about its only article, and named after it.
+        results: the documents, at least one.
+        title: heading; by default the page is all about its only document, and named after it.
         subtitle: what stands below the heading.
         missing: what should be on the page and is not.
 
     Returns:
         The HTML document.
     """
-    environment = _environment()
     alone = title is None
-    first = articles[0]
-    parts = [_part(environment, article, k, alone) for k, article in enumerate(articles, 1)]
+    first = results[0].document
+    keys = ["" if alone else f"result-{k}-" for k in range(1, len(results) + 1)]
     rows = [
-        _LedgerRow(claim, *effect_texts(claim.effect), article.title, part.anchor, article.source)
-        for article, part in zip(articles, parts, strict=True)
-        for claim in article.claims
+        (claim, *effect_texts(claim.effect), result, f"{key}result".removesuffix("-result"))
+        for result, key in zip(results, keys, strict=True)
+        for claim in result.document.claims
     ]
     contents = [("claims", "Claims")] if rows else []
-    contents += first.sections if alone else [(part.anchor, part.title) for part in parts]
+    if alone:
+        contents += _sections(first)
+    else:
+        contents += [(k[:-1], r.document.title) for k, r in zip(keys, results, strict=True)]
     script = resources.files("mixreg.report").joinpath("templates/page.js").read_text("utf-8")
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("page.html.j2").render(
-        title=first.title if title is None else title,
-        subtitle=first.subtitle if alone else subtitle,
-        contents=contents,
-        missing=[*missing, *first.missing] if alone else missing,
-        claims=rows,
-        alone=alone,
-        articles=parts,
-        colours=[(variable(light), light, dark) for light, dark in DARK.items()],
-        script=script,
-        script_hash=f"sha256-{digest}",
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            generator=GENERATOR,
+            title=first.title if title is None else title,
+            subtitle=first.subtitle if alone else subtitle,
+            contents=contents,
+            missing=[*missing, *first.missing] if alone else missing,
+            claims=rows,
+            alone=alone,
+            level=2 if alone else 3,
+            results=list(zip(results, keys, strict=True)),
+            colours=[(variable(light), light, dark) for light, dark in DARK.items()],
+            script=script,
+            script_hash=f"sha256-{digest}",
+        )
     )
 
 
-def _part(environment: Environment, article: Article, place: int, alone: bool) -> _Part:
-    """An article made into HTML."""
-    key, level = ("", 2) if alone else (f"result-{place}-", 3)
-    template = environment.get_template(article.template)
-    return _Part(
-        anchor="result" if alone else f"result-{place}",
-        title=article.title,
-        subtitle=article.subtitle,
-        source=article.source,
-        claims=len(article.claims),
-        missing=article.missing,
-        body=template.render(article.values, key=key, level=level),
+def settings(values: Sequence[Mapping[str, Any]]) -> Settings:
+    """Split nested values, one mapping a run, into shared and differing ones, by dotted name."""
+    flat = [_flatten(run) for run in values]
+    names = list(dict.fromkeys(name for run in flat for name in run))
+    shared = [name for name in names if len({run.get(name, "") for run in flat}) == 1]
+    differing = [name for name in names if name not in shared]
+    return Settings(
+        [(name, flat[0][name]) for name in shared],
+        differing,
+        [[run.get(name, "") for name in differing] for run in flat],
     )
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested mappings as dotted names; everything else as JSON, strings as they are."""
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            flat[f"{prefix}{name}"] = text
+    return flat
+
+
+def sort_value(text: str) -> float | None:
+    """The number that a cell begins with, or gives a name, by which its column is sorted."""
+    found = _NUMBER.match(text.strip().replace("−", "-"))
+    return float(found[1]) if found else None
+
+
+def _sections(document: Document) -> Iterator[tuple[str, str]]:
+    said = document.findings or document.advice
+    if said or document.caveats:
+        yield "findings", "Findings" if said else "Limits"
+    if document.all_pictures:
+        yield "pictures", "Pictures"
+    if any("page" in table.media for table in document.tables):
+        yield "tables", "Tables"
+    if any(document.settings) or any(document.environment):
+        yield "settings", "Settings"
 
 
 def _environment() -> Environment:
@@ -127,22 +144,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["sort_value"] = sort_value
+    environment.filters |= {
+        "sort_value": sort_value,
+        "settings": settings,
+        "cards": lambda findings: [
+            (heading, list(members)) for heading, members in groupby(findings, lambda f: f.beside)
+        ],
+    }
     return environment
-
-
-def sort_value(text: str) -> float | None:
-    """The number by which a cell of a table is sorted.
-
-    Args:
-        text: what stands in the cell.
-
-    Returns:
-        The number it begins with, or that it gives a name; None where there is none.
-
-    Example:
-        >>> [sort_value(text) for text in ("−1.40 ± 0.2", "50%", "α = 0.25", "✓ | ✓", "3-mixup")]
-        [-1.4, 50.0, 0.25, None, None]
-    """
-    found = _NUMBER.match(text.strip().replace("−", "-"))
-    return float(found[1]) if found else None

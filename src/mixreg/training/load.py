@@ -21,6 +21,7 @@ from mixreg._random import derive_seed
 from mixreg.data import Dataset
 from mixreg.laws import MixingLaw
 from mixreg.prediction import RescaledModel
+from mixreg.recipes.recipe import Recipe
 from mixreg.settings import TrainConfig
 from mixreg.statistics import TrainingStatistics
 from mixreg.training.methods import METHODS
@@ -52,9 +53,14 @@ class TrainedClassifier:
     run: RunDirectory | None
 
     @property
+    def recipe(self) -> Recipe:
+        """How its training shrank inputs and labels, or what its evaluation assumes."""
+        return METHODS[self.config.method].learned(self.config.law)
+
+    @property
     def law(self) -> MixingLaw:
-        """The law of λ it was trained with, or that its evaluation assumes."""
-        return self.config.law
+        """The law of λ that its labels were shrunk by, or that its evaluation assumes."""
+        return self.recipe.label_law
 
     @property
     def class_means(self) -> Tensor:
@@ -143,40 +149,19 @@ def load_bare(path: Path, config: TrainConfig) -> TrainedClassifier:
 
 
 def load_weights(path: Path, net: nn.Module) -> nn.Module:
-    """Put stored weights into a network.
-
-    Args:
-        path: a state dict, .safetensors or PyTorch's .pt/.pth, or a file of a run.
-        net: the network.
-
-    Returns:
-        The same network.
-
-    Raises:
-        CheckpointError: the file is missing, damaged or of another network.
-    """
+    """Put the weights in a file, also one of a run, into a network, which is returned."""
     return _put(path, _read_weights(path), net)
 
 
 def load_data(config: TrainConfig) -> Dataset:
-    """The data set of a run.
-
-    Args:
-        config: the run.
-
-    Returns:
-        The data set, split by the run's seed.
-
-    Raises:
-        ConfigurationError: the data set cannot be split so.
-        DataError: it is missing or damaged.
-    """
+    """The data set of a run, split by its seed."""
     with as_settings():
         return datasets.load(
             config.data,
             config.data_root,
             seed=config.seed,
             validation_fraction=config.validation_fraction,
+            training_fraction=config.training_fraction,
             label_noise=config.label_noise,
             augment=config.augment,
             workers=config.workers,
@@ -185,19 +170,7 @@ def load_data(config: TrainConfig) -> Dataset:
 
 
 def build_model(config: TrainConfig, data: Dataset) -> nn.Module:
-    """The untrained network of a run.
-
-    Args:
-        config: the run.
-        data: its data set.
-
-    Returns:
-        The network, in channels-last layout where inputs are images.
-
-    Raises:
-        ConfigurationError: a logistic loss for more than two classes, or a model that does not
-            exist or does not take such inputs.
-    """
+    """The untrained network of a run, in channels-last layout where inputs are images."""
     if config.loss == "logistic" and data.num_classes != 2:
         raise ConfigurationError(
             f"loss='logistic' needs two classes, {config.data} has {data.num_classes}; "

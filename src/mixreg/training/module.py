@@ -75,20 +75,12 @@ class TrainingModule(lightning.LightningModule):
             self.stats = self._measure()
 
     def train_dataloader(self) -> Iterable[tuple[Tensor, Tensor]]:
-        """The training batches of the current epoch.
-
-        Returns:
-            This rank's part of the epoch.
-        """
+        """This rank's training batches of the current epoch."""
         per_process = self.config.batch_size // self.trainer.world_size
         return self._epoch(self.current_epoch, per_process)
 
     def val_dataloader(self) -> list[Iterable[tuple[Tensor, Tensor]]]:
-        """The validation and test batches; the latter are only recorded, nothing is chosen by them.
-
-        Returns:
-            One iterable a split.
-        """
+        """The validation and test batches; nothing is chosen by the latter."""
         place = {"rank": self.global_rank, "world_size": self.trainer.world_size}
         return [self.data.batches(split, 500, **place) for split in self.splits]
 
@@ -98,11 +90,7 @@ class TrainingModule(lightning.LightningModule):
         return tuple(split for split in SPLITS if self.data.size(split) > 0)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """SGD with a step size that falls at the milestones.
-
-        Returns:
-            Optimizer and scheduler, as Lightning wants them.
-        """
+        """SGD with a step size that falls at the milestones."""
         c = self.config
         optimizer = torch.optim.SGD(
             self.net.parameters(),
@@ -134,14 +122,7 @@ class TrainingModule(lightning.LightningModule):
         )
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        """The objective of one batch.
-
-        Args:
-            batch: inputs and class indices.
-
-        Returns:
-            The value to descend on.
-        """
+        """The objective of one batch of inputs and class indices."""
         assert self.objective is not None
         x, y = batch
         step = self.objective(self.net, x, self._targets(y))
@@ -153,12 +134,7 @@ class TrainingModule(lightning.LightningModule):
     def validation_step(
         self, batch: tuple[Tensor, Tensor], _: int, dataloader_idx: int = 0
     ) -> None:
-        """Add one batch to the metrics of its split.
-
-        Args:
-            batch: inputs and class indices.
-            dataloader_idx: which split.
-        """
+        """Add one batch of inputs and class indices to the metrics of its split."""
         x, y = batch
         split = self.splits[dataloader_idx]
         logits = two_class_logits(self.net(x)).float()

@@ -22,8 +22,8 @@ from mixreg import _stored
 from mixreg._errors import CheckpointError, ConfigurationError, MixregError
 from mixreg._files import read_tensors, write_bytes, write_tensors
 from mixreg.evaluation import Evaluation
-from mixreg.laws import Constant
 from mixreg.prediction import RescaledModel
+from mixreg.recipes.recipe import UNMIXED, Recipe
 from mixreg.settings import TrainConfig, command_of
 from mixreg.statistics import TrainingStatistics
 from mixreg.training.methods import METHODS
@@ -122,18 +122,7 @@ class RunDirectory:
         return self.path / "snapshots" / f"epoch{epoch}.safetensors"
 
     def begun(self, config: TrainConfig) -> bool:
-        """Whether the directory holds this run, as far as it may have come.
-
-        Args:
-            config: the run.
-
-        Returns:
-            False if there is nothing yet.
-
-        Raises:
-            ConfigurationError: the directory belongs to a run with other settings, or holds
-                files that are no run.
-        """
+        """Whether the directory holds this run; one with other settings or files is refused."""
         if (self.path / "config.json").is_file():
             self._check_same(self.read_config().identity(), config.identity())
             return True
@@ -144,15 +133,7 @@ class RunDirectory:
         return False
 
     def prepare(self, config: TrainConfig) -> None:
-        """Create the directory for a run, or go on in one already begun with the same settings.
-
-        Args:
-            config: the run.
-
-        Raises:
-            ConfigurationError: the directory belongs to a run with other settings, or holds
-                files that are no run.
-        """
+        """Create the directory for a run, or go on in one already begun with the same settings."""
         if self.begun(config):
             for left_over in self.path.rglob("*.part"):
                 left_over.unlink(missing_ok=True)
@@ -163,16 +144,7 @@ class RunDirectory:
         _stored.write(self.path / "config.json", settings)
 
     def lock(self) -> filelock.BaseFileLock:
-        """A lock that only one process holds; it ends with the process, however that ends.
-
-        The thread that holds it may take it again.
-
-        Returns:
-            The lock, to be used as a context manager.
-
-        Raises:
-            BusyError: another process holds it.
-        """
+        """A lock held by one thread of one process; it ends with the process, however that ends."""
         self.path.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.path / "run.lock", is_singleton=True)
         try:
@@ -184,15 +156,7 @@ class RunDirectory:
         return lock
 
     def read_config(self) -> TrainConfig:
-        """The stored settings of the run; those that do not decide its result have their defaults.
-
-        Returns:
-            The settings.
-
-        Raises:
-            CheckpointError: there is no readable run.
-            VersionError: it is one of another version.
-        """
+        """The stored settings; those that do not decide the result have their defaults."""
         file = self.path / "config.json"
         if not file.is_file():
             raise CheckpointError(f"{self.path} holds no run: there is no config.json in it")
@@ -207,45 +171,22 @@ class RunDirectory:
         return _stored.decode(file, _Settings, remedy=remedy).config
 
     def read_result(self) -> Result:
-        """The history of the finished training, and the seconds it took.
-
-        Returns:
-            The content of `result.json`.
-
-        Raises:
-            CheckpointError: the run is unfinished or damaged.
-        """
+        """The history of the finished training, and the seconds it took."""
         again = "run the same `mixreg train` again, which goes on from its checkpoint"
         file = self.path / "result.json"
         return _stored.decode(file, Result, remedy=f"delete it and {again}")
 
     def read_environment(self) -> Environment | dict[str, Any]:
-        """Versions and hardware the run began with.
-
-        Returns:
-            The content of `environment.json`; empty if it is missing or damaged, for what the
-            training ran on is then not known any more.
-        """
+        """Versions and hardware the run began with; empty where they are not known any more."""
         try:
             return _stored.decode(self.path / "environment.json", Environment, remedy="")
         except CheckpointError:
             return {}
 
     def read_evaluation(self) -> Evaluation:
-        """The stored evaluation.
-
-        Returns:
-            Metrics of every correction.
-
-        Raises:
-            CheckpointError: there is none, or it is damaged.
-        """
+        """The stored evaluation: metrics of every correction."""
         remedy = f"run `mixreg evaluate {shlex.quote(str(self.path))}`, which writes it again"
-        stored = _stored.decode(self.evaluation, dict[str, Any], remedy=remedy)
-        try:
-            return Evaluation.from_dict(stored)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{self.evaluation} is damaged: {error!r}; {remedy}") from error
+        return _stored.decode(self.evaluation, Evaluation, remedy=remedy)
 
     def corrupt(self) -> str:
         """Which file of the run cannot be read, and why; empty if there is none."""
@@ -268,7 +209,7 @@ class RunDirectory:
 
     def write_evaluation(self, evaluation: Evaluation) -> None:
         """Store the evaluation of the run, in place of an earlier one."""
-        _stored.write(self.evaluation, evaluation.to_dict())
+        _stored.write(self.evaluation, evaluation)
 
     def write_result(self, history: list[dict[str, float]], seconds: float) -> None:
         """Store the history; from now on the run is finished."""
@@ -289,7 +230,9 @@ class RunDirectory:
 
 def rescaled(net: nn.Module, stats: TrainingStatistics, config: TrainConfig) -> RescaledModel:
     """A trained network with equation 22, which changes nothing after a method without mixing."""
-    law = config.law if METHODS[config.method].mixes else Constant(1.0)
+    method = METHODS[config.method]
+    learned = method.learned(config.law) if method.mixes else Recipe(UNMIXED, UNMIXED)
+    law = learned if learned.input_law != learned.label_law else learned.label_law
     return RescaledModel(net, stats, law, config.link)
 
 

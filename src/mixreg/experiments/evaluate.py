@@ -1,0 +1,167 @@
+"""`mixreg evaluate`: every correction and metric of a classifier, from logits computed once."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from mixreg import _stored
+from mixreg._errors import CheckpointError, ConfigurationError
+from mixreg.data import Split
+from mixreg.evaluation import Evaluation, Predictions, evaluate, predict
+from mixreg.evaluation.predictions import FORMAT
+from mixreg.experiments._foreign import assumptions, renormalised
+from mixreg.report import RunResult, check_replaceable, comparison, write_document
+from mixreg.settings import CheckpointOptions, EvaluateOptions
+from mixreg.training import (
+    METHODS,
+    RunDirectory,
+    TrainConfig,
+    TrainedClassifier,
+    environment,
+    load_bare,
+    load_run,
+)
+
+_UNSAID = (
+    "needs examples that these weights were not trained on; say which with --held-out validation "
+    "or --held-out test-half"
+)
+
+
+def load_checkpoint(options: CheckpointOptions, **settings: Any) -> TrainedClassifier:
+    """The classifier that the options name; settings are those of a file of weights."""
+    path = options.checkpoint
+    if path.is_dir():
+        if options.mean or options.std:
+            raise ConfigurationError(
+                f"{path} is a run, which knows how its inputs were normalised; leave out --mean "
+                "and --std"
+            )
+        return load_run(path, options.given())
+    if not path.is_file():
+        raise CheckpointError(f"there is no run directory and no file of weights at {path}")
+    missing = [n for n in ("data", "model", "alpha") if getattr(options, n) is None]
+    if missing:
+        raise ConfigurationError(
+            f"{path} is a file of weights; say what it is with "
+            + ", ".join(f"--{name}" for name in missing)
+        )
+    trained = load_bare(path, TrainConfig(**options.given(), **settings, output=path.parent))
+    is_own = not options.mean and not options.std
+    return trained if is_own else renormalised(trained, options.mean, options.std)
+
+
+def evaluate_checkpoint(options: EvaluateOptions) -> tuple[str, Path]:
+    """Evaluate one checkpoint with every correction and write its report."""
+    held_out = options.held_out
+    if options.checkpoint.is_dir() and held_out != "none":
+        raise ConfigurationError(
+            f"{options.checkpoint} is a run and knows its held-out examples; leave out --held-out"
+        )
+    output = options.output or beside(options.checkpoint, "evaluation")
+    check_replaceable(output, name="metrics", page="report")
+    fraction = TrainConfig().validation_fraction if held_out == "validation" else 0.0
+    trained = load_checkpoint(options, validation_fraction=fraction)
+    is_own = trained.run is not None and options.output is None
+    is_own = is_own and set(options.given()) <= {"data_root"}
+    directory = options.checkpoint if is_own else output
+    evaluation = evaluate_trained(trained, directory, halve=held_out == "test-half")
+    result = run_result(trained.config, trained.run, evaluation)
+    title = f"{trained.config.data}, {trained.config.model}, {options.checkpoint.name}"
+    document = comparison([result], title=title, baseline=result.method)
+    notes = list(assumptions(trained, evaluation.results["raw"].metrics.accuracy))
+    if held_out == "test-half":
+        notes.append(
+            "The temperatures are fitted to every second test example; all metrics are those of "
+            f"the other {evaluation.count}."
+        )
+    document = dataclasses.replace(document, caveats=(*document.caveats, *notes))
+    page = write_document(document, output, name="metrics", page="report")
+    return document.text(), page
+
+
+def beside(checkpoint: Path, name: str) -> Path:
+    """A folder in the run, or one beside the file of weights, which is named after it."""
+    if checkpoint.is_dir():
+        return checkpoint / name
+    return checkpoint.parent / f"{checkpoint.stem}-{name}"
+
+
+def run_result(config: TrainConfig, run: RunDirectory | None, evaluation: Evaluation) -> RunResult:
+    """An evaluated classifier as the report takes it; a bare checkpoint has no run."""
+    return RunResult(
+        method=config.method,
+        seed=config.seed,
+        alpha=config.alpha if METHODS[config.method].mixes else None,
+        evaluation=evaluation,
+        history=() if run is None else tuple(run.read_result().history),
+        config=config.identity(),
+        environment=environment() if run is None else run.read_environment(),
+    )
+
+
+def evaluate_trained(
+    trained: TrainedClassifier, directory: Path, *, halve: bool = False
+) -> Evaluation:
+    """Evaluate, from logits that the directory keeps, and write `evaluation.json` beside them."""
+    file = directory / "evaluation.json"
+    if file.is_file() and (trained.run is None or trained.run.path != directory):
+        _stored.decode(file, Evaluation, remedy="delete it or choose another --output")
+    directory.mkdir(parents=True, exist_ok=True)
+    source = _source(trained)
+    validation = None
+    if trained.data.size("validation") > 0:
+        validation = _predictions(trained, "validation", directory, source)
+    test = _predictions(trained, "test", directory, source)
+    if halve:
+        validation, test = (_every_second(test, start) for start in (0, 1))
+    evaluation = evaluate(validation, test, y_mean=trained.class_means, law=trained.law)
+    if trained.run is None:
+        absent = dict.fromkeys(evaluation.absent, _UNSAID)
+        evaluation = dataclasses.replace(evaluation, absent=absent)
+    _stored.write(file, evaluation)
+    return evaluation
+
+
+def _every_second(p: Predictions, start: int) -> Predictions:
+    return Predictions(p.raw[start::2], p.shrunk[start::2], p.labels[start::2])
+
+
+def _source(trained: TrainedClassifier) -> str:
+    """Digest of all that predictions depend on."""
+    sizes = [trained.data.size(split) for split in ("train", "validation", "test")]
+    settings = json.dumps([trained.config.identity(), sizes], sort_keys=True)
+    weights = save({name: value.contiguous() for name, value in trained.net.state_dict().items()})
+    parts = (settings.encode(), weights, trained.stats.x_mean.numpy().tobytes())
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def _predictions(
+    trained: TrainedClassifier, split: Split, directory: Path, source: str
+) -> Predictions:
+    file = directory / f"logits-{split}.safetensors"
+    if file.is_file():
+        try:
+            return Predictions.load(file, source=source)
+        except CheckpointError as error:
+            with file.open("rb") as stored:
+                if FORMAT.encode() not in stored.read(4096):
+                    raise CheckpointError(f"{error}, or choose another --output") from error
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        predictions = predict(
+            trained.net,
+            trained.data.batches(split, 500),
+            trained.stats.x_mean,
+            trained.recipe.input_law,
+            device=device,
+        )
+    except ValueError as error:
+        raise CheckpointError(f"these weights cannot be evaluated: {error}") from error
+    predictions.save(file, source=source)
+    return predictions

@@ -1,0 +1,351 @@
+"""Comparisons: what is paired with what, the tables, and a verdict that says no more than they."""
+
+import csv
+import dataclasses
+import io
+import json
+
+import pytest
+
+from mixreg.evaluation import CORRECTIONS, METRICS, mean_interval
+from mixreg.report import Group, comparison, read_document, write_document
+from mixreg.report.groups import Groups
+from mixreg.report.numbers import JUDGED, METRIC_FORMATS, mean_text
+
+ERM, MIXUP = Group("erm", None), Group("mixup", 1.0)
+STEADY, SHAKY = (0.010, 0.011, 0.012), (0.05, -0.04, 0.01)
+
+
+@pytest.fixture(autouse=True)
+def quick_pictures(monkeypatch):
+    """Nothing is drawn here; test_pictures looks at that."""
+    monkeypatch.setattr("mixreg.report.charts.draw", lambda _: "<svg/>")
+
+
+def compared(runs, baseline="erm", **about):
+    return comparison(runs, **({"title": "digits, mlp", "baseline": baseline} | about))
+
+
+def tables(document):
+    return {table.name: table for table in document.tables}
+
+
+@pytest.fixture
+def runs(make_run):
+    nll = {("erm", None): (2.0, 2.2, 2.1), ("mixup", 1.0): (1.5, 1.9, 1.4)}
+    return [
+        make_run(method, seed, alpha, raw={"nll": value}, rescaled={"nll": value - 0.1 * seed})
+        for (method, alpha), values in nll.items()
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_groups_come_with_the_baseline_first_and_pair_seeds(runs):
+    groups = Groups(runs[::-1], "erm")
+    assert list(groups.rows()) == [(g, c) for g in (ERM, MIXUP) for c in ("raw", "rescaled")]
+    assert groups.values(MIXUP, "rescaled", "nll") == pytest.approx({0: 1.5, 1: 1.8, 2: 1.2})
+    mean = groups.mean(MIXUP, "rescaled", "nll")
+    assert mean == pytest.approx(mean_interval([1.5, 1.8, 1.2]))
+    to_baseline = groups.effect(MIXUP, "rescaled", "nll", "baseline")
+    assert to_baseline == pytest.approx(mean_interval([-0.5, -0.4, -0.9]))
+    assert groups.effect(MIXUP, "rescaled", "nll", "raw") == pytest.approx(
+        mean_interval([0, -0.1, -0.2])
+    )
+    assert groups.effect(ERM, "raw", "nll", "baseline") is None
+    assert groups.effect(MIXUP, "raw", "nll", "raw") is None
+    assert groups.mean(MIXUP, "temperature", "nll") is None
+    assert MIXUP.label == "mixup (α = 1)"
+
+
+def test_only_common_seeds_are_paired_and_it_is_said(make_run):
+    runs = [make_run("erm", s, raw={"nll": 1.0}) for s in (0, 1, 2)]
+    runs += [make_run("mixup", s, 1.0, raw={"nll": 0.5}) for s in (1, 2, 3, 4)]
+    assert Groups(runs, "erm").effect(MIXUP, "raw", "nll", "baseline") == (-0.5, 0.0, 2)
+    assert (
+        compared(runs)
+        .caveats[-1]
+        .startswith("mixup (α = 1) has the seeds [1, 2, 3, 4] and the baseline [0, 1, 2];")
+    )
+    assert Groups([runs[0], runs[-1]], "erm").effect(MIXUP, "raw", "nll", "baseline") is None
+
+
+def test_absent_corrections_and_bounds_are_remarked_on(make_run):
+    runs = [make_run("erm", s, raw={}, absent=["temperature"]) for s in (0, 1)]
+    runs += [
+        make_run("mixup", s, 1.0, raw={}, temperature={}, remark="too few errors" if s else None)
+        for s in (0, 1)
+    ]
+    document = compared(runs)
+    absent, bound = document.caveats[-2:]
+    assert absent == "erm, temperature: absent in 2 of 2 runs, since it needs held-out examples."
+    assert bound.startswith("mixup (α = 1), temperature: in 1 of 2 runs too few errors;")
+    assert tables(document)["means"].rows[-1][1][-2] == ("1.500", "undecided", "± 0.000")
+
+
+@pytest.mark.parametrize(
+    ("made", "baseline", "message"),
+    [
+        ([], "erm", "at least one run"),
+        (
+            [("erm", 3, None), ("erm", 3, None)],
+            "erm",
+            r"several runs with one seed: \[3, 3\]",
+        ),
+        ([("erm", 0, None), ("mixup", 0, 1)], "dropout", "'dropout' has no runs; .* erm, mixup"),
+        ([("mixup", 0, 0.5), ("mixup", 0, 1)], "mixup", "'mixup' stands for 2 values of α"),
+    ],
+)
+def test_refuses(make_run, made, baseline, message):
+    with pytest.raises(ValueError, match=message):
+        compared([make_run(*about, raw={}) for about in made], baseline)
+
+
+def test_refuses_other_test_sets(make_run, sample_run):
+    with pytest.raises(ValueError, match=r"one test set, got .*\(100, 10\), \(300, 5\)"):
+        compared([make_run("erm", 0, raw={}), sample_run("mixup", 0, 1.0)])
+
+
+def test_the_terminal_table_holds_every_mean_within_100_columns(two_methods):
+    groups, text = Groups(two_methods, "erm"), compared(two_methods).text()
+    assert max(map(len, text.splitlines())) <= 100
+    for row in groups.rows():
+        for name in JUDGED:
+            assert mean_text(groups.mean(*row, name), METRIC_FORMATS[name]) in text
+    assert all(text.count(f"  {correction} ") >= 2 for correction in CORRECTIONS)
+    assert "over 3 seeds, 300 test examples" in text
+
+
+def test_marks_follow_the_intervals(make_run):
+    runs = [make_run("erm", s, raw={"nll": 1.0, "ece": 0.1}) for s in range(3)]
+    runs += [
+        make_run("mixup", s, 1.0, raw={"nll": 0.5 + 0.01 * s, "ece": 0.2 + 0.01 * s})
+        for s in range(3)
+    ]
+    table = tables(compared(runs))["performance"].text()
+    erm, mixup = (line for line in table.splitlines() if line.startswith("    raw"))
+    assert not {"+", "−"} & set(erm)
+    assert "0.5100 ± 0.0248 +" in mixup
+    assert "21.00 ± 2.48 −" in mixup
+
+
+def test_the_csv_holds_unrounded_numbers(two_methods):
+    groups, table = Groups(two_methods, "erm"), tables(compared(two_methods))["table"]
+    assert table.media == ["csv"]
+    lines = {
+        (line["method"], line["correction"], line["metric"]): line
+        for line in csv.DictReader(io.StringIO(table.csv()))
+    }
+    assert len(lines) == 12 * len(METRICS)
+    for group, correction in groups.rows():
+        for name in METRICS:
+            line, mean = lines[group.method, correction, name], groups.mean(group, correction, name)
+            assert (line["mean"], line["ci95_half_width"]) == tuple(map(str, mean[:2]))
+            assert line["alpha"] == ("" if group.alpha is None else "1.0")
+            for reference in ("baseline", "raw"):
+                effect = groups.effect(group, correction, name, reference)
+                assert line[f"difference_to_{reference}"] == (
+                    "" if effect is None else str(effect[0])
+                )
+
+
+def test_the_document_holds_all_numbers_of_the_runs(two_methods, tmp_path):
+    document = compared(two_methods, missing=["seed 3 is out"])
+    write_document(document, tmp_path, name="metrics", page="report")
+    stored = read_document(tmp_path / "metrics.json")
+    assert stored.missing == ["seed 3 is out"]
+    run = two_methods[1]
+    (nll,) = stored.records.where(method="mixup", seed=0, prediction="rescaled", metric="nll")
+    assert nll.value == run.evaluation.results["rescaled"].metrics.nll
+    bins = stored.numbers["runs"][3]["evaluation"]["results"]["raw"]["reliability"]["counts"]
+    assert tuple(bins) == run.evaluation.results["raw"].reliability.counts
+    assert stored.settings[3] == {"method": "mixup", "alpha": 1.0, "seed": 0} | run.config
+    assert (tmp_path / "table.csv").is_file()
+    assert not (tmp_path / "means.csv").exists()
+    again = compared(two_methods[::-1], missing=["seed 3 is out"])
+    other = write_document(again, tmp_path / "other", name="metrics", page="report")
+    assert other.read_bytes() == (tmp_path / "report.html").read_bytes()
+    json.loads((tmp_path / "metrics.json").read_text())
+
+
+def test_several_alphas_of_a_method_become_a_slider(two_methods):
+    runs = [dataclasses.replace(run, alpha=a) for a in (1.0, 0.2) for run in two_methods[1::2]]
+    document = compared([*two_methods[::2], *runs])
+    titles = [sequence.title for sequence in document.frames]
+    assert titles == ["What each correction does to mixup", "Reliability of mixup"]
+    assert all(sequence.values == ("0.2", "1") for sequence in document.frames)
+    assert len(document.all_pictures) == 10
+    alike = [dataclasses.replace(two_methods[0], method=name) for name in ("a b", "a/b", "A-B")]
+    assert len(compared(alike, "a b").all_pictures) == 3 + 3 + 1 + 2 + 1
+
+
+def test_claims_come_from_paired_differences(make_run):
+    runs = []
+    for seed in range(3):
+        better = {"accuracy": 0.6 + seed / 100, "nll": 0.9, "ece": 0.1, "entropy": 1.5}
+        runs.append(make_run("erm", seed, raw={}, rescaled=better))
+        runs.append(make_run("mixup", seed, 0.5, raw={"entropy": 1.2 + seed / 50}, rescaled=better))
+    claims = compared(runs).claims
+    assert [(c.statement.split()[-2], c.measured.split(",")[0], c.verdict) for c in claims] == [
+        ("ERM", "test Accuracy in points", "does not hold"),
+        ("ERM", "test NLL in nats", "undecided"),  # equal in all seeds: no interval to judge by
+        ("ERM", "test ECE in points", "undecided"),
+        ("with", "test Accuracy in points", "holds"),
+        ("with", "test NLL in nats", "undecided"),
+        ("with", "test ECE in points", "undecided"),
+        ("the", "test Entropy in nats", "holds"),
+    ]
+    assert {c.setting for c in claims} == {"digits, mlp", "digits, mlp, α = 0.5"}
+    assert claims[3].effect.mean == pytest.approx(11)
+    named = compared(runs[1::2], "mixup", title="digits, mlp, α = 0.5").claims
+    assert named[0].setting == "digits, mlp, α = 0.5"
+
+
+def shifted_methods(make_run, shift, *, sign=1, seeds=3, theta_mean=0.75):
+    """ERM against mixup, whose rescaled metrics are all its raw ones shifted by seed."""
+    raw = {"accuracy": 0.7, "nll": 0.9, "ece": 0.2}
+    for seed in range(seeds):
+        rescaled = {name: value + sign * shift[seed] for name, value in raw.items()}
+        yield make_run("erm", seed, raw={"accuracy": 0.6, "nll": 1.9, "ece": 0.3})
+        yield make_run("mixup", seed, 1.0, theta_mean=theta_mean, raw=raw, rescaled=rescaled)
+
+
+def said(make_run, shift, **changes):
+    findings = compared(list(shifted_methods(make_run, shift, **changes))).findings
+    title = "mixup (α = 1): rescaled prediction (equation 22) against the raw one"
+    return [finding.text for finding in findings if finding.beside == title]
+
+
+@pytest.mark.parametrize(
+    ("shift", "changes", "sentences"),
+    [
+        (
+            STEADY,
+            {},
+            [
+                "Accuracy: better, 1.10 points higher (95% CI +0.85 to +1.35, n = 3).",
+                "NLL: worse, 0.0110 nats higher (95% CI +0.0085 to +0.0135, n = 3).",
+                "ECE: worse, 1.10 points higher (95% CI +0.85 to +1.35, n = 3).",
+            ],
+        ),
+        (
+            STEADY,
+            {"sign": -1},
+            [
+                "Accuracy: worse, 1.10 points lower (95% CI −1.35 to −0.85, n = 3).",
+                "NLL: better, 0.0110 nats lower (95% CI −0.0135 to −0.0085, n = 3).",
+                "ECE: better, 1.10 points lower (95% CI −1.35 to −0.85, n = 3).",
+            ],
+        ),
+        (
+            SHAKY,
+            {},
+            ["NLL: no difference that these 3 seeds can show (mean +0.0067 nats, 95% CI "],
+        ),
+        (
+            (0.01, 0.01, 0.01),
+            {},
+            ["Accuracy: 1.00 points higher in each of the 3 seeds; equal differences leave no "],
+        ),
+        ((0, 0, 0), {}, ["NLL: no difference in any of the 3 seeds."]),
+        (
+            STEADY,
+            {"seeds": 1},
+            ["Accuracy: 1.00 points higher in the one seed there is; one seed has no interval "],
+        ),
+        (STEADY, {"theta_mean": 1.0}, []),
+    ],
+)
+def test_findings_say_no_more_than_their_intervals(make_run, shift, changes, sentences):
+    found = said(make_run, shift, **changes)
+    assert all(any(text.startswith(sentence) for text in found) for sentence in sentences)
+    assert bool(sentences) == bool(found)
+
+
+def test_training_is_compared_with_the_baseline_and_one_seed_shows_nothing(make_run):
+    document = compared(list(shifted_methods(make_run, STEADY, seeds=1)))
+    assert document.findings[-1].beside == "Raw predictions: mixup (α = 1) against erm"
+    assert {finding.judgement for finding in document.findings} == {"undecided"}
+    assert document.caveats == [
+        "There is one seed, so there are no intervals and nothing here is shown."
+    ]
+    (advice,) = document.advice
+    assert advice.startswith(
+        "mixup (α = 1). One seed cannot decide. The lowest NLL in it is that of the raw"
+    )
+
+
+def advise(make_run, **steps):
+    """The advice for mixup runs whose NLL is that of raw and these steps, by seed."""
+    raw = (1.0, 1.1, 0.9, 1.0)
+    runs = [
+        make_run(
+            "mixup",
+            seed,
+            1.0,
+            raw={"nll": raw[seed]},
+            **{name: {"nll": round(raw[seed] + s[seed], 6)} for name, s in steps.items()},
+        )
+        for seed in range(4)
+    ]
+    (advice,) = compared(runs, "mixup").advice
+    return advice.removeprefix("mixup (α = 1). ")
+
+
+LOW, MIDDLE = (-0.3, -0.31, -0.29, -0.3), (-0.2, -0.21, -0.19, -0.22)
+LITTLE = (-0.1, -0.12, -0.1, -0.08)
+NOISY = (-0.36, -0.3, -0.35, -0.25)
+
+
+@pytest.mark.parametrize(
+    ("steps", "advice"),
+    [
+        (
+            {"rescaled": LOW, "temperature": LITTLE},
+            "Use the rescaled prediction (equation 22): it lowers the NLL (−0.3000 nats, 95% CI ",
+        ),
+        ({"rescaled": LOW, "temperature": NOISY}, "Use the rescaled prediction (equation 22): it "),
+        (
+            {"rescaled": LITTLE, "temperature": MIDDLE, "rescaled_and_temperature": LOW},
+            "Use the rescaled prediction with a fitted temperature: it lowers the NLL",
+        ),
+        (
+            {"rescaled": LITTLE, "scale-only": LOW},
+            "Use the outer half of equation 22 alone (scale-",
+        ),
+        ({"rescaled": LITTLE, "shrink-only": LOW}, "Use the inner half of equation 22 alone (shr"),
+        ({"rescaled": LOW, "scale-only": NOISY}, "Use the rescaled prediction (equation 22): it "),
+        (
+            {"rescaled": (-0.9, 0.2, -0.9, 0.4), "temperature": LITTLE},
+            "Use temperature scaling: it",
+        ),
+        (
+            {"rescaled": (-0.3, 0.2, -0.3, 0.2), "temperature": (0.1, 0.1, 0.2, 0.1)},
+            "Keep the raw prediction: no correction is shown to lower its NLL. Changes: ",
+        ),
+    ],
+)
+def test_advice_takes_more_only_where_it_is_shown_to_be_better(make_run, steps, advice):
+    assert advise(make_run, **steps).startswith(advice)
+
+
+def test_advice_gives_its_grounds(make_run):
+    assert advise(make_run, rescaled=LOW).endswith(
+        "(−0.3000 nats, 95% CI −0.3130 to −0.2870, n = 4), and of the corrections that do, it has "
+        "the lowest mean."
+    )
+    dearer = advise(make_run, rescaled=LOW, temperature=NOISY)
+    assert "The mean NLL of temperature scaling is lower still" in dearer
+    assert dearer.endswith(", and it asks for more.")
+    assert not advise(make_run, rescaled=LOW, **{"scale-only": NOISY}).endswith("for more.")
+
+
+@pytest.mark.parametrize(("seeds", "few"), [(2, True), (4, True), (5, False)])
+def test_caveats_count_the_comparisons_and_warn_of_few_seeds(make_run, seeds, few):
+    runs = [make_run("erm", s, raw={}, rescaled={}) for s in range(seeds)]
+    runs += [make_run("mixup", s, 1.0, raw={}, rescaled={}) for s in range(seeds)]
+    caveats = compared(runs).caveats
+    # erm rescaled and mixup rescaled to both references, mixup raw to one: 5 times 4 metrics
+    assert "20 paired 95% intervals" in caveats[0]
+    assert "about 1 of them" in caveats[0]
+    assert any(f"With {seeds} seeds" in caveat for caveat in caveats) == few
+    assert any("same test examples" in caveat for caveat in caveats)

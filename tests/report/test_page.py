@@ -1,0 +1,202 @@
+"""The page's structure: what a reader without its script gets, and what the script relies on."""
+
+import base64
+import dataclasses
+import hashlib
+import itertools
+import re
+from html.parser import HTMLParser
+from importlib import resources
+
+import pytest
+
+from mixreg.evaluation import MeanInterval
+from mixreg.report import comparison
+from mixreg.report.figures import DARK
+from mixreg.report.page import Result, render_page, sort_value
+
+SCRIPT = resources.files("mixreg.report").joinpath("templates/page.js").read_text("utf-8")
+
+
+class Elements(HTMLParser):
+    """All elements with their attributes."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.found = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def all(self, tag, **attributes):
+        wanted = {name.rstrip("_"): value for name, value in attributes.items()}
+        return [a for t, a in self.found if t == tag and wanted.items() <= a.items()]
+
+
+@pytest.fixture(scope="module")
+def alone(everything):
+    return render_page([Result(everything, "study.json")])
+
+
+@pytest.fixture(scope="module")
+def many(everything, two_methods):
+    runs = [dataclasses.replace(run, alpha=a) for a in (0.2, 1.0) for run in two_methods[1::2]]
+    results = [
+        Result(everything, "a/study.json"),
+        Result(dataclasses.replace(everything, title="Again", missing=[])),
+        Result(comparison([*two_methods[::2], *runs], title="digits, mlp", baseline="erm")),
+    ]
+    return render_page(results, title="Report", subtitle="3 results", missing=["a run"])
+
+
+def test_without_script_frames_are_shown_and_controls_are_not(alone):
+    page = Elements(alone)
+    frames = page.all("div", class_="frame")
+    assert len(frames) == 4
+    assert not any("hidden" in frame for frame in frames)
+    controls = page.all("div", class_="control") + page.all("div", class_="filter")
+    assert len(controls) == 2
+    assert all("hidden" in control for control in controls)
+    assert page.all("button") == []
+
+
+def test_a_slider_is_labelled_and_starts_where_it_should(alone):
+    page = Elements(alone)
+    (slider,) = page.all("input", type="range")
+    assert (slider["min"], slider["max"], slider["value"]) == ("0", "3", "1")
+    assert page.all("label", for_=slider["id"])
+    assert page.all("output", for_=slider["id"])
+    assert f'<output for="{slider["id"]}">α = 0.5</output>' in alone
+    assert page.all("figure", class_="sequence")[0]["data-start"] == "1"
+
+
+@pytest.mark.parametrize("name", ["alone", "many"])
+def test_all_that_the_script_looks_for_is_on_the_page(name, request):
+    """A class or attribute renamed on one side alone would silently switch a control off."""
+    page = Elements(request.getfixturevalue(name))
+    classes = {c for _, a in page.found for c in (a.get("class") or "").split()}
+    sought = {
+        s for q in re.findall(r'querySelector(?:All)?\("([^"]+)"\)', SCRIPT) for s in q.split(",")
+    }
+    assert len(sought) >= 10
+    for selector in sought:
+        tag, _, cls = selector.strip().partition(".")
+        assert not cls or cls in classes, selector
+        assert not tag or page.all(tag), selector
+    data = {re.sub("[A-Z]", "-\\g<0>", d).lower() for d in re.findall(r"dataset\.(\w+)", SCRIPT)}
+    present = {a.removeprefix("data-") for _, attributes in page.found for a in attributes}
+    assert data - {"place"} <= present  # the script's own
+    assert all(
+        table.get("aria-label") or table.get("aria-labelledby") for table in page.all("table")
+    )
+
+
+def test_the_script_is_small_and_cannot_end_its_element():
+    assert len(SCRIPT.splitlines()) < 150
+    assert "</script" not in SCRIPT.lower()
+    assert not re.search(r"innerHTML|eval|fetch|XMLHttp|import\(|document\.write", SCRIPT)
+
+
+@pytest.mark.parametrize("name", ["alone", "many"])
+def test_ids_are_unique_and_links_have_targets(name, request):
+    html = request.getfixturevalue(name)
+    page = Elements(html)
+    ids = [a["id"] for _, a in page.found if "id" in a]
+    assert len(ids) == len(set(ids))
+    links = [a["href"] for a in page.all("a")]
+    targets = {link[1:] for link in links if link.startswith("#")}
+    targets |= {a["aria-labelledby"] for _, a in page.found if "aria-labelledby" in a}
+    targets |= set(re.findall(r"url\(#([^)]*)\)", html)) | {
+        a["for"] for _, a in page.found if "for" in a
+    }
+    assert len(targets) > 5
+    assert targets <= set(ids)
+
+
+def test_headings_descend_one_level_at_a_time(alone, many):
+    for html in (alone, many):
+        levels = [int(tag[1]) for tag, _ in Elements(html).found if re.fullmatch("h[1-6]", tag)]
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(b <= a + 1 for a, b in itertools.pairwise(levels))
+
+
+def test_the_ledger_has_every_claim_with_links_to_section_and_numbers(many):
+    page = Elements(many)
+    rows = [a for a in page.all("tr") if "data-verdict" in a]
+    results = [row["data-result"] for row in rows]
+    assert results.count("Everything") == results.count("Again") == 3
+    assert "digits, mlp" in results
+    links = [a["href"] for a in page.all("a")]
+    assert links.count("a/study.json") == 3 + 1
+    assert links.count("#result-2") == 3 + 1  # of the claims, and of the contents
+    assert "+1.00 <small>(+0.60 to +1.40)</small>" in many
+
+
+def test_holes_are_shown(alone, many):
+    assert "CIFAR-100 is not at hand." in alone
+    assert many.count('class="missing"') == 2
+    assert many.index("a run") < many.index("CIFAR-100 is not at hand.")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", None),
+        ("–", None),
+        ("12", 12.0),
+        ("−0.5", -0.5),
+        ("+.5 points", 0.5),
+        ("1e-05", 1e-5),
+        ("91.20 ± 0.40", 91.2),
+        ("20%", 0.2 * 100),
+        ("(3)", None),
+        ("α = 0.25", 0.25),
+        ("mixup (α = 1)", None),
+        ("3-mixup", None),
+        ("0x12", None),
+        ("2026-11-22", None),
+    ],
+)
+def test_cells_are_sorted_by_the_number_they_begin_with(text, value):
+    assert sort_value(text) == value
+
+
+def test_one_seed_has_no_interval_in_the_ledger(everything):
+    claim = dataclasses.replace(everything.claims[0], effect=MeanInterval(0.25, None, 1))
+    html = render_page([Result(dataclasses.replace(everything, claims=[claim]))])
+    assert "+0.250 <small>(no interval)</small>" in html
+    assert "<b>1</b> are undecided" in html
+
+
+def test_the_page_loads_nothing_and_runs_its_own_script_alone(many):
+    (script,) = re.findall(r"<script>(.*?)</script>", many, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}';" in many
+    page = Elements(many)
+    assert not any(name.startswith("on") for _, a in page.found for name in a)
+    assert "http:" not in many.replace("http-equiv", "")
+    assert "https:" not in many
+    assert not {"link", "img", "iframe", "image"} & {tag for tag, _ in page.found}
+    assert "default-src 'none'" in many
+    assert not re.search(r"url\((?!#)", many)
+
+
+def test_pictures_on_the_page_follow_its_theme(many):
+    body = many[many.index("</style>") :]
+    assert not any(colour in body for colour in DARK)
+    used = set(re.findall(r"var\((--ink-\w+)\)", body))
+    assert len(used) >= 5
+    assert all(many.count(f"{name}:") == 2 for name in used)
+
+
+def test_words_of_the_user_are_escaped_everywhere(everything, sample_run):
+    evil = '"><script>alert(1)</script>$x$&'
+    about = {"config": {evil: evil}, "environment": {evil: evil}}
+    runs = [sample_run(m, s, None, **about) for m in ("erm", f"../{evil}") for s in (0, 1)]
+    document = comparison(runs, title=evil, baseline="erm", missing=[evil])
+    html = render_page([Result(document, evil), Result(everything)], title=evil)
+    assert html.count("<script") == 1
+    assert html.count("alert(1)") > 10
+    assert [tag for tag, _ in Elements(html).found].count("script") == 1
