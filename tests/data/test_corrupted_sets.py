@@ -13,7 +13,7 @@ from mixreg.data.corruptions import CORRUPTIONS, SEVERITIES, corrupted, corrupte
 N = 4
 IMAGES = np.random.default_rng(0).integers(0, 256, (N, 32, 32, 3), dtype=np.uint8)
 LABELS = np.arange(N)
-KINDS = ["fog", "contrast"]
+KINDS = ["fog", "zoom_blur"]
 
 
 class Bomb:

@@ -224,7 +224,7 @@ def _write(path: Path, blocks: Iterator[NDArray[np.uint8]], shape: tuple[int, ..
             file, {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)}
         )
         for block in blocks:
-            file.write(block.data)
+            file.write(block.tobytes())
 
 
 def _kept(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
