@@ -58,8 +58,8 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], about: Mapping[st
     from safetensors.torch import save
 
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    metadata = {"about": json.dumps(about, allow_nan=False), "sha256": _UNSIGNED.decode()}
-    data = save(copies, metadata=metadata)
+    record = {"about": dict(about), "sha256": _UNSIGNED.decode()}
+    data = save(copies, metadata={"mixreg": json.dumps(record, allow_nan=False)})
     write_bytes(path, _signed(data, _UNSIGNED, hashlib.sha256(data).hexdigest().encode()))
 
 
@@ -74,8 +74,8 @@ def read_tensors(
         raise FileNotFoundError(f"no {kind} at {path}")
     data = path.read_bytes()
     try:
-        metadata = json.loads(_header(data))["__metadata__"]
-        digest, about = metadata["sha256"].encode(), json.loads(metadata["about"])
+        record = json.loads(json.loads(_header(data))["__metadata__"]["mixreg"])
+        digest, about = record["sha256"].encode(), record["about"]
         whole = hashlib.sha256(_signed(data, digest, _UNSIGNED)).hexdigest().encode()
         if not isinstance(about, dict):
             raise TypeError("its values are no mapping")

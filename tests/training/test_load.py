@@ -37,12 +37,23 @@ class TestLoad:
         )
         assert mixreg.load(str(finished.weights))(x).equal(model(x))
 
-    @pytest.mark.parametrize("method", ["erm", "spectral", "dropout", "mit-l"])
+    @pytest.mark.parametrize("method", ["erm", "spectral", "dropout", "mit-l", "mit-a"])
     def test_a_method_without_mixing_predicts_as_it_is(self, small, method):
         run = train(small(method=method, epochs=1))
         model, x = mixreg.load(run.path), torch.randn(4, 1, 8, 8).clamp(-1, 1)
         assert model.law == Constant(1.0)
         torch.testing.assert_close(model(x), load_run(run.path).net(x))
+
+    @pytest.mark.parametrize(
+        ("method", "inputs", "scale"), [("regmixup", 0.875, 0.875), ("unshrunk", 1, 0.75)]
+    )
+    def test_a_rival_has_its_own_correction(self, small, method, inputs, scale):
+        run = train(small(method=method, epochs=1))
+        model, trained, x = mixreg.load(run.path), load_run(run.path), torch.rand(4, 1, 8, 8)
+        x_mean, y_mean = (m.float() for m in (trained.stats.x_mean, trained.stats.y_mean))
+        expected = (trained.net(x_mean + inputs * (x - x_mean)) - (1 - scale) * y_mean) / scale
+        torch.testing.assert_close(model(x), expected)
+        assert trained.law.theta_mean == pytest.approx(scale)
 
     def test_one_logit_and_snapshots(self, small):
         logit = {"data": "two-moons", "loss": "logistic", "model": "random-fourier-features"}

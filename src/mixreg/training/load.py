@@ -21,6 +21,7 @@ from mixreg._random import derive_seed
 from mixreg.data import Dataset
 from mixreg.laws import MixingLaw
 from mixreg.prediction import RescaledModel
+from mixreg.recipes.recipe import Recipe
 from mixreg.settings import TrainConfig
 from mixreg.statistics import TrainingStatistics
 from mixreg.training.methods import METHODS
@@ -52,9 +53,14 @@ class TrainedClassifier:
     run: RunDirectory | None
 
     @property
+    def recipe(self) -> Recipe:
+        """How its training shrank inputs and labels, or what its evaluation assumes."""
+        return METHODS[self.config.method].learned(self.config.law)
+
+    @property
     def law(self) -> MixingLaw:
-        """The law of λ it was trained with, or that its evaluation assumes."""
-        return self.config.law
+        """The law of λ that its labels were shrunk by, or that its evaluation assumes."""
+        return self.recipe.label_law
 
     @property
     def class_means(self) -> Tensor:

@@ -22,8 +22,8 @@ from mixreg import _stored
 from mixreg._errors import CheckpointError, ConfigurationError, MixregError
 from mixreg._files import read_tensors, write_bytes, write_tensors
 from mixreg.evaluation import Evaluation
-from mixreg.laws import Constant
 from mixreg.prediction import RescaledModel
+from mixreg.recipes.recipe import UNMIXED, Recipe
 from mixreg.settings import TrainConfig, command_of
 from mixreg.statistics import TrainingStatistics
 from mixreg.training.methods import METHODS
@@ -230,7 +230,9 @@ class RunDirectory:
 
 def rescaled(net: nn.Module, stats: TrainingStatistics, config: TrainConfig) -> RescaledModel:
     """A trained network with equation 22, which changes nothing after a method without mixing."""
-    law = config.law if METHODS[config.method].mixes else Constant(1.0)
+    method = METHODS[config.method]
+    learned = method.learned(config.law) if method.mixes else Recipe(UNMIXED, UNMIXED)
+    law = learned if learned.input_law != learned.label_law else learned.label_law
     return RescaledModel(net, stats, law, config.link)
 
 
