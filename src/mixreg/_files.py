@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_LABEL = b'sha256\\": \\"'  # as it stands in JSON within JSON
 _UNSIGNED = b"0" * 64  # in the place of the digest, while it is taken
 
 
@@ -109,4 +110,4 @@ def _header(data: bytes) -> bytes:
 def _signed(data: bytes, old: bytes, new: bytes) -> bytes:
     """A file with another digest in its header."""
     end = 8 + len(_header(data))
-    return data[:end].replace(b'"sha256":"' + old, b'"sha256":"' + new, 1) + data[end:]
+    return data[:end].replace(_LABEL + old, _LABEL + new, 1) + data[end:]
