@@ -17,12 +17,11 @@ import torchvision
 
 from mixreg._errors import DataError
 from mixreg.data import MissingDataError, datasets, fashion_mnist, load
-from mixreg.data.archive import read_archive
-from mixreg.data.cifar import read_cifar
+from mixreg.data.cifar import read_archive, read_cifar
 from mixreg.data.fashion_mnist import read_fashion_mnist
 
 DOWNLOADER = "download_and_extract_archive"
-SIZES = {"train_size": 5, "test_size": 3, "image_shape": (4, 4, 3), "num_classes": 2}
+SIZES = (5, 3), (4, 4, 3), 2
 LABELS = {"cifar10": ("labels", 10), "cifar100": ("fine_labels", 100)}
 
 
@@ -177,7 +176,7 @@ def arrays():
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_archives_are_read_with_channels_last(tmp_path, arrays, save):
     save(tmp_path / "a.npz", **arrays)
-    train, test, names = read_archive(tmp_path / "a.npz", **SIZES)
+    train, test, names = read_archive(tmp_path / "a.npz", *SIZES)
     expected = arrays["train_images"].transpose(0, 3, 1, 2)
     np.testing.assert_array_equal(train.inputs.numpy(), expected)
     assert test.labels.tolist() == [1, 0, 0]
@@ -191,7 +190,7 @@ def test_truncated_archives_are_named(tmp_path, arrays, kept):
     np.savez(path, **arrays)
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(DataError, match=r"a\.npz is damaged or no NumPy archive"):
-        read_archive(path, **SIZES)
+        read_archive(path, *SIZES)
 
 
 def test_a_changed_byte_of_an_archive_is_noticed(tmp_path, arrays):
@@ -201,7 +200,7 @@ def test_a_changed_byte_of_an_archive_is_noticed(tmp_path, arrays):
     content[content.find(arrays["train_images"].tobytes())] ^= 1
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"a\.npz is damaged or no NumPy archive: Bad CRC"):
-        read_archive(path, **SIZES)
+        read_archive(path, *SIZES)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +230,7 @@ def test_a_changed_byte_of_an_archive_is_noticed(tmp_path, arrays):
 def test_other_arrays_are_refused(tmp_path, arrays, key, value, message):
     np.savez(tmp_path / "a.npz", **{**arrays, key: value})
     with pytest.raises(DataError, match=message):
-        read_archive(tmp_path / "a.npz", **SIZES)
+        read_archive(tmp_path / "a.npz", *SIZES)
 
 
 def npy(shape: tuple[int, ...], dtype: str, data: bytes = b"") -> bytes:
@@ -265,7 +264,7 @@ def test_what_a_header_promises_is_checked_before_it_is_unpacked(
 
     monkeypatch.setattr("numpy.lib.format.read_array", never)
     with pytest.raises(DataError, match=message):
-        read_archive(tmp_path / "b.npz", **SIZES)
+        read_archive(tmp_path / "b.npz", *SIZES)
 
 
 def test_an_array_under_another_name_is_named_and_written_nowhere(tmp_path, arrays):
@@ -274,7 +273,7 @@ def test_an_array_under_another_name_is_named_and_written_nowhere(tmp_path, arra
     with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
         archive.writestr("../test_labels.npy", npy((3,), "|u1", bytes(3)))
     with pytest.raises(DataError, match="has no array 'test_labels', only"):
-        read_archive(tmp_path / "a.npz", **SIZES)
+        read_archive(tmp_path / "a.npz", *SIZES)
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 
 
@@ -291,7 +290,7 @@ def test_encryption_and_unknown_compression_are_refused(tmp_path, arrays, field,
             start = content.find(magic, start + 1)
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"a\.npz is damaged or no NumPy archive: .*(encr|compr)"):
-        read_archive(path, **SIZES)
+        read_archive(path, *SIZES)
 
 
 # --- Fashion-MNIST ---

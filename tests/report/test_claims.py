@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixreg.evaluation import MeanInterval
-from mixreg.report.claims import Claim, Expected
+from mixreg.report.records import Claim, Expected
 
 
 def claim(

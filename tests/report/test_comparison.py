@@ -10,7 +10,7 @@ import pytest
 from mixreg.evaluation import CORRECTIONS, METRICS, mean_interval
 from mixreg.report import Group, comparison, read_document, write_document
 from mixreg.report.groups import Groups
-from mixreg.report.numbers import JUDGED, METRIC_FORMATS, mean_text
+from mixreg.report.records import JUDGED, METRIC_FORMATS, mean_text
 
 ERM, MIXUP = Group("erm", None), Group("mixup", 1.0)
 STEADY, SHAKY = (0.010, 0.011, 0.012), (0.05, -0.04, 0.01)
@@ -42,7 +42,7 @@ def runs(make_run):
 
 def test_groups_come_with_the_baseline_first_and_pair_seeds(runs):
     groups = Groups(runs[::-1], "erm")
-    assert list(groups.rows()) == [(g, c) for g in (ERM, MIXUP) for c in ("raw", "rescaled")]
+    assert list(groups.rows) == [(g, c) for g in (ERM, MIXUP) for c in ("raw", "rescaled")]
     assert groups.values(MIXUP, "rescaled", "nll") == pytest.approx({0: 1.5, 1: 1.8, 2: 1.2})
     mean = groups.mean(MIXUP, "rescaled", "nll")
     assert mean == pytest.approx(mean_interval([1.5, 1.8, 1.2]))
@@ -108,7 +108,7 @@ def test_refuses_other_test_sets(make_run, sample_run):
 def test_the_terminal_table_holds_every_mean_within_100_columns(two_methods):
     groups, text = Groups(two_methods, "erm"), compared(two_methods).text()
     assert max(map(len, text.splitlines())) <= 100
-    for row in groups.rows():
+    for row in groups.rows:
         for name in JUDGED:
             assert mean_text(groups.mean(*row, name), METRIC_FORMATS[name]) in text
     assert all(text.count(f"  {correction} ") >= 2 for correction in CORRECTIONS)
@@ -136,7 +136,7 @@ def test_the_csv_holds_unrounded_numbers(two_methods):
         for line in csv.DictReader(io.StringIO(table.csv()))
     }
     assert len(lines) == 12 * len(METRICS)
-    for group, correction in groups.rows():
+    for group, correction in groups.rows:
         for name in METRICS:
             line, mean = lines[group.method, correction, name], groups.mean(group, correction, name)
             assert (line["mean"], line["ci95_half_width"]) == tuple(map(str, mean[:2]))

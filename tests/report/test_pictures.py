@@ -61,7 +61,7 @@ def test_values_that_are_not_finite_leave_a_gap(make_run):
 
 @pytest.mark.parametrize("reference", ["baseline", "raw"])
 def test_effects_are_filled_where_the_interval_excludes_zero(groups, reference):
-    rows = list(groups.rows())
+    rows = list(groups.rows)
     effects = [groups.effect(*row, "nll", reference) for row in rows]
     expected = [effect for effect in effects if effect is not None]
     figure = effects_figure(groups, rows, reference)

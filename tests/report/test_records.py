@@ -4,7 +4,7 @@ import pytest
 
 from mixreg.evaluation import METRICS, MeanInterval, mean_interval
 from mixreg.report import Entry, Record, Records, Sentence, Table, paired, records_of, table
-from mixreg.report.numbers import (
+from mixreg.report.records import (
     METRIC_FORMATS,
     effect_texts,
     judge,

@@ -22,7 +22,7 @@ from mixreg.report import (
     records_of,
     write_document,
 )
-from mixreg.report.numbers import METRIC_FORMATS, Judgement
+from mixreg.report.records import METRIC_FORMATS, Judgement
 from mixreg.settings import ReproduceOptions
 from mixreg.training import METHODS, RunDirectory, TrainConfig, load_run, recipe
 

@@ -25,7 +25,7 @@ from mixreg.report import (
     paired,
     table,
 )
-from mixreg.report.numbers import JUDGED, METRIC_FORMATS, mean_text
+from mixreg.report.records import JUDGED, METRIC_FORMATS, mean_text
 from mixreg.settings import ReproduceOptions
 from mixreg.training import RunDirectory, TrainConfig
 

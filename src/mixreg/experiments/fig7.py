@@ -20,7 +20,7 @@ from mixreg.report import (
     paired,
     table,
 )
-from mixreg.report.numbers import METRIC_FORMATS
+from mixreg.report.records import METRIC_FORMATS
 from mixreg.settings import ReproduceOptions
 
 PRESETS = LENET

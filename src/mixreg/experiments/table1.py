@@ -50,7 +50,7 @@ from mixreg.report import (
     write_document,
 )
 from mixreg.report import figures as style
-from mixreg.report.numbers import METRIC_FORMATS, MetricFormat, judge, mean_text, number, range_text
+from mixreg.report.records import METRIC_FORMATS, MetricFormat, judge, mean_text, number, range_text
 from mixreg.training import METHODS, RunDirectory, TrainConfig, TrainedClassifier, load_run
 
 if TYPE_CHECKING:

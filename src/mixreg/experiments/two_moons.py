@@ -52,7 +52,7 @@ from mixreg.report import (
     write_document,
 )
 from mixreg.report import figures as style
-from mixreg.report.numbers import mean_text, metric_format
+from mixreg.report.records import mean_text, metric_format
 from mixreg.training import environment
 
 if TYPE_CHECKING:

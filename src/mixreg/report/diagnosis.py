@@ -8,8 +8,7 @@ from torch import Tensor
 
 from mixreg.diagnostics import Diagnosis, EntropyReport
 from mixreg.report.diagnosis_pictures import diagnosis_pictures
-from mixreg.report.document import Document
-from mixreg.report.tables import Entry, Table
+from mixreg.report.document import Document, Entry, Table
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 

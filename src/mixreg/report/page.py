@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mixreg.report.document import Document
 from mixreg.report.figures import DARK, variable
-from mixreg.report.numbers import effect_texts
+from mixreg.report.records import effect_texts
 
 GENERATOR = '<meta name="generator" content="mixreg">'
 """The line by which a page tells who wrote it."""
