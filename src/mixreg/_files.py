@@ -4,9 +4,10 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mixreg._errors import CheckpointError, MixregError
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_LABEL = b'sha256\\": \\"'  # as it stands in JSON within JSON
 _UNSIGNED = b"0" * 64  # in the place of the digest, while it is taken
 
 
@@ -21,23 +23,33 @@ class DiskFullError(MixregError):
     """There was no room to write a file; nothing half-written was left behind."""
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that readers see the old content or the new, never a part."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write so that readers see the old content or the new, never a part."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    written = 0
     try:
         with partial.open("wb") as file:
-            file.write(data)
+            yield file
+            written = file.tell()
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except BaseException as error:
         partial.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in _FULL:
+            size = f" ({written} bytes)" if written else ""
             raise DiskFullError(
-                f"no room to write {path} ({len(data)} bytes): {error.strerror}; nothing was left "
+                f"no room to write {path}{size}: {error.strerror}; nothing was left "
                 "half-written, so free some space and run the same command again"
             ) from error
         raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    with whole_file(path) as file:
+        file.write(data)
 
 
 def failure_text(error: OSError) -> str:
@@ -98,4 +110,4 @@ def _header(data: bytes) -> bytes:
 def _signed(data: bytes, old: bytes, new: bytes) -> bytes:
     """A file with another digest in its header."""
     end = 8 + len(_header(data))
-    return data[:end].replace(b'"sha256":"' + old, b'"sha256":"' + new, 1) + data[end:]
+    return data[:end].replace(_LABEL + old, _LABEL + new, 1) + data[end:]
