@@ -89,10 +89,7 @@ def load(path: str | Path) -> RescaledModel:
     """
     path = Path(path)
     if path.is_dir():
-        run = RunDirectory(path)
-        run.read_config()
-        _check_finished(run)
-        path = run.weights
+        path = _finished(path)[0].weights
     stored = read_model(path, remedy="train again, or give the directory of a finished run")
     config, stats = stored.config, stored.stats
     net = _build(config, tuple(stats.x_mean.shape), stats.y_mean.numel())
@@ -113,9 +110,7 @@ def load_run(path: Path, overrides: Mapping[str, Any] | None = None) -> TrainedC
         CheckpointError: there is no finished run, or a file of it is damaged.
         ConfigurationError: the overrides do not fit.
     """
-    run = RunDirectory(path)
-    stored = run.read_config()
-    _check_finished(run)
+    run, stored = _finished(path)
     config = dataclasses.replace(stored, output=path, **(overrides or {}))
     model = read_model(
         run.weights,
@@ -150,7 +145,25 @@ def load_bare(path: Path, config: TrainConfig) -> TrainedClassifier:
 
 def load_weights(path: Path, net: nn.Module) -> nn.Module:
     """Put the weights in a file, also one of a run, into a network, which is returned."""
-    return _put(path, _read_weights(path), net)
+    if not path.is_file():
+        raise CheckpointError(f"there are no weights at {path}")
+    unreadable = f"{path} is not a readable file of weights"
+    try:
+        if path.suffix == ".safetensors":
+            stored = load_safetensors(path.read_bytes())
+        else:
+            stored = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{unreadable}: {error}") from error
+    except Exception as error:
+        # torch's own message advises to execute what the file holds.
+        raise CheckpointError(
+            f"{unreadable}: it is damaged, or holds pickled objects and not only tensors; {_SAVE}"
+        ) from error
+    state = stored.get("state_dict", stored) if isinstance(stored, Mapping) else stored
+    if not _is_state(state):
+        raise CheckpointError(f"{unreadable}: no state dict; {_SAVE}")
+    return _put(path, state, net)
 
 
 def load_data(config: TrainConfig) -> Dataset:
@@ -216,11 +229,12 @@ def misfit(state: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> str:
     )
 
 
-def _check_finished(run: RunDirectory) -> None:
+def _finished(path: Path) -> tuple[RunDirectory, TrainConfig]:
+    run = RunDirectory(path)
+    config = run.read_config()
     if not run.finished:
-        raise CheckpointError(
-            f"{run.path} is not finished; run the same `mixreg train` to finish it"
-        )
+        raise CheckpointError(f"{path} is not finished; run the same `mixreg train` to finish it")
+    return run, config
 
 
 def _build(config: TrainConfig, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
@@ -239,29 +253,6 @@ def _build(config: TrainConfig, input_shape: tuple[int, ...], outputs: int) -> n
             net = apply_spectral_norm(net)
     is_image = len(input_shape) == 3
     return net.to(memory_format=torch.channels_last) if is_image else net
-
-
-def _read_weights(path: Path) -> Mapping[str, Any]:
-    """The state dict in a file, also if it is an entry beside others."""
-    if not path.is_file():
-        raise CheckpointError(f"there are no weights at {path}")
-    try:
-        if path.suffix == ".safetensors":
-            stored = load_safetensors(path.read_bytes())
-        else:
-            stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is not a readable file of weights: {error}") from error
-    except Exception as error:
-        # torch's own message advises to execute what the file holds.
-        raise CheckpointError(
-            f"{path} is not a readable file of weights: it is damaged, or holds pickled objects "
-            f"and not only tensors; {_SAVE}"
-        ) from error
-    state = stored.get("state_dict", stored) if isinstance(stored, Mapping) else stored
-    if not _is_state(state):
-        raise CheckpointError(f"{path} is not a readable file of weights: no state dict; {_SAVE}")
-    return state
 
 
 def _is_state(state: object) -> TypeGuard[Mapping[str, Any]]:
