@@ -1,8 +1,9 @@
 """The ledger: every sentence of the paper that stored results test, with what they say of it."""
 
-import dataclasses
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, get_args
 from urllib.parse import unquote
@@ -47,20 +48,16 @@ class Line(NamedTuple):
 def claims(folder: Path) -> tuple[str, Path]:
     """Write the claims of all results below a folder to its subfolder `claims`."""
     collected = collect([folder], folder / _FOLDER)
-    kept, left_out = counted_once(list(_lines(collected)))
-    places = {id(line.claim) for line in kept}
+    kept, left_out = counted_once(_lines(collected))
+    counted = {id(line.claim) for line in kept}
     results = [
-        Result(dataclasses.replace(d, claims=[c for c in d.claims if id(c) in places]), source)
-        for d, source in collected.results
+        Result(replace(document, claims=[c for c in document.claims if id(c) in counted]), source)
+        for document, source in collected.results
     ]
-    told = [f"{_ONCE} {line.text()}" for line in left_out]
+    missing = [*collected.missing, *(f"{_ONCE} {line.text()}" for line in left_out)]
     text = markdown(kept, left_out, collected.missing)
-    page = write(
-        Collected(results, [*collected.missing, *told]),
-        folder / _FOLDER,
-        further={"claims.md": text},
-    )
-    lines = [*_table(_summary(kept)), *(f"missing: {hole}" for hole in collected.missing)]
+    page = write(Collected(results, missing), folder / _FOLDER, further={"claims.md": text})
+    lines = [*_table(_summary(kept)), *(f"missing: {reason}" for reason in collected.missing)]
     if left_out:
         lines.append(f"{len(left_out)} left out, listed in {page.with_name('claims.md')}")
     return "\n".join(lines), page
@@ -68,7 +65,24 @@ def claims(folder: Path) -> tuple[str, Path]:
 
 def read_claims(folder: Path) -> list[Line]:
     """The claims of all results below a folder, by their place in the paper."""
-    return list(_lines(collect([folder], folder / _FOLDER)))
+    return _lines(collect([folder], folder / _FOLDER))
+
+
+def _lines(collected: Collected) -> list[Line]:
+    """By the place in the paper, section 3 before section 10, then by the sentence."""
+    lines = [
+        # A link from the ledger's folder, as a path from the results.
+        Line(claim, unquote(source or "").removeprefix("../"))
+        for document, source in collected.results
+        for claim in document.claims
+    ]
+
+    def order(line: Line) -> tuple[object, ...]:
+        words = re.findall(r"\d+|\D+", line.claim.place)
+        place = [(int(word), "") if word.isdigit() else (0, word) for word in words]
+        return place, line.claim.statement
+
+    return sorted(lines, key=order)
 
 
 def counted_once(lines: Sequence[Line]) -> tuple[list[Line], list[Line]]:
@@ -88,41 +102,36 @@ def markdown(
     """The ledger as Markdown: a summary, then the tests of each sentence."""
     parts = [_READING, "", *_table(_summary(lines))]
     if missing:
-        parts += ["", "Missing, since it cannot be read:", "", *(f"- {hole}" for hole in missing)]
+        parts += ["", "Missing, since it cannot be read:", ""]
+        parts += [f"- {reason}" for reason in missing]
     if left_out:
         parts += ["", _ONCE, "", *(f"- {line.text()}" for line in left_out)]
-    for statement in dict.fromkeys(line.claim.statement for line in lines):
-        tests = [line for line in lines if line.claim.statement == statement]
+    for statement, tests in _by_statement(lines).items():
         parts += ["", f"## {statement.rstrip('.')}", "", *_table(_tests(tests))]
     return "\n".join(parts) + "\n"
 
 
-def _lines(collected: Collected) -> Iterator[Line]:
-    """By the place in the paper, then by the sentence."""
-    lines = [
-        # A link from the ledger's folder, as a path from the results.
-        Line(claim, unquote(source or "").removeprefix("../"))
-        for document, source in collected.results
-        for claim in document.claims
-    ]
-    yield from sorted(lines, key=lambda line: (_order(line.claim.place), line.claim.statement))
+def _by_statement(lines: Sequence[Line]) -> dict[str, list[Line]]:
+    tests: dict[str, list[Line]] = {}
+    for line in lines:
+        tests.setdefault(line.claim.statement, []).append(line)
+    return tests
 
 
 def _summary(lines: Sequence[Line]) -> Iterator[Sequence[str]]:
     yield ("sentence", "in the paper", "tests", *_VERDICTS)
-    for statement in dict.fromkeys(line.claim.statement for line in lines):
-        tests = [line.claim for line in lines if line.claim.statement == statement]
-        places = ", ".join(dict.fromkeys(claim.place for claim in tests))
-        counts = [str(sum(claim.verdict == v for claim in tests)) for v in _VERDICTS]
-        yield (statement, places, str(len(tests)), *counts)
+    for statement, tests in _by_statement(lines).items():
+        places = ", ".join(dict.fromkeys(line.claim.place for line in tests))
+        counts = Counter(line.claim.verdict for line in tests)
+        yield (statement, places, str(len(tests)), *(str(counts[v]) for v in _VERDICTS))
 
 
 def _tests(lines: Sequence[Line]) -> Iterator[Sequence[str]]:
     yield ("setting", "measured", "n", "effect", "95% interval", "verdict", "numbers")
     for claim, source in lines:
-        mean, interval = effect_texts(claim.effect)
         n, numbers = str(claim.effect.n), f"`{source}`" if source else ""
-        yield (claim.setting, claim.measured, n, mean, interval, claim.verdict, numbers)
+        effect = effect_texts(claim.effect)
+        yield (claim.setting, claim.measured, n, *effect, claim.verdict, numbers)
 
 
 def _table(rows: Iterator[Sequence[str]]) -> Iterator[str]:
@@ -131,9 +140,3 @@ def _table(rows: Iterator[Sequence[str]]) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
         if k == 0:
             yield "| " + " | ".join("---" for _ in row) + " |"
-
-
-def _order(place: str) -> tuple[tuple[int, str], ...]:
-    """Places as they follow one another: section 3 before section 10."""
-    words = re.findall(r"\d+|\D+", place)
-    return tuple((int(word), "") if word.isdigit() else (0, word) for word in words)
