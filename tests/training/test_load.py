@@ -183,20 +183,17 @@ def test_other_contents_are_refused_in_one_sentence(tmp_path, stored, message):
     assert "\n" not in text
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 cut short"])
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 cut short", None])
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])
-def test_damaged_weights_are_refused_in_one_line(tmp_path, content, suffix):
+def test_damaged_and_missing_weights_are_refused_in_one_line(tmp_path, content, suffix):
     file = tmp_path / f"w.{suffix}"
-    file.write_bytes(content)
-    with pytest.raises(CheckpointError, match="is not a readable file of weights") as error:
+    if content is not None:
+        file.write_bytes(content)
+    missing, damaged = r"there are no weights at \S*w\.", "is not a readable file of weights"
+    with pytest.raises(CheckpointError, match=missing if content is None else damaged) as error:
         load_weights(file, _net())
     assert "weights_only" not in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_missing_weights_are_named(tmp_path):
-    with pytest.raises(CheckpointError, match=r"there are no weights at \S*w\.pt"):
-        load_weights(tmp_path / "w.pt", _net())
 
 
 def test_a_misfit_names_the_first_keys_on_one_line(tmp_path):
