@@ -2,6 +2,7 @@
 
 import dataclasses
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from mixreg import data as datasets
 from mixreg import models
 from mixreg._checks import dense_targets
 from mixreg._errors import CheckpointError, ConfigurationError
+from mixreg._files import read_tensors
 from mixreg._random import derive_seed
 from mixreg.data import Dataset
 from mixreg.laws import MixingLaw
@@ -241,21 +243,44 @@ def _read_weights(path: Path) -> Mapping[str, Any]:
         raise CheckpointError(f"there are no weights at {path}")
     try:
         if path.suffix == ".safetensors":
-            stored = load_safetensors(path.read_bytes())
-        else:
-            stored = torch.load(path, map_location="cpu", weights_only=True)
+            return _read_safetensors(path)
+        if zipfile.is_zipfile(path) and (entry := zipfile.ZipFile(path).testzip()):
+            raise CheckpointError(f"{path} is damaged: the checksum of {entry} is wrong")
+        stored = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} is not a readable file of weights: {error}") from error
+    except CheckpointError:
+        raise
     except Exception as error:
         # torch's own message advises to execute what the file holds.
         raise CheckpointError(
             f"{path} is not a readable file of weights: it is damaged, or holds pickled objects "
             f"and not only tensors; {_SAVE}"
         ) from error
-    state = stored.get("state_dict", stored) if isinstance(stored, Mapping) else stored
+    entries = stored if isinstance(stored, Mapping) else {}
+    state = entries.get("state_dict", stored)
+    states = {str(name): value for name, value in entries.items() if _is_state(value)}
     if not _is_state(state):
-        raise CheckpointError(f"{path} is not a readable file of weights: no state dict; {_SAVE}")
+        held = f" named state_dict among {', '.join(states)}" if states else ""
+        raise CheckpointError(
+            f"{path} is not a readable file of weights: no state dict{held}; {_SAVE}"
+        )
+    others = [name for name, value in states.items() if len(value) >= len(state)]
+    if len(others) > 1:
+        warnings.warn(
+            f"{path} holds {' and '.join(others)}; the weights of state_dict are taken",
+            stacklevel=5,
+        )
     return state
+
+
+def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
+    """The tensors of a file; in one that this package wrote every bit is checked."""
+    with safe_open(path, "pt") as file:
+        about = file.metadata() or {}
+    if {"about", "sha256"} <= about.keys():
+        return read_tensors(path, kind="trained model", remedy="take another copy of it")[0]
+    return load_safetensors(path.read_bytes())
 
 
 def _is_state(state: object) -> TypeGuard[Mapping[str, Any]]:

@@ -115,7 +115,7 @@ class RunDirectory:
     @property
     def finished(self) -> bool:
         """Whether the training has ended and its result is stored."""
-        return (self.path / "result.json").is_file()
+        return (self.path / "result.json").exists()
 
     def snapshot(self, epoch: int) -> Path:
         """Where the model after so many epochs is kept, if the run was asked to keep it."""
@@ -168,7 +168,11 @@ class RunDirectory:
                 f"{self.path} was written by another version of mixreg (format {version}, this is "
                 f"{_FORMAT}); delete it and train again: {command_of(settings, self.path)}"
             )
-        return _stored.decode(file, _Settings, remedy=remedy).config
+        config = _stored.decode(file, _Settings, remedy=remedy).config
+        if absent := config.identity().keys() - dict(settings or {}).keys():
+            names = ", ".join(sorted(absent))
+            raise CheckpointError(f"{file} is damaged: missing {names} - at `$.config`; {remedy}")
+        return config
 
     def read_result(self) -> Result:
         """The history of the finished training, and the seconds it took."""
