@@ -13,6 +13,7 @@ import pytest
 import mixreg
 import mixreg.cli
 from mixreg.data import DATASETS
+from mixreg.data.corruptions import CORRUPTIONS
 from mixreg.evaluation import CORRECTIONS, METRICS, mean_interval
 from mixreg.experiments.reproduce import REPRODUCIBLE
 from mixreg.models import MODELS
@@ -96,6 +97,7 @@ def test_every_row_has_functions_and_tests_that_exist():
     [
         ("training.md", (*DATASETS, *MODELS, *METHODS)),
         ("evaluation.md", (*CORRECTIONS, *METRICS, *REPRODUCIBLE)),
+        ("shift.md", CORRUPTIONS),
     ],
 )
 def test_settings_are_explained(page, words):

@@ -104,7 +104,7 @@ def test_commands_are_understood(command, monkeypatch):
         assert program != "python" or (ROOT / arguments[0]).is_file()
         return
     understood = []
-    stubs = [dataclasses.replace(c, run=understood.append) for c in mixreg.cli._COMMANDS]
+    stubs = [c._replace(run=understood.append) for c in mixreg.cli._COMMANDS]
     monkeypatch.setattr(mixreg.cli, "_COMMANDS", tuple(stubs))
     if {"--help", "--print_config"} & {*arguments}:
         with pytest.raises(SystemExit, match=r"^0$"):

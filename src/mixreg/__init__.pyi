@@ -60,12 +60,18 @@ from mixreg.perturbation import (
 from mixreg.covariance import (
     perturbation_covariances as perturbation_covariances,
 )
+from mixreg.perturbation_design import (
+    DesignedPerturbation as DesignedPerturbation,
+    design_perturbation as design_perturbation,
+    principal_directions as principal_directions,
+)
 
 # Risks: equations 2, 4, 7, 10, 12, 19 and 20
 from mixreg.risk import (
     ApproximateMixupRisk as ApproximateMixupRisk,
     RiskEstimate as RiskEstimate,
     approximate_mixup_risk as approximate_mixup_risk,
+    approximate_perturbed_risk as approximate_perturbed_risk,
     empirical_risk as empirical_risk,
     linear_mixup_risk as linear_mixup_risk,
     mixup_risk as mixup_risk,

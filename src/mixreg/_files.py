@@ -4,9 +4,10 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mixreg._errors import CheckpointError, MixregError
 
@@ -17,6 +18,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REMEDIES = dict.fromkeys(_FULL, "free some space and run the same command again") | {
     errno.EISDIR: "a file belongs there, so move the folder away",
 }
+_LABEL = b'sha256\\": \\"'  # as it stands in JSON within JSON
 _UNSIGNED = b"0" * 64  # in the place of the digest, while it is taken
 
 
@@ -24,25 +26,35 @@ class DiskFullError(MixregError):
     """There was no room to write a file; nothing half-written was left behind."""
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that readers see the old content or the new, never a part."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write so that readers see the old content or the new, never a part."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    written = 0
     try:
         with partial.open("wb") as file:
-            file.write(data)
+            yield file
+            written = file.tell()
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except BaseException as error:
         partial.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in _FULL:
+            size = f" ({written} bytes)" if written else ""
             raise DiskFullError(
-                f"no room to write {path} ({len(data)} bytes): {error.strerror}; nothing was left "
+                f"no room to write {path}{size}: {error.strerror}; nothing was left "
                 "half-written, so free some space and run the same command again"
             ) from error
         raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    with whole_file(path) as file:
+        file.write(data)
 
 
 def failure_text(error: OSError) -> str:
@@ -63,8 +75,8 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], about: Mapping[st
     from safetensors.torch import save
 
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    metadata = {"about": json.dumps(about, allow_nan=False), "sha256": _UNSIGNED.decode()}
-    data = save(copies, metadata=metadata)
+    record = {"about": dict(about), "sha256": _UNSIGNED.decode()}
+    data = save(copies, metadata={"mixreg": json.dumps(record, allow_nan=False)})
     write_bytes(path, _signed(data, _UNSIGNED, hashlib.sha256(data).hexdigest().encode()))
 
 
@@ -79,8 +91,8 @@ def read_tensors(
         raise FileNotFoundError(f"no {kind} at {path}")
     data = path.read_bytes()
     try:
-        metadata = json.loads(_header(data))["__metadata__"]
-        digest, about = metadata["sha256"].encode(), json.loads(metadata["about"])
+        record = json.loads(json.loads(_header(data))["__metadata__"]["mixreg"])
+        digest, about = record["sha256"].encode(), record["about"]
         whole = hashlib.sha256(_signed(data, digest, _UNSIGNED)).hexdigest().encode()
         if not isinstance(about, dict):
             raise TypeError("its values are no mapping")
@@ -103,4 +115,4 @@ def _header(data: bytes) -> bytes:
 def _signed(data: bytes, old: bytes, new: bytes) -> bytes:
     """A file with another digest in its header."""
     end = 8 + len(_header(data))
-    return data[:end].replace(b'"sha256":"' + old, b'"sha256":"' + new, 1) + data[end:]
+    return data[:end].replace(_LABEL + old, _LABEL + new, 1) + data[end:]

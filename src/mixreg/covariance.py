@@ -242,6 +242,16 @@ def perturbation_covariances(
     )
 
 
+def principal_axes(directions: Tensor, diagonal: Tensor) -> tuple[Tensor, Tensor]:
+    """V (d, r) and S (r,) with V S² Vᵀ = Σ_xx, of directions that hold their deviations."""
+    rows = directions.flatten(1)
+    if diagonal.any():
+        rows = torch.cat([rows, diagonal.flatten().sqrt().diag()])
+    _, singular, right = torch.linalg.svd(rows, full_matrices=False)
+    rank = int((singular > 1e-12 * singular[:1]).sum())
+    return right[:rank].T, singular[:rank]
+
+
 def _outer(left: Tensor, right: Tensor) -> Tensor:
     return left.unsqueeze(-1) * right.unsqueeze(-2)
 

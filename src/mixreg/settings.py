@@ -4,7 +4,7 @@ import dataclasses
 import math
 import shlex
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -17,18 +17,12 @@ from mixreg._errors import ConfigurationError, unknown_name
 if TYPE_CHECKING:
     from mixreg.laws import MixingLaw
 
-_OPERATIONAL = frozenset(
-    {
-        "data_root",
-        "download",
-        "output",
-        "snapshots",
-        "loggers",
-        "progress",
-        "accelerator",
-        "workers",
-    }
-)
+_OPERATIONAL = {
+    *("data_root", "download", "output", "snapshots"),
+    *("loggers", "progress", "accelerator", "workers"),
+}
+"""Settings that only say where files lie, what is shown and where it is computed."""
+
 REPRODUCIBLE = {
     "fig1": "two_moons",
     "fig2": "fig2",
@@ -139,13 +133,12 @@ class Recipe(_Typed):
         from mixreg.models import MODELS
 
         super().__post_init__()
-        if self.data not in DATASETS:
-            raise ConfigurationError(str(unknown_name("data set", self.data, DATASETS)))
-        if self.model not in MODELS and not self.model.startswith(("torchvision/", "timm/")):
-            known = (*MODELS, "torchvision/NAME", "timm/NAME")
-            raise ConfigurationError(str(unknown_name("model", self.model, known)))
+        _check_name("data set", self.data, DATASETS)
+        if not self.model.startswith(("torchvision/", "timm/")):
+            _check_name("model", self.model, (*MODELS, "torchvision/NAME", "timm/NAME"))
         _check_law(self)
-        for name, valid, meaning in (
+        _check(
+            self,
             ("label_noise", self.label_noise is None or 0 <= self.label_noise <= 1, "in [0, 1]"),
             ("smoothing", self.smoothing is None or 0 <= self.smoothing < 1, "in [0, 1)"),
             ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
@@ -162,9 +155,7 @@ class Recipe(_Typed):
             ("devices", 1 <= self.devices <= 10**4, "at least 1 and at most 10,000"),
             ("workers", 0 <= self.workers <= 10**4, "at least 0 and at most 10,000"),
             ("batch_size", self.batch_size % max(self.devices, 1) == 0, "a multiple of devices"),
-        ):
-            if not valid:
-                raise ConfigurationError(f"{name} must be {meaning}, got {getattr(self, name)}")
+        )
 
     @property
     def law(self) -> "MixingLaw":
@@ -204,12 +195,12 @@ class TrainConfig(Recipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_method(self.method)
-        if not all(1 <= epoch <= self.epochs for epoch in self.snapshots):
-            raise ConfigurationError(
-                f"snapshots must be epochs from 1 to {self.epochs}, got {self.snapshots}"
-            )
-        if not 0 <= self.seed < 2**63:
-            raise ConfigurationError(f"seed must be at least 0 and below 2^63, got {self.seed}")
+        kept = all(1 <= epoch <= self.epochs for epoch in self.snapshots)
+        _check(
+            self,
+            ("snapshots", kept, f"epochs from 1 to {self.epochs}"),
+            ("seed", 0 <= self.seed < 2**63, "at least 0 and below 2^63"),
+        )
 
     @property
     def directory(self) -> Path:
@@ -221,11 +212,7 @@ class TrainConfig(Recipe):
         return Path("mixreg-runs") / "-".join(parts).replace("/", "_")
 
     def identity(self) -> dict[str, Any]:
-        """The settings that decide the result, JSON-safe; two runs with equal ones are the same.
-
-        Returns:
-            All settings but those that only say where files lie or what is shown.
-        """
+        """The settings that decide the result, JSON-safe: all but where files lie and the like."""
         values = dataclasses.asdict(self)
         return {name: value for name, value in values.items() if name not in _OPERATIONAL}
 
@@ -252,8 +239,7 @@ class SweepSettings(_Typed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.jobs is not None and self.jobs < 1:
-            raise ConfigurationError(f"jobs must be at least 1, got {self.jobs}")
+        _check(self, ("jobs", self.jobs is None or self.jobs >= 1, "at least 1"))
         if self.address and self.backend in {"local", "slurm"}:
             raise ConfigurationError(
                 f"backend {self.backend!r} has no address, got {self.address!r}; an address is "
@@ -284,10 +270,8 @@ class CompareConfig(Recipe, SweepSettings):
         super().__post_init__()
         for method in self.methods:
             check_method(method)
-        if not self.methods or len(set(self.methods)) < len(self.methods):
-            raise ConfigurationError(f"methods must be named once each, got {self.methods}")
-        if self.seeds < 1:
-            raise ConfigurationError(f"seeds must be at least 1, got {self.seeds}")
+        once = len(set(self.methods)) == len(self.methods) > 0
+        _check(self, ("methods", once, "named once each"), ("seeds", self.seeds >= 1, "at least 1"))
         if self.devices > 1:
             raise ConfigurationError(
                 "compare runs side by side on one device each; use --devices 1 and --jobs, "
@@ -299,13 +283,15 @@ class CompareConfig(Recipe, SweepSettings):
         shared = {f.name: getattr(self, f.name) for f in dataclasses.fields(Recipe)}
         shared["progress"] = False
         return [
-            TrainConfig(**shared, method=method, seed=seed, output=self._directory(method, seed))
+            TrainConfig(
+                **shared,
+                method=method,
+                seed=seed,
+                output=self.output / "runs" / f"{method}-seed{seed}",
+            )
             for seed in range(self.seeds)
             for method in self.methods
         ]
-
-    def _directory(self, method: str, seed: int) -> Path:
-        return self.output / "runs" / f"{method}-seed{seed}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -339,12 +325,10 @@ class ReproduceOptions(SweepSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.name not in REPRODUCIBLE:
-            raise ConfigurationError(str(unknown_name("figure or table", self.name, REPRODUCIBLE)))
-        if self.scale is not None and self.scale not in SCALES:
-            raise ConfigurationError(str(unknown_name("scale", self.scale, SCALES)))
-        if self.seeds is not None and self.seeds < 1:
-            raise ConfigurationError(f"seeds must be at least 1, got {self.seeds}")
+        _check_name("figure or table", self.name, REPRODUCIBLE)
+        if self.scale is not None:
+            _check_name("scale", self.scale, SCALES)
+        _check(self, ("seeds", self.seeds is None or self.seeds >= 1, "at least 1"))
         if self.name == "claims" and (self.scale, self.seeds) != (None, None):
             raise ConfigurationError(
                 "claims are read from all results below --output, whatever their scale and seeds; "
@@ -478,16 +462,26 @@ class DiagnoseOptions(CheckpointOptions):
         super().__post_init__()
         for name, least in (("samples", 2), ("draws", 2), ("pairs", 2), ("seed", 0)):
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigurationError(f"{name} must be at least {least}, got {value}")
+            _check(self, (name, value is None or value >= least, f"at least {least}"))
 
 
 def check_method(method: str) -> None:
     """Refuse an unknown training method."""
     from mixreg.training.methods import METHODS
 
-    if method not in METHODS:
-        raise ConfigurationError(str(unknown_name("method", method, METHODS)))
+    _check_name("method", method, METHODS)
+
+
+def _check_name(kind: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        raise ConfigurationError(str(unknown_name(kind, name, known)))
+
+
+def _check(settings: object, *conditions: tuple[str, bool, str]) -> None:
+    """Refuse the first of these settings that is not valid, and say what it must be."""
+    for name, valid, meaning in conditions:
+        if not valid:
+            raise ConfigurationError(f"{name} must be {meaning}, got {getattr(settings, name)}")
 
 
 def command_of(settings: Mapping[str, Any], output: Path) -> str:
@@ -503,10 +497,11 @@ def command_of(settings: Mapping[str, Any], output: Path) -> str:
 
 def _check_law(settings: Recipe | CheckpointOptions) -> None:
     alpha, chance = settings.alpha, settings.mixing_probability
-    if alpha is not None and alpha <= 0:
-        raise ConfigurationError(f"alpha must be a positive finite number, got {alpha}")
-    if chance is not None and not 0 <= chance <= 1:
-        raise ConfigurationError(f"mixing_probability must be in [0, 1], got {chance}")
+    _check(
+        settings,
+        ("alpha", alpha is None or alpha > 0, "a positive finite number"),
+        ("mixing_probability", chance is None or 0 <= chance <= 1, "in [0, 1]"),
+    )
 
 
 def check_types(settings: Any) -> None:

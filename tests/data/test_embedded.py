@@ -6,16 +6,12 @@ import torch
 from sklearn import datasets
 
 from mixreg.data import load
-from mixreg.data.embedded import make_two_moons, read_digits, read_table
+from mixreg.data.embedded import make_two_moons, read_sklearn
 
 
 def joined(batches):
     inputs, labels = zip(*batches, strict=True)
     return torch.cat(inputs), torch.cat(labels)
-
-
-def published(name):
-    return read_digits() if name == "digits" else read_table(name)
 
 
 def nearest_moon(points):
@@ -30,7 +26,7 @@ def nearest_moon(points):
 
 @pytest.mark.parametrize("name", ["digits", "breast-cancer", "wine"])
 def test_every_sample_is_there_once_and_a_quarter_of_each_class_is_for_testing(name):
-    train, test, names = published(name)
+    train, test, names = read_sklearn(name)
     theirs = getattr(datasets, "load_" + name.replace("-", "_"))()
     rows = torch.cat([torch.cat(pair, 1) for pair in (columns(train), columns(test))])
     expected = np.column_stack([theirs.data.astype(np.float32), theirs.target])
@@ -69,7 +65,7 @@ def test_tables_are_standardised_on_the_training_split_alone(name, width, share)
     assert train.dtype == torch.float32
     torch.testing.assert_close(train.mean(0), torch.zeros(width), atol=1e-5, rtol=0)
     torch.testing.assert_close(train.std(0, correction=0), torch.ones(width), atol=1e-5, rtol=0)
-    raw = read_table(name).test.inputs
+    raw = read_sklearn(name).test.inputs
     test = joined(data.batches("test", 1000))[0]
     scale = raw.std(0) / test.std(0)
     centred = (raw - raw.mean(0)) / scale

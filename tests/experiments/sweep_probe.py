@@ -7,7 +7,7 @@ from mixreg.experiments._sweep import sweep
 from mixreg.settings import SweepSettings
 from mixreg.training import TrainConfig
 
-EPOCHS = {"brief": 2, "long": 40, "last": 2}
+EPOCHS = {"brief": 2, "long": 100, "last": 2}
 
 
 def probe_runs(output: Path) -> list[TrainConfig]:

@@ -218,7 +218,7 @@ def test_two_sweeps_at_once_share_the_runs_and_wait_for_each_other(tmp_path, run
     told = [process.communicate(timeout=LIMIT)[0] for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], told
     assert "long: finished" in told[1]
-    assert len(long.read_result().history) == 40
+    assert len(long.read_result().history) == EPOCHS["long"]
     assert _stamps([last]) == before
     assert not list(tmp_path.glob("*.corrupt-*"))
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import mixreg
 from mixreg import CheckpointError, ConfigurationError, _stored
 from mixreg.evaluation import Evaluation
 from mixreg.experiments import evaluate as module
@@ -171,7 +172,9 @@ def test_a_run_is_not_told_what_it_knows(run, options, message):
 )
 def test_refuses_a_normalisation_that_does_not_fit(run, tmp_path, options):
     path = weights(run, tmp_path / "a.safetensors")
-    with pytest.raises(ConfigurationError, match="one finite number each or 1, deviations above 0"):
+    with pytest.raises(
+        ConfigurationError, match="one finite number each or 1, dev|std must be finite"
+    ):
         metrics(path, **options, **BARE)
 
 
@@ -201,3 +204,20 @@ def test_logits_that_were_changed_are_computed_again(run, tmp_path):
     file.write_bytes(data[:-9] + bytes([data[-9] ^ 64]) + data[-8:])
     assert metrics(run, output=tmp_path) == before
     assert file.read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("method", "same", "theta_mean"), [("unshrunk", "scale-only", 0.75), ("regmixup", None, 0.875)]
+)
+def test_the_rescaled_prediction_of_a_rival_is_its_own(tmp_path, method, same, theta_mean):
+    settings = {"method": method, "epochs": 1, "progress": False}
+    run = train(TrainConfig(**settings, output=tmp_path / "run"))
+    found, test = metrics(run.path), load_run(run.path).data.batches("test", 450)
+    x, y = next(iter(test))
+    with torch.no_grad():
+        nll = torch.nn.functional.cross_entropy(mixreg.load(run.path)(x), y)
+    expected = pytest.approx(float(nll), rel=1e-5)
+    assert found.mean("nll", prediction="rescaled").mean == expected
+    if same is not None:
+        assert found.mean("nll", prediction=same).mean == expected
+    assert stored(run.path).theta_mean == pytest.approx(theta_mean)

@@ -139,10 +139,12 @@ def test_input_shapes_that_do_not_fit(name, shape, message):
         build(name, input_shape=shape, num_outputs=2)
 
 
-def test_timm_takes_other_channels_and_dropout():
+def test_timm_takes_other_channels_and_dropout_and_torchvision_does_not():
     model = build("timm/test_resnet", input_shape=(1, 32, 32), num_outputs=3, dropout=0.4)
     assert model(torch.randn(2, 1, 32, 32)).shape == (2, 3)
     assert model.drop_rate == 0.4
+    with pytest.raises(ValueError, match=r"torchvision/resnet18 takes no dropout .* got 0\.1"):
+        build("torchvision/resnet18", input_shape=(3, 32, 32), num_outputs=3, dropout=0.1)
 
 
 def test_the_trial_input_leaves_running_statistics_alone():
@@ -150,11 +152,6 @@ def test_the_trial_input_leaves_running_statistics_alone():
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert all(not m.running_mean.any() for m in norms)
     assert all(m.num_batches_tracked == 0 for m in norms)
-
-
-def test_torchvision_refuses_dropout():
-    with pytest.raises(ValueError, match=r"torchvision/resnet18 takes no dropout .* got 0\.1"):
-        build("torchvision/resnet18", input_shape=(3, 32, 32), num_outputs=3, dropout=0.1)
 
 
 @pytest.mark.parametrize(

@@ -30,22 +30,16 @@ def randomised(model: nn.Module) -> nn.Module:
     return model.eval().double()
 
 
-def test_resnet50_is_torchvisions():
-    theirs = randomised(torchvision.models.resnet50(num_classes=9))
-    ours = resnet50((3, 32, 32), 9).double().eval()
-    ours.load_state_dict(theirs.state_dict())
-    x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
-    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-9, atol=1e-9)
-
-
-def test_resnet34_is_torchvisions_with_a_small_stem():
-    theirs = torchvision.models.resnet34(num_classes=9)
-    theirs.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-    theirs.maxpool = nn.Identity()
+@pytest.mark.parametrize(("make", "side"), [(resnet50, 32), (resnet34, 16)])
+def test_they_are_torchvisions_resnet34_with_a_small_stem(make, side):
+    theirs = getattr(torchvision.models, make.__name__)(num_classes=9)
+    if make is resnet34:
+        theirs.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        theirs.maxpool = nn.Identity()
     theirs = randomised(theirs)
-    ours = resnet34((3, 16, 16), 9).double().eval()
+    ours = make((3, side, side), 9).double().eval()
     ours.load_state_dict(theirs.state_dict())
-    x = torch.randn(2, 3, 16, 16, dtype=torch.float64)
+    x = torch.randn(2, 3, side, side, dtype=torch.float64)
     torch.testing.assert_close(ours(x), theirs(x), rtol=1e-9, atol=1e-9)
 
 

@@ -1,5 +1,7 @@
 """Runs with given numbers, without training anything."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -24,9 +26,11 @@ from mixreg.report import (
     PictureSequence,
     RunResult,
     Table,
+    comparison,
     draw,
 )
 from mixreg.report.figures import BLUE, panels
+from mixreg.report.page import Result
 
 _CURVE = ReliabilityCurve((0.0, 0.5, 1.0), (0, 4), (None, 0.8), (None, 0.75))
 _HISTOGRAM = Histogram((0.0, 0.5, 1.0), (1, 3))
@@ -88,10 +92,18 @@ def sample_run():
 
 @pytest.fixture(scope="session")
 def two_methods():
+    groups = (("erm", None, 1.8), ("mixup", 1.0, 0.7))
+    return [sampled(m, seed, a, sureness=s) for seed in range(3) for m, a, s in groups]
+
+
+@pytest.fixture(scope="session")
+def report_results(everything, two_methods):
+    """What one page is made of: two documents, and a comparison with two α of a method."""
+    runs = [dataclasses.replace(run, alpha=a) for a in (0.2, 1.0) for run in two_methods[1::2]]
     return [
-        sampled(method, seed, alpha, sureness=sureness)
-        for seed in range(3)
-        for method, alpha, sureness in (("erm", None, 1.8), ("mixup", 1.0, 0.7))
+        Result(everything, "a/study.json"),
+        Result(dataclasses.replace(everything, title="Again")),
+        Result(comparison([*two_methods[::2], *runs], title="digits, mlp", baseline="erm")),
     ]
 
 
@@ -109,24 +121,17 @@ def drawn(name, slope):
 @pytest.fixture(scope="session")
 def everything():
     """A document with all that a document can have."""
-    alphas = ("0.25", "0.5", "1", "2")
-    frames = [Frame(a, drawn(f"line-{a}", float(a))) for a in alphas]
-    cells = {"0.25": "−2.0 ± 0.1", "0.5": "10.5 ± 0.1", "1": "", "2": "9.0 ± 0.1"}
+    cells = {"0.25": ("−2.0 ± 0.1", "a"), "0.5": ("10.5 ± 0.1", "a"), "1": ("", "b")}
+    cells["2"] = ("9.0 ± 0.1", "a")
+    frames = [Frame(alpha, drawn(f"line-{alpha}", float(alpha))) for alpha in cells]
+    rows = [(f"α = {alpha}", [Entry(text) for text in texts]) for alpha, texts in cells.items()]
     effects = {"one": (1.0, 0.4), "two": (-1.0, 0.4), "three": (0.1, 0.4)}
     return Document(
         "Everything",
         "two seeds",
         findings=[Entry("It is better.", "better"), Entry("Nothing is shown.")],
         caveats=["Not more than that."],
-        tables=[
-            Table(
-                "numbers",
-                "Numbers",
-                "What they mean.",
-                ["", "NLL", "words"],
-                [(f"α = {a}", [Entry(cells[a]), Entry("b" if a == "1" else "a")]) for a in alphas],
-            )
-        ],
+        tables=[Table("numbers", "Numbers", "What they mean.", ["", "NLL", "words"], rows)],
         pictures=[drawn("alone", 1.0)],
         settings=[{"alpha": 1.0, "seed": 0}, {"alpha": 1.0, "seed": 1}],
         environment=[{"python": "3"}],

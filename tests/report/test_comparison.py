@@ -3,14 +3,13 @@
 import csv
 import dataclasses
 import io
-import json
 
 import pytest
 
 from mixreg.evaluation import CORRECTIONS, METRICS, mean_interval
 from mixreg.report import Group, comparison, read_document, write_document
 from mixreg.report.groups import Groups
-from mixreg.report.numbers import JUDGED, METRIC_FORMATS, mean_text
+from mixreg.report.records import JUDGED, METRIC_FORMATS, mean_text
 
 ERM, MIXUP = Group("erm", None), Group("mixup", 1.0)
 STEADY, SHAKY = (0.010, 0.011, 0.012), (0.05, -0.04, 0.01)
@@ -22,35 +21,30 @@ def quick_pictures(monkeypatch):
     monkeypatch.setattr("mixreg.report.charts.draw", lambda _: "<svg/>")
 
 
-def compared(runs, baseline="erm", **about):
-    return comparison(runs, **({"title": "digits, mlp", "baseline": baseline} | about))
+def compared(runs, baseline="erm", title="digits, mlp", **about):
+    return comparison(list(runs), title=title, baseline=baseline, **about)
 
 
-def tables(document):
-    return {table.name: table for table in document.tables}
+def table(document, name):
+    return next(table for table in document.tables if table.name == name)
 
 
-@pytest.fixture
-def runs(make_run):
-    nll = {("erm", None): (2.0, 2.2, 2.1), ("mixup", 1.0): (1.5, 1.9, 1.4)}
-    return [
-        make_run(method, seed, alpha, raw={"nll": value}, rescaled={"nll": value - 0.1 * seed})
-        for (method, alpha), values in nll.items()
-        for seed, value in enumerate(values)
+def test_groups_come_with_the_baseline_first_and_pair_seeds(make_run):
+    runs = [
+        make_run(*group, raw={"nll": value}, rescaled={"nll": value - 0.1 * seed})
+        for seed, (erm, mixup) in enumerate([(2.0, 1.5), (2.2, 1.9), (2.1, 1.4)])
+        for group, value in ((("mixup", seed, 1.0), mixup), (("erm", seed, None), erm))
     ]
-
-
-def test_groups_come_with_the_baseline_first_and_pair_seeds(runs):
     groups = Groups(runs[::-1], "erm")
-    assert list(groups.rows()) == [(g, c) for g in (ERM, MIXUP) for c in ("raw", "rescaled")]
-    assert groups.values(MIXUP, "rescaled", "nll") == pytest.approx({0: 1.5, 1: 1.8, 2: 1.2})
-    mean = groups.mean(MIXUP, "rescaled", "nll")
-    assert mean == pytest.approx(mean_interval([1.5, 1.8, 1.2]))
-    to_baseline = groups.effect(MIXUP, "rescaled", "nll", "baseline")
-    assert to_baseline == pytest.approx(mean_interval([-0.5, -0.4, -0.9]))
-    assert groups.effect(MIXUP, "rescaled", "nll", "raw") == pytest.approx(
-        mean_interval([0, -0.1, -0.2])
-    )
+    assert groups.rows == [(g, c) for g in (ERM, MIXUP) for c in ("raw", "rescaled")]
+    rescaled = (MIXUP, "rescaled", "nll")
+    assert groups.values(*rescaled) == pytest.approx({0: 1.5, 1: 1.8, 2: 1.2})
+    for effect, values in (
+        (groups.mean(*rescaled), [1.5, 1.8, 1.2]),
+        (groups.effect(*rescaled, "baseline"), [-0.5, -0.4, -0.9]),
+        (groups.effect(*rescaled, "raw"), [0, -0.1, -0.2]),
+    ):
+        assert effect == pytest.approx(mean_interval(values))
     assert groups.effect(ERM, "raw", "nll", "baseline") is None
     assert groups.effect(MIXUP, "raw", "nll", "raw") is None
     assert groups.mean(MIXUP, "temperature", "nll") is None
@@ -61,36 +55,27 @@ def test_only_common_seeds_are_paired_and_it_is_said(make_run):
     runs = [make_run("erm", s, raw={"nll": 1.0}) for s in (0, 1, 2)]
     runs += [make_run("mixup", s, 1.0, raw={"nll": 0.5}) for s in (1, 2, 3, 4)]
     assert Groups(runs, "erm").effect(MIXUP, "raw", "nll", "baseline") == (-0.5, 0.0, 2)
-    assert (
-        compared(runs)
-        .caveats[-1]
-        .startswith("mixup (α = 1) has the seeds [1, 2, 3, 4] and the baseline [0, 1, 2];")
-    )
+    unpaired = "mixup (α = 1) has the seeds [1, 2, 3, 4] and the baseline [0, 1, 2];"
+    assert compared(runs).caveats[-1].startswith(unpaired)
     assert Groups([runs[0], runs[-1]], "erm").effect(MIXUP, "raw", "nll", "baseline") is None
 
 
 def test_absent_corrections_and_bounds_are_remarked_on(make_run):
     runs = [make_run("erm", s, raw={}, absent=["temperature"]) for s in (0, 1)]
-    runs += [
-        make_run("mixup", s, 1.0, raw={}, temperature={}, remark="too few errors" if s else None)
-        for s in (0, 1)
-    ]
+    remarks = (None, "too few errors")
+    runs += [make_run("mixup", s, 1.0, raw={}, temperature={}, remark=remarks[s]) for s in (0, 1)]
     document = compared(runs)
     absent, bound = document.caveats[-2:]
     assert absent == "erm, temperature: absent in 2 of 2 runs, since it needs held-out examples."
     assert bound.startswith("mixup (α = 1), temperature: in 1 of 2 runs too few errors;")
-    assert tables(document)["means"].rows[-1][1][-2] == ("1.500", "undecided", "± 0.000")
+    assert table(document, "means").rows[-1][1][-2] == ("1.500", "undecided", "± 0.000")
 
 
 @pytest.mark.parametrize(
     ("made", "baseline", "message"),
     [
         ([], "erm", "at least one run"),
-        (
-            [("erm", 3, None), ("erm", 3, None)],
-            "erm",
-            r"several runs with one seed: \[3, 3\]",
-        ),
+        ([("erm", 3, None), ("erm", 3, None)], "erm", r"several runs with one seed: \[3, 3\]"),
         ([("erm", 0, None), ("mixup", 0, 1)], "dropout", "'dropout' has no runs; .* erm, mixup"),
         ([("mixup", 0, 0.5), ("mixup", 0, 1)], "mixup", "'mixup' stands for 2 values of α"),
     ],
@@ -108,49 +93,41 @@ def test_refuses_other_test_sets(make_run, sample_run):
 def test_the_terminal_table_holds_every_mean_within_100_columns(two_methods):
     groups, text = Groups(two_methods, "erm"), compared(two_methods).text()
     assert max(map(len, text.splitlines())) <= 100
-    for row in groups.rows():
-        for name in JUDGED:
-            assert mean_text(groups.mean(*row, name), METRIC_FORMATS[name]) in text
+    means = [mean_text(groups.mean(*r, m), METRIC_FORMATS[m]) for r in groups.rows for m in JUDGED]
+    assert all(mean in text for mean in means)
     assert all(text.count(f"  {correction} ") >= 2 for correction in CORRECTIONS)
     assert "over 3 seeds, 300 test examples" in text
 
 
 def test_marks_follow_the_intervals(make_run):
     runs = [make_run("erm", s, raw={"nll": 1.0, "ece": 0.1}) for s in range(3)]
-    runs += [
-        make_run("mixup", s, 1.0, raw={"nll": 0.5 + 0.01 * s, "ece": 0.2 + 0.01 * s})
-        for s in range(3)
-    ]
-    table = tables(compared(runs))["performance"].text()
-    erm, mixup = (line for line in table.splitlines() if line.startswith("    raw"))
+    worse = [{"nll": 0.5 + 0.01 * s, "ece": 0.2 + 0.01 * s} for s in range(3)]
+    runs += [make_run("mixup", s, 1.0, raw=worse[s]) for s in range(3)]
+    text = table(compared(runs), "performance").text()
+    erm, mixup = (line for line in text.splitlines() if line.startswith("    raw"))
     assert not {"+", "−"} & set(erm)
     assert "0.5100 ± 0.0248 +" in mixup
     assert "21.00 ± 2.48 −" in mixup
 
 
 def test_the_csv_holds_unrounded_numbers(two_methods):
-    groups, table = Groups(two_methods, "erm"), tables(compared(two_methods))["table"]
-    assert table.media == ["csv"]
-    lines = {
-        (line["method"], line["correction"], line["metric"]): line
-        for line in csv.DictReader(io.StringIO(table.csv()))
-    }
-    assert len(lines) == 12 * len(METRICS)
-    for group, correction in groups.rows():
-        for name in METRICS:
-            line, mean = lines[group.method, correction, name], groups.mean(group, correction, name)
-            assert (line["mean"], line["ci95_half_width"]) == tuple(map(str, mean[:2]))
-            assert line["alpha"] == ("" if group.alpha is None else "1.0")
-            for reference in ("baseline", "raw"):
-                effect = groups.effect(group, correction, name, reference)
-                assert line[f"difference_to_{reference}"] == (
-                    "" if effect is None else str(effect[0])
-                )
+    groups, numbers = Groups(two_methods, "erm"), table(compared(two_methods), "table")
+    assert numbers.media == ["csv"]
+    lines = list(csv.DictReader(io.StringIO(numbers.csv())))
+    rows = [(*row, metric) for row in groups.rows for metric in METRICS]
+    for line, (group, correction, metric) in zip(lines, rows, strict=True):
+        assert (line["correction"], line["metric"]) == (correction, metric)
+        assert (line["method"], line["alpha"]) == (group.method, str(group.alpha or ""))
+        mean = groups.mean(group, correction, metric)
+        assert (line["mean"], line["ci95_half_width"]) == (str(mean.mean), str(mean.half_width))
+        for reference in ("baseline", "raw"):
+            effect = groups.effect(group, correction, metric, reference)
+            assert line[f"difference_to_{reference}"] == (str(effect.mean) if effect else "")
 
 
 def test_the_document_holds_all_numbers_of_the_runs(two_methods, tmp_path):
     document = compared(two_methods, missing=["seed 3 is out"])
-    write_document(document, tmp_path, name="metrics", page="report")
+    page = write_document(document, tmp_path, name="metrics", page="report")
     stored = read_document(tmp_path / "metrics.json")
     assert stored.missing == ["seed 3 is out"]
     run = two_methods[1]
@@ -159,12 +136,10 @@ def test_the_document_holds_all_numbers_of_the_runs(two_methods, tmp_path):
     bins = stored.numbers["runs"][3]["evaluation"]["results"]["raw"]["reliability"]["counts"]
     assert tuple(bins) == run.evaluation.results["raw"].reliability.counts
     assert stored.settings[3] == {"method": "mixup", "alpha": 1.0, "seed": 0} | run.config
-    assert (tmp_path / "table.csv").is_file()
-    assert not (tmp_path / "means.csv").exists()
+    assert [file.name for file in tmp_path.glob("*.csv")] == ["table.csv"]
     again = compared(two_methods[::-1], missing=["seed 3 is out"])
     other = write_document(again, tmp_path / "other", name="metrics", page="report")
-    assert other.read_bytes() == (tmp_path / "report.html").read_bytes()
-    json.loads((tmp_path / "metrics.json").read_text())
+    assert other.read_bytes() == page.read_bytes()
 
 
 def test_several_alphas_of_a_method_become_a_slider(two_methods):
@@ -200,7 +175,7 @@ def test_claims_come_from_paired_differences(make_run):
     assert named[0].setting == "digits, mlp, α = 0.5"
 
 
-def shifted_methods(make_run, shift, *, sign=1, seeds=3, theta_mean=0.75):
+def shifted(make_run, shift, *, sign=1, seeds=3, theta_mean=0.75):
     """ERM against mixup, whose rescaled metrics are all its raw ones shifted by seed."""
     raw = {"accuracy": 0.7, "nll": 0.9, "ece": 0.2}
     for seed in range(seeds):
@@ -209,10 +184,8 @@ def shifted_methods(make_run, shift, *, sign=1, seeds=3, theta_mean=0.75):
         yield make_run("mixup", seed, 1.0, theta_mean=theta_mean, raw=raw, rescaled=rescaled)
 
 
-def said(make_run, shift, **changes):
-    findings = compared(list(shifted_methods(make_run, shift, **changes))).findings
-    title = "mixup (α = 1): rescaled prediction (equation 22) against the raw one"
-    return [finding.text for finding in findings if finding.beside == title]
+UP = "{}, 1.10 points higher (95% CI +0.85 to +1.35, n = 3)."
+DOWN = "{}, 1.10 points lower (95% CI −1.35 to −0.85, n = 3)."
 
 
 @pytest.mark.parametrize(
@@ -222,25 +195,21 @@ def said(make_run, shift, **changes):
             STEADY,
             {},
             [
-                "Accuracy: better, 1.10 points higher (95% CI +0.85 to +1.35, n = 3).",
+                "Accuracy: " + UP.format("better"),
                 "NLL: worse, 0.0110 nats higher (95% CI +0.0085 to +0.0135, n = 3).",
-                "ECE: worse, 1.10 points higher (95% CI +0.85 to +1.35, n = 3).",
+                "ECE: " + UP.format("worse"),
             ],
         ),
         (
             STEADY,
             {"sign": -1},
             [
-                "Accuracy: worse, 1.10 points lower (95% CI −1.35 to −0.85, n = 3).",
+                "Accuracy: " + DOWN.format("worse"),
                 "NLL: better, 0.0110 nats lower (95% CI −0.0135 to −0.0085, n = 3).",
-                "ECE: better, 1.10 points lower (95% CI −1.35 to −0.85, n = 3).",
+                "ECE: " + DOWN.format("better"),
             ],
         ),
-        (
-            SHAKY,
-            {},
-            ["NLL: no difference that these 3 seeds can show (mean +0.0067 nats, 95% CI "],
-        ),
+        (SHAKY, {}, ["NLL: no difference that these 3 seeds can show (mean +0.0067 nats, 95% CI "]),
         (
             (0.01, 0.01, 0.01),
             {},
@@ -256,94 +225,89 @@ def said(make_run, shift, **changes):
     ],
 )
 def test_findings_say_no_more_than_their_intervals(make_run, shift, changes, sentences):
-    found = said(make_run, shift, **changes)
-    assert all(any(text.startswith(sentence) for text in found) for sentence in sentences)
-    assert bool(sentences) == bool(found)
+    title = "mixup (α = 1): rescaled prediction (equation 22) against the raw one"
+    findings = compared(shifted(make_run, shift, **changes)).findings
+    texts = [finding.text for finding in findings if finding.beside == title]
+    assert all(any(text.startswith(sentence) for text in texts) for sentence in sentences)
+    assert bool(sentences) == bool(texts)
 
 
 def test_training_is_compared_with_the_baseline_and_one_seed_shows_nothing(make_run):
-    document = compared(list(shifted_methods(make_run, STEADY, seeds=1)))
+    document = compared(shifted(make_run, STEADY, seeds=1))
     assert document.findings[-1].beside == "Raw predictions: mixup (α = 1) against erm"
     assert {finding.judgement for finding in document.findings} == {"undecided"}
-    assert document.caveats == [
-        "There is one seed, so there are no intervals and nothing here is shown."
-    ]
-    (advice,) = document.advice
-    assert advice.startswith(
-        "mixup (α = 1). One seed cannot decide. The lowest NLL in it is that of the raw"
-    )
+    only = "There is one seed, so there are no intervals and nothing here is shown."
+    assert document.caveats == [only]
+    undecided = "mixup (α = 1). One seed cannot decide. The lowest NLL in it is that of the raw"
+    assert document.advice[0].startswith(undecided)
 
 
-def advise(make_run, **steps):
+def advise(make_run, steps):
     """The advice for mixup runs whose NLL is that of raw and these steps, by seed."""
-    raw = (1.0, 1.1, 0.9, 1.0)
-    runs = [
-        make_run(
-            "mixup",
-            seed,
-            1.0,
-            raw={"nll": raw[seed]},
-            **{name: {"nll": round(raw[seed] + s[seed], 6)} for name, s in steps.items()},
-        )
-        for seed in range(4)
-    ]
+    runs = []
+    for seed, raw in enumerate((1.0, 1.1, 0.9, 1.0)):
+        nll = {name: {"nll": round(raw + step[seed], 6)} for name, step in steps.items()}
+        runs.append(make_run("mixup", seed, 1.0, raw={"nll": raw}, **nll))
     (advice,) = compared(runs, "mixup").advice
     return advice.removeprefix("mixup (α = 1). ")
 
 
 LOW, MIDDLE = (-0.3, -0.31, -0.29, -0.3), (-0.2, -0.21, -0.19, -0.22)
-LITTLE = (-0.1, -0.12, -0.1, -0.08)
-NOISY = (-0.36, -0.3, -0.35, -0.25)
+LITTLE, NOISY = (-0.1, -0.12, -0.1, -0.08), (-0.36, -0.3, -0.35, -0.25)
+RESCALED = "Use the rescaled prediction (equation 22): it lowers the NLL (−0.3000 nats, 95% CI "
 
 
 @pytest.mark.parametrize(
-    ("steps", "advice"),
+    ("steps", "begin", "end"),
     [
         (
             {"rescaled": LOW, "temperature": LITTLE},
-            "Use the rescaled prediction (equation 22): it lowers the NLL (−0.3000 nats, 95% CI ",
+            RESCALED + "−0.3130 to −0.2870, n = 4), and of the corrections that do, it has the ",
+            "lowest mean.",
         ),
-        ({"rescaled": LOW, "temperature": NOISY}, "Use the rescaled prediction (equation 22): it "),
+        (
+            {"rescaled": LOW, "temperature": NOISY},
+            RESCALED + "−0.3130 to −0.2870, n = 4). The mean NLL of temperature scaling is lower ",
+            "and it asks for more.",
+        ),
         (
             {"rescaled": LITTLE, "temperature": MIDDLE, "rescaled_and_temperature": LOW},
             "Use the rescaled prediction with a fitted temperature: it lowers the NLL",
+            "",
         ),
         (
             {"rescaled": LITTLE, "scale-only": LOW},
-            "Use the outer half of equation 22 alone (scale-",
+            "Use the outer half of equation 22 alone (scale-only): it",
+            "",
         ),
-        ({"rescaled": LITTLE, "shrink-only": LOW}, "Use the inner half of equation 22 alone (shr"),
-        ({"rescaled": LOW, "scale-only": NOISY}, "Use the rescaled prediction (equation 22): it "),
+        (
+            {"rescaled": LITTLE, "shrink-only": LOW},
+            "Use the inner half of equation 22 alone (shrink-only): it",
+            "",
+        ),
+        ({"rescaled": LOW, "scale-only": NOISY}, RESCALED, "n = 4)."),
         (
             {"rescaled": (-0.9, 0.2, -0.9, 0.4), "temperature": LITTLE},
             "Use temperature scaling: it",
+            "",
         ),
         (
             {"rescaled": (-0.3, 0.2, -0.3, 0.2), "temperature": (0.1, 0.1, 0.2, 0.1)},
             "Keep the raw prediction: no correction is shown to lower its NLL. Changes: ",
+            "",
         ),
     ],
 )
-def test_advice_takes_more_only_where_it_is_shown_to_be_better(make_run, steps, advice):
-    assert advise(make_run, **steps).startswith(advice)
-
-
-def test_advice_gives_its_grounds(make_run):
-    assert advise(make_run, rescaled=LOW).endswith(
-        "(−0.3000 nats, 95% CI −0.3130 to −0.2870, n = 4), and of the corrections that do, it has "
-        "the lowest mean."
-    )
-    dearer = advise(make_run, rescaled=LOW, temperature=NOISY)
-    assert "The mean NLL of temperature scaling is lower still" in dearer
-    assert dearer.endswith(", and it asks for more.")
-    assert not advise(make_run, rescaled=LOW, **{"scale-only": NOISY}).endswith("for more.")
+def test_advice_takes_more_only_where_it_is_shown_to_be_better(make_run, steps, begin, end):
+    advice = advise(make_run, steps)
+    assert advice.startswith(begin)
+    assert advice.endswith(end)
 
 
 @pytest.mark.parametrize(("seeds", "few"), [(2, True), (4, True), (5, False)])
 def test_caveats_count_the_comparisons_and_warn_of_few_seeds(make_run, seeds, few):
-    runs = [make_run("erm", s, raw={}, rescaled={}) for s in range(seeds)]
-    runs += [make_run("mixup", s, 1.0, raw={}, rescaled={}) for s in range(seeds)]
-    caveats = compared(runs).caveats
+    groups = [("erm", s, None) for s in range(seeds)] + [("mixup", s, 1.0) for s in range(seeds)]
+    caveats = compared(make_run(*group, raw={}, rescaled={}) for group in groups).caveats
     # erm rescaled and mixup rescaled to both references, mixup raw to one: 5 times 4 metrics
     assert "20 paired 95% intervals" in caveats[0]
     assert "about 1 of them" in caveats[0]

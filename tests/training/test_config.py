@@ -157,22 +157,10 @@ def _read(tmp_path, text):
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("3", 3),
-        ("-3", -3),
-        ("1e-3", 0.001),
-        ("5.0e-4", 5e-4),
-        (".5", 0.5),
-        ("true", True),
-        ("null", None),
-        ("''", ""),
-        ("[1, 2]", [1, 2]),
-        ("[]", []),
-        ("a: b".replace(": ", ""), "ab"),
-        *[
-            (text, text)
-            for text in ("1:01", "1_0", "0x10", "010", "yes", "on", "2020-01-01", "1.2.3")
-        ],
-        (".nan", ".nan"),
+        *(("3", 3), ("-3", -3), ("1e-3", 0.001), ("5.0e-4", 5e-4), (".5", 0.5)),
+        *(("true", True), ("null", None), ("''", ""), ("[1, 2]", [1, 2]), ("[]", [])),
+        *((text, text) for text in ("ab", "1:01", "1_0", "0x10", "010", "yes", "on", ".nan")),
+        *((text, text) for text in ("2020-01-01", "1.2.3")),
     ],
 )
 def test_plain_values_are_what_they_look_like(tmp_path, text, value):
@@ -196,7 +184,7 @@ def test_plain_values_are_what_they_look_like(tmp_path, text, value):
         ("a: [1\n", "is no file of settings"),
         ("a: !!python/object:os.system 1\n", "is no file of settings"),
         ("a: !!int x\n", "is no file of settings"),
-        ("a: " + "[" * 5000, "is no file of settings"),
+        ("a: " + "[" * 1500, "is no file of settings"),
         ("a: [" + "1, " * 1001 + "1]", "more than 1000 entries"),
         ("a: " + "9" * 5000, "is no file of settings"),
         (b"\xff\xfe\x00", "is no file of settings"),

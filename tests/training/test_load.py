@@ -37,12 +37,23 @@ class TestLoad:
         )
         assert mixreg.load(str(finished.weights))(x).equal(model(x))
 
-    @pytest.mark.parametrize("method", ["erm", "spectral", "dropout", "mit-l"])
+    @pytest.mark.parametrize("method", ["erm", "spectral", "dropout", "mit-l", "mit-a"])
     def test_a_method_without_mixing_predicts_as_it_is(self, small, method):
         run = train(small(method=method, epochs=1))
         model, x = mixreg.load(run.path), torch.randn(4, 1, 8, 8).clamp(-1, 1)
         assert model.law == Constant(1.0)
         torch.testing.assert_close(model(x), load_run(run.path).net(x))
+
+    @pytest.mark.parametrize(
+        ("method", "inputs", "scale"), [("regmixup", 0.875, 0.875), ("unshrunk", 1, 0.75)]
+    )
+    def test_a_rival_has_its_own_correction(self, small, method, inputs, scale):
+        run = train(small(method=method, epochs=1))
+        model, trained, x = mixreg.load(run.path), load_run(run.path), torch.rand(4, 1, 8, 8)
+        x_mean, y_mean = (m.float() for m in (trained.stats.x_mean, trained.stats.y_mean))
+        expected = (trained.net(x_mean + inputs * (x - x_mean)) - (1 - scale) * y_mean) / scale
+        torch.testing.assert_close(model(x), expected)
+        assert trained.law.theta_mean == pytest.approx(scale)
 
     def test_one_logit_and_snapshots(self, small):
         logit = {"data": "two-moons", "loss": "logistic", "model": "random-fourier-features"}
@@ -172,20 +183,17 @@ def test_other_contents_are_refused_in_one_sentence(tmp_path, stored, message):
     assert "\n" not in text
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 cut short"])
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 cut short", None])
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])
-def test_damaged_weights_are_refused_in_one_line(tmp_path, content, suffix):
+def test_damaged_and_missing_weights_are_refused_in_one_line(tmp_path, content, suffix):
     file = tmp_path / f"w.{suffix}"
-    file.write_bytes(content)
-    with pytest.raises(CheckpointError, match="is not a readable file of weights") as error:
+    if content is not None:
+        file.write_bytes(content)
+    missing, damaged = r"there are no weights at \S*w\.", "is not a readable file of weights"
+    with pytest.raises(CheckpointError, match=missing if content is None else damaged) as error:
         load_weights(file, _net())
     assert "weights_only" not in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_missing_weights_are_named(tmp_path):
-    with pytest.raises(CheckpointError, match=r"there are no weights at \S*w\.pt"):
-        load_weights(tmp_path / "w.pt", _net())
 
 
 def test_a_misfit_names_the_first_keys_on_one_line(tmp_path):

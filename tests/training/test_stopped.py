@@ -1,7 +1,7 @@
 """A run stopped at any moment ends with the same bits as one that was never interrupted."""
 
-import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,18 +11,37 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
-SETTINGS = ("--data=digits", "--epochs=40", "--batch-size=256", "--seed=3", "--loggers=csv")
+from mixreg.settings import command_of
+from mixreg.training import TrainConfig, train
+
+SETTINGS = {"data": "digits", "batch_size": 256, "seed": 3, "loggers": ["csv"], "progress": False}
 
 
-def _command(output, *more):
-    words = ["train", *SETTINGS, "--progress=false", *more, "--output", str(output)]
-    return {
-        "args": [sys.executable, "-m", "mixreg", *words],
-        "env": os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"},
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.STDOUT,
-        "text": True,
-    }
+@pytest.fixture
+def start():
+    """Starts the command of a run; what is left of it in the end is killed."""
+    started = []
+
+    def command(config):
+        words = shlex.split(command_of(config.identity(), config.output))[1:]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mixreg", *words, "--loggers=csv", "--progress=false"],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=_heed_signals,
+        )
+        started.append(process)
+        return process
+
+    yield command
+    for process in started:
+        if process.poll() is None:
+            for member in psutil.Process(process.pid).children(recursive=True):
+                member.kill()
+            process.kill()
+        process.communicate()
 
 
 def _heed_signals():
@@ -31,18 +50,15 @@ def _heed_signals():
         signal.signal(number, signal.SIG_DFL)
 
 
-def _finish(output, *more):
-    done = subprocess.run(**_command(output, *more), check=False, timeout=300)
-    assert done.returncode == 0, done.stdout
-    return json.loads((output / "result.json").read_text()), load_file(output / "model.safetensors")
+def _written(config):
+    checkpoint = config.output / "checkpoint" / "last.ckpt"
+    return checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
 
 
-def _stop_after_first_checkpoint(output, how, *more, child=False):
-    """Start a run, send it a signal once it has a checkpoint; its exit status and what it said."""
-    checkpoint = output / "checkpoint" / "last.ckpt"
-    process = subprocess.Popen(**_command(output, *more), preexec_fn=_heed_signals)
+def _stop(process, config, how, *, before=0, child=False):
+    """Signal a run at its next checkpoint; its exit status and what it said."""
     limit = time.monotonic() + 120
-    while not checkpoint.exists():
+    while _written(config) == before:
         assert time.monotonic() < limit
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.005)
@@ -51,47 +67,42 @@ def _stop_after_first_checkpoint(output, how, *more, child=False):
     said, _ = process.communicate(timeout=60)
     psutil.wait_procs(family, timeout=20)
     assert not any(member.is_running() for member in family)
+    assert not (config.output / "result.json").exists()
     return process.returncode, said
 
 
-MORE = ("--method", "approximate", "--milestones", "2,4")
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    output = tmp_path_factory.mktemp("whole")
-    return output, *_finish(output, *MORE)
-
-
-@pytest.mark.parametrize(
-    ("how", "status"),
-    [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130), (signal.SIGTERM, 143)],
-)
-def test_the_same_command_resumes_to_the_same_bits(tmp_path, whole, how, status):
-    output, result, weights = whole
-    broken = tmp_path / "broken"
-    stopped, said = _stop_after_first_checkpoint(broken, how, *MORE)
-    assert stopped == status, said
-    assert len(said.split("\n")) <= 3, said
-    assert not (broken / "result.json").exists()
-    again, weights_again = _finish(broken, *MORE)
-
-    assert not list(broken.rglob("*.part"))
-    assert again["history"] == result["history"]
-    table, table_again = (path / "metrics.csv" for path in (output, broken))
-    assert table_again.read_text() == table.read_text()
-    assert len(table.read_text().splitlines()) == 1 + len(result["history"]) == 1 + 40
-    assert again["seconds"] > 0
+def test_the_same_command_resumes_to_the_same_bits(tmp_path, start):
+    """Killed, told to end and interrupted one after the other, and then let finish."""
+    whole, broken = (
+        TrainConfig(**SETTINGS, method="approximate", epochs=40, milestones=[2, 4], output=path)
+        for path in (tmp_path / "whole", tmp_path / "broken")
+    )
+    for how, status in ((signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        before = _written(broken)
+        stopped, said = _stop(start(broken), broken, how, before=before)
+        assert stopped == status, said
+        assert len(said.split("\n")) <= 3, said
+    runs = [train(config) for config in (whole, broken)]
+    result, again = (run.read_result() for run in runs)
+    assert again.history == result.history
+    assert again.seconds > 0
+    table, table_again = ((run.path / "metrics.csv").read_text() for run in runs)
+    assert table_again == table
+    assert len(table.splitlines()) == 1 + len(result.history) == 1 + 40
+    weights, weights_again = (load_file(run.weights) for run in runs)
     assert weights.keys() == weights_again.keys()
-    for name, value in weights.items():
-        assert value.equal(weights_again[name]), name
+    assert all(value.equal(weights_again[name]) for name, value in weights.items())
+    assert not list(broken.output.rglob("*.part"))
 
 
-@pytest.mark.parametrize("child", [False, True])
-def test_a_data_parallel_training_ends_with_either_process(tmp_path, child):
-    more = ("--devices", "2", "--epochs", "1000")
-    status, said = _stop_after_first_checkpoint(tmp_path, signal.SIGTERM, *more, child=child)
-    assert status == (2 if child else 143), said
-    assert "Traceback" not in said
-    last = said.strip().splitlines()[-1]
-    assert "run the same command to go on" in last
+def test_a_data_parallel_training_ends_with_either_process(tmp_path, start):
+    configs = [
+        TrainConfig(**SETTINGS, method="erm", epochs=1000, devices=2, output=tmp_path / name)
+        for name in ("first", "child")
+    ]
+    for process, config in [(start(config), config) for config in configs]:
+        child = config.output.name == "child"
+        status, said = _stop(process, config, signal.SIGTERM, child=child)
+        assert status == (2 if child else 143), said
+        assert "Traceback" not in said
+        assert "run the same command to go on" in said.strip().splitlines()[-1]

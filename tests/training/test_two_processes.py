@@ -33,43 +33,29 @@ def records(tmp_path_factory):
     return output / "run", ranks
 
 
-def test_no_line_of_code_is_warned_of(records):
+def test_the_run_has_one_history_one_table_and_no_warning(records):
     run, _ = records
     assert ".py:" not in (run.parent / "stderr").read_text()
+    history = json.loads((run / "result.json").read_text())["history"]
+    assert [entry["epoch"] for entry in history] == [1, 2]
+    assert history[-1]["test_accuracy"] > 0.3
+    assert len((run / "metrics.csv").read_text().splitlines()) == 1 + len(history)
 
 
-def test_the_first_process_logs_each_epoch_once(records):
-    run, _ = records
-    rows = (run / "metrics.csv").read_text().splitlines()
-    assert len(rows) == 1 + 2
-
-
-def test_each_process_draws_its_own_weights_and_samples(records):
+def test_each_process_draws_its_own_weights_and_samples_anew_in_every_step(records):
     _, (first, second) = records
     assert len(first) == len(second) > 2
     for mine, other in zip(first, second, strict=True):
         assert mine["epoch"] == other["epoch"]
         assert mine["weight"] != other["weight"]
         assert mine["inputs"] != other["inputs"]
-
-
-def test_draws_change_from_epoch_to_epoch(records):
-    _, ranks = records
-    for rank in ranks:
-        weights = {tuple(record["weight"]) for record in rank}
-        assert len(weights) == len(rank)
+    for rank in (first, second):
+        assert len({tuple(record["weight"]) for record in rank}) == len(rank)
 
 
 def test_all_processes_use_the_same_means(records):
     run, (first, second) = records
-    assert first[0]["x_mean"] == second[0]["x_mean"]
-    assert first[0]["y_mean"] == second[0]["y_mean"]
     stats = read_model(run / "model.safetensors", remedy="").stats
-    assert first[0]["count"] == second[0]["count"] == stats.count
-
-
-def test_the_run_finishes_with_one_history(records):
-    run, _ = records
-    history = json.loads((run / "result.json").read_text())["history"]
-    assert [entry["epoch"] for entry in history] == [1, 2]
-    assert history[-1]["test_accuracy"] > 0.3
+    for name in ("x_mean", "y_mean", "count"):
+        assert first[0][name] == second[0][name]
+    assert first[0]["count"] == stats.count

@@ -1,21 +1,20 @@
 """Data sets by name, in the model's own input space."""
 
 import os
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 from mixreg._errors import DataError, check_name
 from mixreg._files import failure_text
 from mixreg._random import generator
+from mixreg.data import location
 from mixreg.data.augmentation import CropAndFlip, Normalisation
 from mixreg.data.dataset import Batches, Dataset, Split
 from mixreg.data.datasets import DATASETS, IMAGENET_NORMALISATION, IN_MEMORY
 from mixreg.data.image_folder import ImageFolderDataset
-from mixreg.data.image_tree import ImageFiles, ImageTree, find_images
-from mixreg.data.in_memory import InMemoryDataset, Samples
+from mixreg.data.image_tree import find_images
+from mixreg.data.in_memory import InMemoryDataset
 from mixreg.data.location import MissingDataError, Root, data_root
-from mixreg.data.location import download as fetch
-from mixreg.data.published import Published
+from mixreg.data.published import Published, S, Samples
 from mixreg.data.splits import flip_labels, stratified_holdout, stratified_share
 
 __all__ = [
@@ -30,8 +29,6 @@ __all__ = [
     "Split",
     "load",
 ]
-
-S = TypeVar("S", Samples, ImageFiles)
 
 
 def load(
@@ -53,21 +50,19 @@ def load(
         name: one of `DATASETS`.
         root: the folder of the data sets; by default the environment variable `MIXREG_DATA`,
             else ./data. Not used by the data sets that need no files.
-        seed: chooses the held-out samples, the share used and the noisy labels, and the instance
-            of "two-moons".
+        seed: chooses the held-out samples, the share used, the noisy labels, and the instance of
+            "two-moons".
         validation_fraction: part of the published training set that is held out, the same in
             each class; 0 gives an empty validation split.
         training_fraction: part of the remaining training set that is used, the same in each class;
             with one seed, a smaller part lies in every larger one.
         label_noise: fraction of the training labels to replace by another class, drawn uniformly;
             None for the data set's own, 0.2 for "two-moons" (appendix B.3) and 0 else.
-        augment: whether training images are cropped and flipped at random, where that is usual
-            for the data set.
+        augment: whether training images are cropped and flipped at random, where that is usual.
         class_order: for "imagenet" only, the names of the class folders in the order of the
             labels; by default they are sorted as torchvision does.
         download: fetch the data set if it is missing, through torchvision.
-        workers: processes that decode images, for "imagenet" only; by default one for each usable
-            core.
+        workers: for "imagenet" only, processes that decode; by default one a usable core.
 
     Returns:
         The data set.
@@ -75,8 +70,7 @@ def load(
     Raises:
         ValueError: unknown name, or an argument is out of range.
         MissingDataError: the data set is not there; a `DataError`.
-        DataError: the data set is damaged, needs a package that is not installed, or could not be
-            downloaded.
+        DataError: it is damaged, needs a package that is not installed, or cannot be downloaded.
 
     Example:
         >>> digits = load("digits")
@@ -88,65 +82,58 @@ def load(
         raise ValueError(f"workers must be at least 0, got {workers}")
     if class_order is not None and name in IN_MEMORY:
         raise ValueError(f"class_order is for folders of images (imagenet), not for {name}")
-    published = _read(name, root, seed, class_order, download=download)
-    num_classes = len(published.class_names)
     fractions = validation_fraction, training_fraction
-    if isinstance(published, ImageTree):
-        files = (published.train, published.test)
+    if name not in IN_MEMORY:
+        images = _read(
+            name, root, download, lambda: find_images(name, data_root(root), class_order)
+        )
         return ImageFolderDataset(
             name,
-            _split(*files, num_classes, seed, *fractions, label_noise or 0.0),
-            published.class_names,
+            _split(images, seed, *fractions, label_noise or 0.0),
+            images.class_names,
             normalisation=IMAGENET_NORMALISATION,
             workers=_usable_cores() if workers is None else workers,
             augment=augment,
         )
     entry = IN_MEMORY[name]
+    samples = _read(name, root, download, lambda: entry.read(root, seed))
     noise = entry.label_noise if label_noise is None else label_noise
-    samples = (published.train, published.test)
-    splits = _split(*samples, num_classes, seed, *fractions, noise)
+    splits = _split(samples, seed, *fractions, noise)
     return InMemoryDataset(
         name,
         _standardised(splits) if entry.standardised else splits,
-        published.class_names,
+        samples.class_names,
         normalisation=entry.normalisation,
         augmentation=entry.augmentation if augment else None,
     )
 
 
-def _read(
-    name: str, root: Root, seed: int, class_order: Sequence[str] | None, *, download: bool
-) -> Published | ImageTree:
+def _read(name: str, root: Root, download: bool, read: Callable[[], Published[S]]) -> Published[S]:
     """The published samples, fetched first if they are missing and that is asked for."""
     try:
-        if name in IN_MEMORY:
-            return IN_MEMORY[name].read(root, seed)
-        return find_images(name, data_root(root), class_order)
+        return read()
     except MissingDataError:
         if not download:
             raise
     except OSError as error:
         raise DataError(f"cannot read data set {name!r}: {failure_text(error)}") from error
-    fetch(name, data_root(root))
-    return _read(name, root, seed, class_order, download=False)
+    location.download(name, data_root(root))
+    return _read(name, root, False, read)
 
 
 def _split(
-    published: S, test: S, num_classes: int, seed: int, held_out: float, used: float, noise: float
+    published: Published[S], seed: int, held_out: float, used: float, noise: float
 ) -> dict[Split, S]:
     """Training samples, some labels replaced; validation and test samples, all labels kept."""
+    samples, test, names = published
     source = generator(seed, "validation split")
-    kept, held = stratified_holdout(published.labels, held_out, generator=source)
+    kept, held = stratified_holdout(samples.labels, held_out, generator=source)
     source = generator(seed, "training share")
-    share = stratified_share(published.labels[kept], used, generator=source)
-    train = published.take(kept[share])
+    share = stratified_share(samples.labels[kept], used, generator=source)
+    train = samples.take(kept[share])
     source = generator(seed, "label noise")
-    labels = flip_labels(train.labels, num_classes, noise, generator=source)
-    return {
-        "train": train._replace(labels=labels),
-        "validation": published.take(held),
-        "test": test,
-    }
+    labels = flip_labels(train.labels, len(names), noise, generator=source)
+    return {"train": train._replace(labels=labels), "validation": samples.take(held), "test": test}
 
 
 def _standardised(splits: dict[Split, Samples]) -> dict[Split, Samples]:

@@ -15,41 +15,24 @@ class CropAndFlip:
         padding: black pixels added on each side.
 
     Source: He et al., "Deep Residual Learning for Image Recognition", section 4.2.
+
+    Example:
+        >>> image = torch.tensor([[1, 2], [3, 4]], dtype=torch.uint8).view(1, 1, 2, 2)
+        >>> CropAndFlip(padding=1).apply(image, torch.tensor([[0, 1, 1]]))
+        tensor([[[[0, 0],
+                  [2, 1]]]], dtype=torch.uint8)
     """
 
     padding: int = 4
 
     def draw(self, n: int, *, generator: torch.Generator) -> Tensor:
-        """Draw what happens to each of n images.
-
-        Args:
-            n: number of images.
-            generator: source of randomness.
-
-        Returns:
-            Top and left of the crop in the padded image, 0 to 2·padding, and whether it is
-            mirrored, 0 or 1: int64, shape (n, 3).
-        """
+        """Top, left (0 to 2·padding) and mirrored (0 or 1) of n images: int64, shape (n, 3)."""
         corners = torch.randint(2 * self.padding + 1, (n, 2), generator=generator)
         mirrored = torch.randint(2, (n, 1), generator=generator)
         return torch.cat([corners, mirrored], dim=1)
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Mirror and crop images as drawn.
-
-        Args:
-            images: uint8, shape (n, channels, height, width), best in channels_last memory.
-            draws: what `draw` returned, shape (n, 3).
-
-        Returns:
-            New images of the same shape, in channels_last memory.
-
-        Example:
-            >>> image = torch.tensor([[1, 2], [3, 4]], dtype=torch.uint8).view(1, 1, 2, 2)
-            >>> CropAndFlip(padding=1).apply(image, torch.tensor([[0, 1, 1]]))
-            tensor([[[[0, 0],
-                      [2, 1]]]], dtype=torch.uint8)
-        """
+        """Mirrored crops, as drawn (n, 3), of uint8 images (n, channels, height, width)."""
         n, channels, height, width = images.shape
         p = self.padding
         pixels = images.permute(0, 2, 3, 1).reshape(n, -1)
@@ -86,6 +69,11 @@ class Normalisation:
         mean: mean of each channel, in units of the largest pixel value.
         std: standard deviation of each channel, in the same units.
         largest: the largest pixel value.
+
+    Example:
+        >>> pixels = torch.tensor([[[[0, 4, 8]]]], dtype=torch.uint8)
+        >>> Normalisation((0.5,), (0.25,), largest=8.0)(pixels)
+        tensor([[[[-2.,  0.,  2.]]]])
     """
 
     mean: tuple[float, ...]
@@ -93,19 +81,7 @@ class Normalisation:
     largest: float = 255.0
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Normalise a batch.
-
-        Args:
-            images: uint8, shape (n, channels, height, width), best in channels_last memory.
-
-        Returns:
-            float32 of the same shape, in channels_last memory.
-
-        Example:
-            >>> pixels = torch.tensor([[[[0, 4, 8]]]], dtype=torch.uint8)
-            >>> Normalisation((0.5,), (0.25,), largest=8.0)(pixels)
-            tensor([[[[-2.,  0.,  2.]]]])
-        """
+        """Uint8 images (n, channels, height, width) as float32 in channels_last memory."""
         n, channels, height, width = images.shape
         scale, offset = _scale_and_offset(self, width)
         rows = images.permute(0, 2, 3, 1).reshape(n * height, width * channels).float()

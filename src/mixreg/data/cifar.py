@@ -5,23 +5,34 @@ https://www.cs.toronto.edu/~kriz/cifar.html. The files and their MD5 are those o
 """
 
 import pickle
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from mixreg._errors import DataError, require
-from mixreg.data.archive import read_archive
-from mixreg.data.in_memory import Samples
-from mixreg.data.location import check_digest, refuse_incomplete, refuse_missing
-from mixreg.data.published import Published, class_indices
+from mixreg.data.location import refuse_incomplete, refuse_missing
+from mixreg.data.published import Published, Samples, check_digest, class_indices
 
 CLASSES = {"cifar10": 10, "cifar100": 100}
 
+# What an array of an archive may hold: kinds of dtype, bytes of a value at most, that in words.
+_KINDS = {
+    "images": ("u", 1, "uint8"),
+    "labels": ("iu", 8, "integers"),
+    "names": ("U", 1024, "text"),
+}
+# RuntimeError: an encrypted archive; NotImplementedError, one of them, an unknown compression.
+_UNREADABLE = (OSError, ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile)
 
-def read_cifar(name: str, root: Path) -> Published:
+
+def read_cifar(name: str, root: Path) -> Published[Samples]:
     """Read "cifar10" or "cifar100": its official folder or, where there is none, one .npz file."""
     datasets = require(
         "torchvision.datasets", extra="cli", purpose=f"data set {name}", error=DataError
@@ -33,23 +44,14 @@ def read_cifar(name: str, root: Path) -> Published:
         f"torchvision.datasets.{name.upper()}(ROOT, download=True), or by unpacking the Python "
         "version from https://www.cs.toronto.edu/~kriz/cifar.html."
     )
+    if not folder.is_dir() and archive.is_file():
+        return read_archive(archive, (50_000, 10_000), (32, 32, 3), CLASSES[name])
     if not folder.is_dir():
-        if archive.is_file():
-            return read_archive(
-                archive,
-                train_size=50_000,
-                test_size=10_000,
-                image_shape=(32, 32, 3),
-                num_classes=CLASSES[name],
-            )
         wanted = f"the folder {release.base_folder} or the file {archive.name}"
         refuse_missing(name, wanted=wanted, folders=[root], remedy=remedy, root=root)
     meta = [(release.meta["filename"], release.meta["md5"])]
-    absent = [
-        file
-        for file, _ in (*meta, *release.train_list, *release.test_list)
-        if not (folder / file).exists()
-    ]
+    files = (*meta, *release.train_list, *release.test_list)
+    absent = [file for file, _ in files if not (folder / file).exists()]
     refuse_incomplete(name, folder=folder, absent=absent, remedy=remedy)
     (names,) = _unpickle(folder, meta)
     train, test = (
@@ -75,3 +77,47 @@ def _samples(folder: Path, batches: Iterable[dict[str, Any]], num_classes: int) 
         images.append(planes.contiguous(memory_format=torch.channels_last))
         labels += batch["labels" if "labels" in batch else "fine_labels"]
     return Samples(torch.cat(images), class_indices(folder, np.array(labels), num_classes))
+
+
+def read_archive(
+    path: Path, sizes: tuple[int, int], image_shape: tuple[int, ...], num_classes: int
+) -> Published[Samples]:
+    """Read images (n, height, width, channels), labels and class names of these sizes."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for part, size in zip(("train", "test"), sizes, strict=True):
+        shapes |= {f"{part}_images": (size, *image_shape), f"{part}_labels": (size,)}
+    shapes["class_names"] = (num_classes,)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            arrays = {key: _read(path, archive, key, shape) for key, shape in shapes.items()}
+    except (*_UNREADABLE, zlib.error) as error:
+        raise DataError(f"{path} is damaged or no NumPy archive: {error}; get it again") from error
+    train, test = (
+        Samples(
+            torch.from_numpy(arrays[f"{part}_images"]).permute(0, 3, 1, 2),
+            class_indices(path, arrays[f"{part}_labels"], num_classes),
+        )
+        for part in ("train", "test")
+    )
+    return Published(train, test, tuple(arrays["class_names"].tolist()))
+
+
+def _read(path: Path, archive: zipfile.ZipFile, key: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """One array; what its header says is checked before it is unpacked, its sum on the way."""
+    member = f"{key}.npy"
+    if member not in archive.namelist():
+        raise DataError(f"{path} has no array {key!r}, only {sorted(archive.namelist())[:9]}")
+    with archive.open(member) as file:
+        version = npy.read_magic(file)
+        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        held, _, dtype = read_header(file)
+        size = file.tell() + dtype.itemsize * int(np.prod(shape))
+    if held != shape:
+        raise DataError(f"{path} holds {key} of shape {held}, expected {shape}")
+    kinds, limit, wanted = _KINDS[key.partition("_")[2]]
+    if dtype.kind not in kinds or dtype.itemsize > limit:
+        raise DataError(f"{path} holds {key} of dtype {dtype}, expected {wanted}")
+    if archive.getinfo(member).file_size != size:
+        raise DataError(f"{path} holds {key} of another size than its header says; get it again")
+    with archive.open(member) as file:
+        return npy.read_array(file, allow_pickle=False)

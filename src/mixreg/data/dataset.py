@@ -1,8 +1,9 @@
 """What every data set offers, whatever holds it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple, Protocol, get_args
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor
 
@@ -11,16 +12,30 @@ from mixreg.data.augmentation import Normalisation
 from mixreg.data.splits import epoch_order, equal_share
 
 Split = Literal["train", "validation", "test"]
+Batch = tuple[Tensor, Tensor]
 
 
-class Batches(Protocol):
-    """A sized iterable of (inputs, labels); every pass over it gives the same batches."""
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """A sized iterable of batches; every pass over it gives the same ones.
+
+    Each is of inputs, float32 of shape (n, *input_shape), and labels, int64 of shape (n,).
+
+    Args:
+        size: number of samples in all batches.
+        batch_size: number of samples in each but the last.
+        begin: begins a pass.
+    """
+
+    size: int
+    batch_size: int
+    begin: Callable[[], Iterator[Batch]]
 
     def __len__(self) -> int:
-        """Number of batches."""
+        return -(-self.size // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs, float32 of shape (n, *input_shape), and labels, int64 of shape (n,)."""
+    def __iter__(self) -> Iterator[Batch]:
+        return self.begin()
 
 
 class Share(NamedTuple):
@@ -59,17 +74,7 @@ class Dataset(ABC):
         self._sizes = dict(sizes)
 
     def size(self, split: Split) -> int:
-        """Number of samples of a split.
-
-        Args:
-            split: "train", "validation" or "test".
-
-        Returns:
-            The number, 0 for an empty validation split.
-
-        Raises:
-            ValueError: unknown split.
-        """
+        """Number of samples of a split, 0 for an empty one; a ValueError if it is unknown."""
         check_name("split", split, get_args(Split))
         return self._sizes[split]
 
@@ -97,9 +102,11 @@ class Dataset(ABC):
         """
         size = self.size("train")
         _check_share(size, batch_size, rank, world_size)
-        order = epoch_order(size, seed=seed, epoch=epoch)
-        share = equal_share(order, rank=rank, world_size=world_size)
-        return self._shuffled(share, batch_size, Share(seed, epoch, rank, world_size))
+        order = equal_share(
+            epoch_order(size, seed=seed, epoch=epoch), rank=rank, world_size=world_size
+        )
+        share = Share(seed, epoch, rank, world_size)
+        return Batches(len(order), batch_size, lambda: self._shuffled(order, batch_size, share))
 
     def batches(
         self, split: Split, batch_size: int, *, rank: int = 0, world_size: int = 1
@@ -120,14 +127,15 @@ class Dataset(ABC):
         """
         size = self.size(split)
         _check_share(max(size, world_size), batch_size, rank, world_size)
-        return self._ordered(split, slice(rank, size, world_size), batch_size)
+        count, rows = len(range(rank, size, world_size)), slice(rank, size, world_size)
+        return Batches(count, batch_size, lambda: self._ordered(split, rows, batch_size))
 
     @abstractmethod
-    def _shuffled(self, order: Tensor, batch_size: int, share: Share) -> Batches:
+    def _shuffled(self, order: Tensor, batch_size: int, share: Share) -> Iterator[Batch]:
         """The training samples of a share in this order, each augmented."""
 
     @abstractmethod
-    def _ordered(self, split: Split, rows: slice, batch_size: int) -> Batches:
+    def _ordered(self, split: Split, rows: slice, batch_size: int) -> Iterator[Batch]:
         """These rows of a split as they are."""
 
 

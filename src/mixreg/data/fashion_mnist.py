@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from mixreg._errors import DataError
-from mixreg.data.in_memory import Samples
-from mixreg.data.location import FASHION_FOLDER, check_digest, refuse_incomplete, refuse_missing
-from mixreg.data.published import Published, class_indices
+from mixreg.data.location import FASHION_FOLDER, refuse_incomplete, refuse_missing
+from mixreg.data.published import Published, Samples, check_digest, class_indices
 
 SUBFOLDERS = (".", "fashion-mnist", FASHION_FOLDER)
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -40,18 +39,14 @@ _REMEDY = (
 )
 
 
-def read_fashion_mnist(root: Path, further: Sequence[Path] = ()) -> Published:
+def read_fashion_mnist(root: Path, further: Sequence[Path] = ()) -> Published[Samples]:
     """Read the four files from the root, a folder of it, or a further folder."""
     folders = [*(root / sub for sub in SUBFOLDERS), *further]
-    held = {
-        folder: {path.name.removesuffix(".gz"): path for path in _choices(folder) if path.is_file()}
-        for folder in folders
-    }
-    folder = next((folder for folder in folders if held[folder]), None)
+    folder = next((folder for folder in folders if _held(folder)), None)
     if folder is None:
         wanted = ", ".join(f"{name}[.gz]" for name in FILES)
         refuse_missing("fashion-mnist", wanted=wanted, folders=folders, remedy=_REMEDY, root=root)
-    paths = held[folder]
+    paths = _held(folder)
     absent = [name for name in FILES if name not in paths]
     refuse_incomplete("fashion-mnist", folder=folder, absent=absent, remedy=_REMEDY)
     arrays = [_read(paths[name], *FILES[name]) for name in FILES]
@@ -62,9 +57,10 @@ def read_fashion_mnist(root: Path, further: Sequence[Path] = ()) -> Published:
     return Published(train, test, CLASS_NAMES)
 
 
-def _choices(folder: Path) -> list[Path]:
-    """The compressed files of a folder, then the plain ones, which are preferred."""
-    return [folder / f"{name}{suffix}" for suffix in (".gz", "") for name in FILES]
+def _held(folder: Path) -> dict[str, Path]:
+    """The files of the data set in a folder; plain ones are preferred to compressed ones."""
+    paths = [folder / f"{name}{suffix}" for suffix in (".gz", "") for name in FILES]
+    return {path.name.removesuffix(".gz"): path for path in paths if path.is_file()}
 
 
 def _read(path: Path, shape: tuple[int, ...], md5: str) -> Tensor:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,12 @@ from torch.utils.data import Dataset as MapDataset
 from mixreg._errors import DataError, require
 from mixreg._random import derive_seed, generator
 from mixreg.data.augmentation import Normalisation
-from mixreg.data.dataset import Batches, Dataset, Share, Split
-from mixreg.data.image_tree import ImageFiles
+from mixreg.data.dataset import Batch, Dataset, Share, Split
+from mixreg.data.published import ImageFiles
 
 CROP, RESIZED = 224, 256
 # Of all that names of images promise, whatever the one name says: ImageNet has a PNG called .JPEG.
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-
-Item = tuple[Tensor, Tensor] | DataError
 
 
 class ImageFolderDataset(Dataset):
@@ -41,6 +40,8 @@ class ImageFolderDataset(Dataset):
     section 6, as in torchvision's reference recipe.
     """
 
+    normalisation: Normalisation
+
     def __init__(
         self,
         name: str,
@@ -51,47 +52,32 @@ class ImageFolderDataset(Dataset):
         workers: int,
         augment: bool = True,
     ) -> None:
-        v2 = require(
-            "torchvision.transforms.v2", extra="cli", purpose=f"data set {name}", error=DataError
-        )
+        purpose = f"data set {name}"
+        v2 = require("torchvision.transforms.v2", extra="cli", purpose=purpose, error=DataError)
         sizes = {split: len(files.labels) for split, files in splits.items()}
         super().__init__(name, class_names, (3, CROP, CROP), sizes)
         self._splits = dict(splits)
         self.normalisation = normalisation
-        self._workers = workers
-        at_random = v2.Compose(
-            [v2.RandomResizedCrop(CROP), v2.RandomHorizontalFlip(), v2.PILToTensor()]
-        )
+        self._workers, self._collate = workers, partial(_collate, normalisation)
+        drawn = [v2.RandomResizedCrop(CROP), v2.RandomHorizontalFlip(), v2.PILToTensor()]
         self._centre = v2.Compose([v2.Resize(RESIZED), v2.CenterCrop(CROP), v2.PILToTensor()])
-        self._training = at_random if augment else self._centre
+        self._training = v2.Compose(drawn) if augment else self._centre
 
-    def _shuffled(self, order: Tensor, batch_size: int, share: Share) -> Batches:
+    def _shuffled(self, order: Tensor, batch_size: int, share: Share) -> Iterator[Batch]:
         images = _Decoder(self._splits["train"].take(order), self._training, share)
-        return _Streamed(images, batch_size, self.normalisation, self._workers)
+        return self._decoded(images, batch_size)
 
-    def _ordered(self, split: Split, rows: slice, batch_size: int) -> Batches:
+    def _ordered(self, split: Split, rows: slice, batch_size: int) -> Iterator[Batch]:
         images = _Decoder(self._splits[split].take(rows), self._centre, None)
-        return _Streamed(images, batch_size, self.normalisation, self._workers)
+        return self._decoded(images, batch_size)
 
-
-@dataclass(frozen=True, eq=False)
-class _Streamed:
-    """Images in a given order, decoded and normalised a batch at a time by worker processes."""
-
-    images: "_Decoder"
-    batch_size: int
-    normalisation: Normalisation
-    workers: int
-
-    def __len__(self) -> int:
-        return -(-len(self.images) // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _decoded(self, images: "_Decoder", batch_size: int) -> Iterator[Batch]:
+        """Decoded and normalised a batch at a time by worker processes."""
         loader = DataLoader(
-            self.images,
-            batch_size=self.batch_size,
-            num_workers=min(self.workers, len(self)),
-            collate_fn=_Collate(self.normalisation),
+            images,
+            batch_size=batch_size,
+            num_workers=min(self._workers, -(-len(images) // batch_size)),
+            collate_fn=self._collate,
             generator=generator(0, "data loader"),
         )
         for batch in loader:
@@ -101,8 +87,11 @@ class _Streamed:
 
 
 @dataclass(frozen=True, eq=False)
-class _Decoder(MapDataset[Item]):
-    """Images as uint8 tensors; in an epoch, each with its own draws."""
+class _Decoder(MapDataset[Batch | DataError]):
+    """Images as uint8 tensors; in an epoch, each with the draws of its place in it.
+
+    An error is returned, not raised: a DataLoader would bury it under the worker's traceback.
+    """
 
     files: ImageFiles
     transform: Callable[[Any], Tensor]
@@ -111,41 +100,32 @@ class _Decoder(MapDataset[Item]):
     def __len__(self) -> int:
         return len(self.files.labels)
 
-    def __getitem__(self, index: int) -> Item:
+    def __getitem__(self, index: int) -> Batch | DataError:
         path = self.files.folder / os.fsdecode(self.files.paths[index])
-        # An error is returned, not raised: a DataLoader would bury it under the worker's traceback.
         try:
             image = _open_rgb(path)
         except Exception as error:  # Pillow may raise anything on a damaged file
             return DataError(f"{path} is damaged or no image: {error}")
-        return self._transformed(image, index), self.files.labels[index]
-
-    def _transformed(self, image: Any, index: int) -> Tensor:
-        """Transform with the draws of this place in the epoch."""
+        label = self.files.labels[index]
         if self.share is None:
-            return self.transform(image)
+            return self.transform(image), label
         seed, epoch, rank, world_size = self.share
         place = rank + index * world_size
         # torchvision draws from PyTorch's global generator, which is put back afterwards.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derive_seed(seed, "augmentation", epoch, place))
-            return self.transform(image)
+            return self.transform(image), label
 
 
-@dataclass(frozen=True)
-class _Collate:
+def _collate(normalisation: Normalisation, items: list[Batch | DataError]) -> Batch | DataError:
     """Stack and normalise the items of a batch, or hand on the first error among them."""
-
-    normalisation: Normalisation
-
-    def __call__(self, items: list[Item]) -> Item:
-        images, labels = [], []
-        for item in items:
-            if isinstance(item, DataError):
-                return item
-            images.append(item[0])
-            labels.append(item[1])
-        return self.normalisation(torch.stack(images)), torch.stack(labels)
+    decoded = []
+    for item in items:
+        if isinstance(item, DataError):
+            return item
+        decoded.append(item)
+    images, labels = zip(*decoded, strict=True)
+    return normalisation(torch.stack(images)), torch.stack(labels)
 
 
 def _open_rgb(path: Path) -> Any:

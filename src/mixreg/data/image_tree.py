@@ -5,58 +5,29 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from mixreg._errors import DataError
 from mixreg.data.location import refuse_missing
+from mixreg.data.published import ImageFiles, Published
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_WANTED = "the folders train and val with one folder of images for each class"
+_REMEDY = (
+    "ImageNet needs an account at https://image-net.org/download.php; "
+    "torchvision.datasets.ImageNet(ROOT) unpacks its archives into this layout."
+)
 
 
-class ImageFiles(NamedTuple):
-    """Images on disk: a folder, their paths in it as bytes (n,), and labels (n,) of dtype int64.
-
-    One array of bytes, not a list of strings: worker processes share it without copying it.
-    """
-
-    folder: Path
-    paths: NDArray[np.bytes_]
-    labels: Tensor
-
-    def take(self, rows: Tensor | slice) -> "ImageFiles":
-        """The images with these indices."""
-        index = rows if isinstance(rows, slice) else rows.numpy()
-        return ImageFiles(self.folder, self.paths[index], self.labels[rows])
-
-
-class ImageTree(NamedTuple):
-    """The published training and test images (the folders train and val)."""
-
-    train: ImageFiles
-    test: ImageFiles
-    class_names: tuple[str, ...]
-
-
-def find_images(name: str, root: Path, class_order: Sequence[str] | None) -> ImageTree:
+def find_images(name: str, root: Path, class_order: Sequence[str] | None) -> Published[ImageFiles]:
     """List the images of the folders train and val in ROOT/name or in ROOT, by class and path."""
     folders = [root / name, root]
     present = [f for f in folders if (f / "train").is_dir() and (f / "val").is_dir()]
     if not present:
-        refuse_missing(
-            name,
-            wanted="the folders train and val with one folder of images for each class",
-            folders=folders,
-            remedy=(
-                "ImageNet needs an account at https://image-net.org/download.php; "
-                "torchvision.datasets.ImageNet(ROOT) unpacks its archives into this layout."
-            ),
-            root=root,
-        )
+        refuse_missing(name, wanted=_WANTED, folders=folders, remedy=_REMEDY, root=root)
     train, val = (present[0] / part for part in ("train", "val"))
     names = _class_folders(train)
     if different := set(names).symmetric_difference(_class_folders(val)):
@@ -67,7 +38,7 @@ def find_images(name: str, root: Path, class_order: Sequence[str] | None) -> Ima
     if len(names) < 2:
         raise DataError(f"{train} has {len(names)} class folders, expected at least 2")
     classes = _ordered(train, names, class_order)
-    return ImageTree(_list_images(train, classes), _list_images(val, classes), classes)
+    return Published(_list_images(train, classes), _list_images(val, classes), classes)
 
 
 def _class_folders(folder: Path) -> list[str]:

@@ -1,29 +1,17 @@
 """Data sets that fit in memory: one tensor a split, whole batches at a time."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from mixreg._random import generator
 from mixreg.data.augmentation import CropAndFlip, Normalisation
-from mixreg.data.dataset import Batches, Dataset, Share, Split
+from mixreg.data.dataset import Batch, Dataset, Share, Split
+from mixreg.data.published import Samples
 from mixreg.data.splits import equal_share
 
 _BLOCK = 512  # images augmented at once: enough to share the overhead, and they fit the cache
-
-
-class Samples(NamedTuple):
-    """Inputs (n, ...), uint8 images or float32 features, and labels (n,) of dtype int64."""
-
-    inputs: Tensor
-    labels: Tensor
-
-    def take(self, rows: Tensor) -> "Samples":
-        """The samples with these indices, shape (k,), as a copy in channels_last memory."""
-        return Samples(_take(self.inputs, rows), self.labels.index_select(0, rows))
 
 
 class InMemoryDataset(Dataset):
@@ -63,81 +51,36 @@ class InMemoryDataset(Dataset):
         _check_samples(splits, len(class_names), normalisation is not None)
         sizes = {split: len(samples.labels) for split, samples in splits.items()}
         super().__init__(name, class_names, tuple(splits["train"].inputs.shape[1:]), sizes)
-        self._splits = {split: _channels_last(samples) for split, samples in splits.items()}
         self.normalisation = normalisation
         self._augmentation = augmentation
+        is_image = len(self.input_shape) == 3
+        layout = torch.channels_last if is_image else torch.contiguous_format
+        self._splits = {
+            split: Samples(inputs.contiguous(memory_format=layout), labels)
+            for split, (inputs, labels) in splits.items()
+        }
 
-    def _shuffled(self, order: Tensor, batch_size: int, share: Share) -> Batches:
-        augmentation, draws = self._augmentation, None
-        if augmentation is not None:
+    def _shuffled(self, order: Tensor, batch_size: int, share: Share) -> Iterator[Batch]:
+        if self._augmentation is not None:
             source = generator(share.seed, "augmentation", share.epoch)
-            draws = augmentation.draw(self.size("train"), generator=source)
+            draws = self._augmentation.draw(self.size("train"), generator=source)
             draws = equal_share(draws, rank=share.rank, world_size=share.world_size)
-        samples = self._splits["train"]
-        return _Shuffled(samples, batch_size, order, draws, augmentation, self.normalisation)
+        block = batch_size * max(1, _BLOCK // batch_size)
+        for start in range(0, len(order), block):
+            inputs, labels = self._splits["train"].take(order[start : start + block])
+            if self._augmentation is not None:
+                inputs = self._augmentation.apply(inputs, draws[start : start + block])
+            yield from self._normalised(inputs, labels, batch_size)
 
-    def _ordered(self, split: Split, rows: slice, batch_size: int) -> Batches:
+    def _ordered(self, split: Split, rows: slice, batch_size: int) -> Iterator[Batch]:
         inputs, labels = self._splits[split]
-        return _Ordered(Samples(inputs[rows], labels[rows]), batch_size, self.normalisation)
+        return self._normalised(inputs[rows], labels[rows], batch_size)
 
-
-@dataclass(frozen=True, eq=False)
-class _Ordered:
-    """Consecutive slices of the samples."""
-
-    samples: Samples
-    batch_size: int
-    normalisation: Normalisation | None
-
-    def __len__(self) -> int:
-        return -(-len(self.samples.labels) // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, len(self.samples.labels), self.batch_size):
-            stop = start + self.batch_size
-            inputs = self.samples.inputs[start:stop]
-            normalised = inputs if self.normalisation is None else self.normalisation(inputs)
-            yield normalised, self.samples.labels[start:stop]
-
-
-@dataclass(frozen=True, eq=False)
-class _Shuffled:
-    """Samples in a given order, each augmented as drawn beforehand, several batches at once."""
-
-    samples: Samples
-    batch_size: int
-    order: Tensor
-    draws: Tensor | None
-    augmentation: CropAndFlip | None
-    normalisation: Normalisation | None
-
-    def __len__(self) -> int:
-        return -(-len(self.order) // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        block = self.batch_size * max(1, _BLOCK // self.batch_size)
-        for start in range(0, len(self.order), block):
-            stop = start + block
-            inputs, labels = self.samples.take(self.order[start:stop])
-            if self.augmentation is not None and self.draws is not None:
-                inputs = self.augmentation.apply(inputs, self.draws[start:stop])
-            yield from _Ordered(Samples(inputs, labels), self.batch_size, self.normalisation)
-
-
-def _take(inputs: Tensor, rows: Tensor) -> Tensor:
-    """Copy rows; images as runs of bytes, many times faster than a gather of strided images."""
-    if inputs.ndim != 4:
-        return inputs.index_select(0, rows)
-    n, channels, height, width = inputs.shape
-    pixels = inputs.permute(0, 2, 3, 1).reshape(n, -1).index_select(0, rows)
-    return pixels.view(-1, height, width, channels).permute(0, 3, 1, 2)
-
-
-def _channels_last(samples: Samples) -> Samples:
-    """The samples with images in channels_last memory; no copy if they are so already."""
-    if samples.inputs.ndim != 4:
-        return samples
-    return samples._replace(inputs=samples.inputs.contiguous(memory_format=torch.channels_last))
+    def _normalised(self, inputs: Tensor, labels: Tensor, batch_size: int) -> Iterator[Batch]:
+        for start in range(0, len(labels), batch_size):
+            rows = slice(start, start + batch_size)
+            batch = inputs[rows] if self.normalisation is None else self.normalisation(inputs[rows])
+            yield batch, labels[rows]
 
 
 def _check_samples(splits: Mapping[Split, Samples], num_classes: int, images: bool) -> None:

@@ -1,6 +1,5 @@
 """Where data sets are looked for, what to say when one is not there, and how to fetch it."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,36 +53,22 @@ def refuse_incomplete(name: str, *, folder: Path, absent: Sequence[str], remedy:
         )
 
 
-def check_digest(path: Path, content: bytes, md5: str) -> None:
-    """Refuse content that is not the published one."""
-    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if digest != md5:
-        raise DataError(
-            f"{path} is damaged or not the published file: {len(content)} bytes with MD5 {digest}, "
-            f"expected MD5 {md5}; delete it and get it again"
-        )
-
-
 def download(name: str, root: Path) -> None:
     """Fetch a data set to where `load` looks for it; torchvision checks the MD5 of the archives."""
     if name not in ("cifar10", "cifar100", "fashion-mnist"):
         raise DataError(f"data set {name!r} cannot be downloaded automatically")
-    datasets = require(
-        "torchvision.datasets", extra="cli", purpose=f"downloading {name}", error=DataError
-    )
+    purpose = f"downloading {name}"
+    datasets = require("torchvision.datasets", extra="cli", purpose=purpose, error=DataError)
     if name == "fashion-mnist":
-        release = datasets.FashionMNIST
-        folder = root / FASHION_FOLDER
+        release, folder = datasets.FashionMNIST, root / FASHION_FOLDER
         archives = [(release.mirrors[0] + file, file, md5) for file, md5 in release.resources]
     else:
-        release = getattr(datasets, name.upper())
-        folder = root
+        release, folder = getattr(datasets, name.upper()), root
         archives = [(release.url, release.filename, release.tgz_md5)]
+    fetch = datasets.utils.download_and_extract_archive
     try:
         root.mkdir(parents=True, exist_ok=True)
         for url, filename, md5 in archives:
-            datasets.utils.download_and_extract_archive(
-                url, str(folder), filename=filename, md5=md5
-            )
+            fetch(url, str(folder), filename=filename, md5=md5)
     except (OSError, RuntimeError) as error:
         raise DataError(f"downloading {name} to {root.absolute()} failed: {error}") from error

@@ -16,6 +16,7 @@ from mixreg.evaluation.metrics import row_blocks
 from mixreg.laws import MixingLaw
 from mixreg.losses import two_class_logits
 from mixreg.prediction import shrink
+from mixreg.recipes.recipe import PixelLaw
 
 FORMAT = "mixreg.Predictions/2"
 
@@ -109,7 +110,7 @@ def predict(
     net: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
     x_mean: Tensor,
-    law: MixingLaw,
+    law: MixingLaw | PixelLaw,
     *,
     device: torch.device | str = "cpu",
 ) -> Predictions:
@@ -123,7 +124,7 @@ def predict(
         net: f, (n, ...) → (n, c), (n, 1) or (n,).
         batches: pairs of inputs (n, ...) and class indices (n,).
         x_mean: x̄ of the training data, the shape of one input.
-        law: law of λ that sets θ̄.
+        law: law of λ that sets θ̄ of the inputs.
         device: where to run.
 
     Returns:

@@ -1,7 +1,8 @@
-"""The runs of a figure: which there are, what is measured of them, and the page they end on."""
+"""The runs of a figure: on what and how large, what is measured of them, the page they end on."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -9,7 +10,6 @@ from typing import Any, NamedTuple
 from mixreg._errors import CheckpointError, MixregError
 from mixreg.evaluation import Evaluation, MeanInterval, MetricName
 from mixreg.experiments import _plan
-from mixreg.experiments._presets import ALPHA, Setting
 from mixreg.experiments._sweep import Finish, sweep
 from mixreg.experiments.evaluate import evaluate_trained
 from mixreg.report import (
@@ -22,9 +22,12 @@ from mixreg.report import (
     records_of,
     write_document,
 )
-from mixreg.report.numbers import METRIC_FORMATS, Judgement
+from mixreg.report.records import METRIC_FORMATS, Judgement
 from mixreg.settings import ReproduceOptions
-from mixreg.training import RunDirectory, TrainConfig, load_run, recipe
+from mixreg.training import METHODS, RunDirectory, TrainConfig, load_run, recipe
+
+ALPHA = 1.0
+"""α of the figures that have one value of it."""
 
 BETTER: Mapping[MetricName, Expected] = MappingProxyType(
     {"accuracy": "positive", "nll": "negative", "ece": "negative"}
@@ -34,6 +37,51 @@ BETTER: Mapping[MetricName, Expected] = MappingProxyType(
 MEANS = "Mean over seeds ± half the width of its 95% confidence interval"
 
 _JUDGED: Mapping[str, Judgement] = MappingProxyType({"holds": "better", "does not hold": "worse"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """On what, how and how often classifiers are trained; costly methods have fewer seeds."""
+
+    data: str
+    model: str
+    recipe: str | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    seeds: int
+    costly_seeds: int
+    alphas: tuple[float, ...] = (ALPHA,)
+
+    @property
+    def label(self) -> str:
+        """Name in tables, pictures and records."""
+        return f"{self.data}, {self.model}"
+
+    @property
+    def name(self) -> str:
+        """Name of files."""
+        return f"{self.data}-{self.model}"
+
+    def seeds_of(self, method: str, wanted: int | None = None) -> range:
+        """The seeds of a method; k is that of repetition k for every method."""
+        seeds = self.seeds if wanted is None else wanted
+        is_costly = METHODS[method].passes > 1
+        return range(min(seeds, self.costly_seeds) if is_costly else seeds)
+
+
+DIGITS = Setting(
+    data="digits", model="mlp", changes={"epochs": 2, "batch_size": 256}, seeds=2, costly_seeds=2
+)
+_LENET: dict[str, Any] = {"data": "cifar10", "model": "lenet", "recipe": "cifar-lenet"}
+_SHORT = {"epochs": 30, "milestones": [15]}  # instead of 200 epochs, for two cores
+
+LENET: Mapping[str, Setting] = MappingProxyType(
+    {
+        "paper": Setting(**_LENET, seeds=10, costly_seeds=10),
+        "cpu": Setting(**_LENET, changes=_SHORT, seeds=5, costly_seeds=3),
+        "smoke": DIGITS,
+    }
+)
+"""Figures 2, 3 and 7; the paper gives no number of repetitions, these are ours."""
 
 
 class Arm(NamedTuple):
@@ -137,7 +185,9 @@ def evaluate_run(runs: Sequence[TrainConfig], run: RunDirectory, config: TrainCo
     for alpha in left:
         assumed = dataclasses.replace(trained.config, alpha=alpha)
         as_mixed = dataclasses.replace(trained, config=assumed)
-        evaluate_trained(as_mixed, _evaluation(config, alpha).path)
+        place = _evaluation(config, alpha)
+        place.evaluation.unlink(missing_ok=True)
+        evaluate_trained(as_mixed, place.path)
 
 
 def evaluated(made: Made) -> list[Evaluated]:

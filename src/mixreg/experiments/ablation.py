@@ -5,9 +5,9 @@ from functools import partial
 from pathlib import Path
 
 from mixreg.experiments import _runs
-from mixreg.experiments._presets import DIGITS, LENET, Setting
+from mixreg.experiments._runs import DIGITS, LENET, Setting
 from mixreg.report import Claim, Document, Records, Sentence, paired, table
-from mixreg.report.numbers import JUDGED, METRIC_FORMATS
+from mixreg.report.records import JUDGED, METRIC_FORMATS
 from mixreg.settings import ReproduceOptions
 
 PRESETS = {

@@ -158,7 +158,7 @@ def _predictions(
             trained.net,
             trained.data.batches(split, 500),
             trained.stats.x_mean,
-            trained.law,
+            trained.recipe.input_law,
             device=device,
         )
     except ValueError as error:

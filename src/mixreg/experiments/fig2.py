@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from mixreg.evaluation import mean_interval
 from mixreg.experiments import _runs
-from mixreg.experiments._presets import LENET
+from mixreg.experiments._runs import LENET
 from mixreg.report import Claim, Document, Record, Records, Sentence, figures, paired, table
 from mixreg.settings import ReproduceOptions
 from mixreg.training import RunDirectory, TrainConfig

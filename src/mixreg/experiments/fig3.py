@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from mixreg import _stored
 from mixreg.covariance import Whitening
 from mixreg.experiments import _runs
-from mixreg.experiments._presets import DIGITS, LENET
+from mixreg.experiments._runs import DIGITS, LENET
 from mixreg.report import Claim, Document, Entry, Record, Records, Sentence, Table, figures, paired
 from mixreg.risk import approximate_mixup_risk
 from mixreg.settings import ReproduceOptions

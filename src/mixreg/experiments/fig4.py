@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from mixreg.evaluation import MetricName, mean_interval
 from mixreg.experiments import _runs
-from mixreg.experiments._presets import ALPHA, DIGITS, LENET, Setting
+from mixreg.experiments._runs import ALPHA, DIGITS, LENET, Setting
 from mixreg.report import (
     Claim,
     Document,
@@ -25,7 +25,7 @@ from mixreg.report import (
     paired,
     table,
 )
-from mixreg.report.numbers import JUDGED, METRIC_FORMATS, mean_text
+from mixreg.report.records import JUDGED, METRIC_FORMATS, mean_text
 from mixreg.settings import ReproduceOptions
 from mixreg.training import RunDirectory, TrainConfig
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from mixreg.evaluation import Histogram, MetricName
 from mixreg.experiments import _runs
-from mixreg.experiments._presets import LENET
+from mixreg.experiments._runs import LENET
 from mixreg.report import (
     Claim,
     Document,
@@ -20,7 +20,7 @@ from mixreg.report import (
     paired,
     table,
 )
-from mixreg.report.numbers import METRIC_FORMATS
+from mixreg.report.records import METRIC_FORMATS
 from mixreg.settings import ReproduceOptions
 
 PRESETS = LENET

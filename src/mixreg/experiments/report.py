@@ -1,20 +1,19 @@
 """`mixreg report`: one page of any runs and results, with all claims in one table."""
 
-import csv
-import dataclasses
-import io
 import json
 import os
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from mixreg._errors import CheckpointError, ConfigurationError, MixregError
 from mixreg.experiments.evaluate import run_result
-from mixreg.report import Claim, Document, RunResult, comparison, read_document
+from mixreg.report import Document, RunResult, Table, comparison, read_document
+from mixreg.report.document import entries
 from mixreg.report.files import document_format, write_files
 from mixreg.report.page import Result, render_page, settings
 from mixreg.settings import ReportOptions
@@ -26,7 +25,19 @@ _EXPECTED = (
     "A result is the directory of a run that `mixreg train` and `mixreg evaluate` finished, or "
     "what `mixreg compare`, `mixreg reproduce` or `mixreg diagnose` wrote"
 )
-_COLUMNS = "claim,place,setting,measured,n,effect,low,high,verdict,result,numbers"
+_COLUMNS = [
+    "claim",
+    "place",
+    "setting",
+    "measured",
+    "n",
+    "effect",
+    "low",
+    "high",
+    "verdict",
+    "result",
+    "numbers",
+]
 
 
 class Collected(NamedTuple):
@@ -41,7 +52,7 @@ class _Run(NamedTuple):
     result: RunResult
 
 
-_Held = Document | _Run
+_Held = dict[Path, Document | _Run]
 
 
 def report(options: ReportOptions) -> tuple[str, Path]:
@@ -52,7 +63,7 @@ def report(options: ReportOptions) -> tuple[str, Path]:
 
 def collect(paths: Sequence[Path], output: Path) -> Collected:
     """Read results, or folders of them; links lead from the output to where they are."""
-    held: dict[Path, _Held] = {}
+    held: _Held = {}
     missing: list[str] = []
     for path in paths:
         for place, result in _at(path, missing).items():
@@ -86,7 +97,17 @@ def _begins(file: Path, text: str) -> bool:
     return file.is_file() and file.read_bytes().startswith(first)
 
 
-def _at(path: Path, missing: list[str]) -> dict[Path, _Held]:
+def _claims_csv(results: Sequence[Result]) -> str:
+    rows = []
+    for document, source in results:
+        for claim in document.claims:
+            effect, tested = claim.effect, (claim.place, claim.setting, claim.measured)
+            numbers = (effect.n, effect.mean, effect.low, effect.high, claim.verdict)
+            rows.append((claim.statement, entries([*tested, *numbers, document.title, source])))
+    return Table("claims", "", "", _COLUMNS, rows).csv()
+
+
+def _at(path: Path, missing: list[str]) -> _Held:
     """The results that a path stands for; those below it that cannot be read are missing."""
     if not path.exists():
         raise CheckpointError(f"there is nothing at {path}; name a run, a result or a folder")
@@ -94,34 +115,30 @@ def _at(path: Path, missing: list[str]) -> dict[Path, _Held]:
         if not document_format(path):
             raise CheckpointError(f"{path} is no result: {_EXPECTED}")
         return {path: read_document(path)}
-    held = _in(path)
-    if held:
+    if held := _in(path):
         return held
-    holes: list[str] = []
-    below = _below(path, holes)
+    unreadable: list[str] = []
+    below = _below(path, unreadable)
     if not below:
-        reasons = f", and none that can be shown: {'; '.join(holes)}" if holes else ""
+        reasons = f", and none that can be shown: {'; '.join(unreadable)}" if unreadable else ""
         raise CheckpointError(f"{path} holds no result{reasons}. {_EXPECTED}")
-    missing += holes
+    missing += unreadable
     return below
 
 
-def _in(folder: Path) -> dict[Path, _Held]:
+def _in(folder: Path) -> _Held:
     """The results that lie in the folder itself."""
     if all((folder / name).is_file() for name in ("config.json", "environment.json")):
-        return {folder: read_run(folder)}
-    return {file: read_document(file) for file in sorted(folder.glob("*.json")) if _is(file)}
+        return {folder: _read_run(folder)}
+    files = sorted(folder.glob("*.json"))
+    return {file: read_document(file) for file in files if document_format(file)}
 
 
-def _is(file: Path) -> bool:
-    return bool(document_format(file))
-
-
-def _below(folder: Path, missing: list[str]) -> dict[Path, _Held]:
+def _below(folder: Path, missing: list[str]) -> _Held:
     """The results of all folders below; those of `runs` only where there is nothing else."""
     # Links are not followed: they may lead back.
     folders = sorted(f for f in folder.iterdir() if f.is_dir() and not f.is_symlink())
-    results: dict[Path, _Held] = {}
+    results: _Held = {}
     for inner in sorted(folders, key=lambda f: f.name == _RUNS):
         if inner.name == _RUNS and results:
             break
@@ -132,7 +149,7 @@ def _below(folder: Path, missing: list[str]) -> dict[Path, _Held]:
     return results
 
 
-def read_run(folder: Path) -> _Run:
+def _read_run(folder: Path) -> _Run:
     """A run that is trained and evaluated."""
     run, name = RunDirectory(folder), shlex.quote(str(folder))
     config = run.read_config()
@@ -150,8 +167,8 @@ def _compared(runs: Sequence[_Run]) -> Iterator[Document]:
     """One comparison for each setting of everything but method, α and seed."""
     shared: dict[str, list[_Run]] = {}
     for run in runs:
-        shared.setdefault(json.dumps(_kept(run.result), sort_keys=True), []).append(run)
-    titles = _titles([members[0].result for members in shared.values()])
+        shared.setdefault(json.dumps(_kept(run), sort_keys=True), []).append(run)
+    titles = _titles([members[0] for members in shared.values()])
     for title, members in zip(titles, shared.values(), strict=True):
         _check_distinct(members)
         try:
@@ -172,19 +189,19 @@ def _comparisons(title: str, runs: Sequence[RunResult]) -> Iterator[Document]:
         yield comparison(members, title=f"{title}, α = {alpha:g}", baseline=members[0].method)
 
 
-def _kept(run: RunResult) -> dict[str, object]:
-    return {name: value for name, value in run.config.items() if name not in _VARIED}
+def _kept(run: _Run) -> dict[str, object]:
+    return {name: value for name, value in run.result.config.items() if name not in _VARIED}
 
 
-def _titles(runs: Sequence[RunResult]) -> Iterator[str]:
+def _titles(runs: Sequence[_Run]) -> Iterator[str]:
     """Data set and model, with the settings in which comparisons of the same differ."""
-    plain = [f"{run.config['data']}, {run.config['model']}" for run in runs]
+    plain = [f"{run.result.config['data']}, {run.result.config['model']}" for run in runs]
     for run, title in zip(runs, plain, strict=True):
         alike = [r for r, other in zip(runs, plain, strict=True) if other == title]
         split = settings([_kept(r) for r in alike])
-        values = split.each[alike.index(run)]
-        differing = [f"{n} {v}" for n, v in zip(split.names, values, strict=True)]
-        yield f"{title} ({', '.join(differing)})" if differing else title
+        values = zip(split.names, split.each[alike.index(run)], strict=True)
+        differing = ", ".join(f"{name} {value}" for name, value in values)
+        yield f"{title} ({differing})" if differing else title
 
 
 def _check_distinct(runs: Sequence[_Run]) -> None:
@@ -201,29 +218,13 @@ def _check_distinct(runs: Sequence[_Run]) -> None:
 def _distinct(results: Sequence[Result]) -> list[Result]:
     """Documents of one title told apart by the folders of their numbers."""
     counts = Counter(document.title for document, _ in results)
-    told = []
+    distinct = []
     for document, source in results:
         if counts[document.title] > 1 and source is not None:
             title = f"{document.title} ({unquote(Path(source).parent.name)})"
-            document = dataclasses.replace(document, title=title)
-        told.append(Result(document, source))
-    return told
-
-
-def _claims_csv(results: Sequence[Result]) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(_COLUMNS.split(","))
-    for document, source in results:
-        writer.writerows(_claim_values(claim, document, source) for claim in document.claims)
-    return file.getvalue()
-
-
-def _claim_values(claim: Claim, document: Document, source: str | None) -> Sequence[object]:
-    said = (claim.statement, claim.place, claim.setting, claim.measured)
-    effect = claim.effect
-    numbers = (effect.n, effect.mean, effect.low, effect.high, claim.verdict)
-    return (*said, *numbers, document.title, source)
+            document = replace(document, title=title)
+        distinct.append(Result(document, source))
+    return distinct
 
 
 def _lines(collected: Collected) -> Iterator[str]:

@@ -50,7 +50,7 @@ from mixreg.report import (
     write_document,
 )
 from mixreg.report import figures as style
-from mixreg.report.numbers import METRIC_FORMATS, MetricFormat, judge, mean_text, number, range_text
+from mixreg.report.records import METRIC_FORMATS, MetricFormat, judge, mean_text, number, range_text
 from mixreg.training import METHODS, RunDirectory, TrainConfig, TrainedClassifier, load_run
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ PAPER = {  # its checkmarks; an absent one means "not known"
     Row("erm", "temperature"): {"calibration"},
     Row("mixup", "raw"): set(COLUMNS),
 }
+_METHODS = ("erm", "label-smoothing", "spectral", "dropout", "mixup", "approximate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,14 +123,7 @@ class Preset:
     """Methods × label noise × seeds, and what is measured of each run."""
 
     recipe: Mapping[str, Any]
-    methods: tuple[str, ...] = (
-        "erm",
-        "label-smoothing",
-        "spectral",
-        "dropout",
-        "mixup",
-        "approximate",
-    )
+    methods: tuple[str, ...] = _METHODS
     seeds: int = 5  # repetition k has the seed k for every method
     noise_levels: tuple[float, ...] = (0.0, 0.2, 0.4)  # all but robustness to it is measured at 0
     input_scales: tuple[float, ...] = (0.5, 0.75, 1.25, 1.5)
@@ -221,8 +215,7 @@ def measure(trained: TrainedClassifier, preset: Preset) -> Measured:
         cooled = _measure(raw, trained, preset, x.to(device), fit.temperature)
         values["temperature"] = cooled | {"temperature": fit.temperature}
     if METHODS[trained.config.method].mixes:
-        link: Any = "sigmoid" if trained.config.loss == "logistic" else "softmax"
-        model = RescaledModel(net, trained.stats, trained.law, link).eval()
+        model = RescaledModel(net, trained.stats, trained.law, trained.config.link).eval()
         values["rescaled"] = _measure(rescaled, trained, preset, x.to(device))
     return Measured(preset.input_scales, preset.jacobian_samples, preset.pairs, values, remark)
 
@@ -236,7 +229,7 @@ def _measure(
 ) -> dict[str, float]:
     """One way of predicting, on the test set, on it scaled about x̄, and at the samples x."""
     mean = trained.stats.x_mean.float()
-    values = {}
+    values: dict[str, float] = {}
     for scale in (1.0, *preset.input_scales):
         batches = trained.data.batches("test", BATCH)
         moved = batches if scale == 1 else ((mean + scale * (x - mean), y) for x, y in batches)
@@ -291,23 +284,16 @@ def records_of(runs: Sequence[TrainConfig], measured: Sequence[Measured]) -> Rec
     for run in (run for run in runs if not run.label_noise):
         clean = by_run[run.method, 0.0, run.seed]
         for prediction, values in clean.values.items():
-            noisy = {
-                q: by_run[run.method, q, run.seed].values[prediction]["accuracy"] for q in noises
-            }
-            scaled = [values[_at(scale, "accuracy")] for scale in clean.input_scales]
-            derived = values | {f"accuracy with noise {q:g}": value for q, value in noisy.items()}
+            others = [by_run[run.method, q, run.seed].values[prediction] for q in noises]
+            noisy, accuracy = [other["accuracy"] for other in others], values["accuracy"]
+            scaled = fmean(values[_at(scale, "accuracy")] for scale in clean.input_scales)
+            numbers = values | {"scale_drop": accuracy - scaled, "scaled_accuracy": scaled}
+            numbers |= {f"accuracy with noise {q:g}": a for q, a in zip(noises, noisy, strict=True)}
             if noisy:
-                derived["noise_drop"] = fmean(
-                    values["accuracy"] - value for value in noisy.values()
-                )
-                derived["noisy_accuracy"] = fmean(noisy.values())
-            derived["scale_drop"] = values["accuracy"] - fmean(scaled)
-            derived["scaled_accuracy"] = fmean(scaled)
-            setting = f"{run.data}, {run.model}"
-            rows += [
-                Record(setting, run.method, run.alpha, run.seed, prediction, name, value)
-                for name, value in derived.items()
-            ]
+                numbers["noise_drop"] = fmean(accuracy - a for a in noisy)
+                numbers["noisy_accuracy"] = fmean(noisy)
+            about = f"{run.data}, {run.model}", run.method, run.alpha, run.seed, prediction
+            rows += [Record(*about, *number) for number in numbers.items()]
     return Records(rows)
 
 
@@ -325,9 +311,8 @@ Effects = Mapping[Row, Mapping[str, Effect]]
 def effects_of(records: Records) -> dict[Row, dict[str, Effect]]:
     """Every measure of every row that all its seeds have, ERM first."""
     rows: dict[Row, dict[str, Effect]] = {}
-    for row in sorted(
-        {Row(r.method, r.prediction): 0 for r in records}, key=lambda row: row != ERM
-    ):
+    known = dict.fromkeys(Row(r.method, r.prediction) for r in records)
+    for row in sorted(known, key=lambda row: row != ERM):
         rows[row] = {}
         for measure in MEASURES:
             ours, reference = (by_seed(records, r, measure.name) for r in (row, ERM))
@@ -335,9 +320,8 @@ def effects_of(records: Records) -> dict[Row, dict[str, Effect]]:
             if len(ours) == len(reference) == seeds:
                 difference = paired_difference(ours, reference)
                 judgement = judge(difference, measure.format.direction)
-                rows[row][measure.name] = Effect(
-                    mean_interval(list(ours.values())), difference, judgement
-                )
+                mean = mean_interval(list(ours.values()))
+                rows[row][measure.name] = Effect(mean, difference, judgement)
     return rows
 
 

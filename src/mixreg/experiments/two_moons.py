@@ -29,7 +29,7 @@ from tqdm.auto import tqdm
 from mixreg._errors import CheckpointError, ConfigurationError, MixregError
 from mixreg._random import generator
 from mixreg.curvature import loss_curvature
-from mixreg.data import load
+from mixreg.data import Split, load
 from mixreg.data.splits import epoch_order
 from mixreg.evaluation import METRICS, MeanInterval, confidence_histogram, mean_interval, metrics
 from mixreg.laws import Beta, MixingLaw
@@ -52,7 +52,7 @@ from mixreg.report import (
     write_document,
 )
 from mixreg.report import figures as style
-from mixreg.report.numbers import mean_text, metric_format
+from mixreg.report.records import mean_text, metric_format
 from mixreg.training import environment
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def make_problem(s: Settings, seeds: Sequence[int]) -> Problem:
     """The data sets of `mixreg.data` with these seeds, stacked, and features of the same seeds."""
     dtype, double = getattr(torch, s.precision), torch.float64
 
-    def points(split: str, noise: float) -> tuple[Tensor, Tensor]:
+    def points(split: Split, noise: float) -> tuple[Tensor, Tensor]:
         options: Any = {"validation_fraction": 0, "label_noise": noise}
         sets = [load("two-moons", seed=seed, **options) for seed in seeds]
         pairs = [next(iter(data.batches(split, data.size(split)))) for data in sets]
@@ -334,7 +334,7 @@ def train(
     }
     for epoch in tqdm(range(s.epochs), desc="two moons", unit="epoch", leave=False, disable=None):
         orders = [epoch_order(n, seed=seed, epoch=epoch) for seed in problem.seeds]
-        batches = torch.stack(orders).split(s.batch_size, 1)
+        batches = torch.split(torch.stack(orders), s.batch_size, 1)
         for trainer in trainers.values():
             trainer.run_epoch(epoch, batches, s.learning_rate)
         if epoch + 1 in s.recorded_epochs:
@@ -375,7 +375,7 @@ class Measures:
     def mixup_risk(self, models: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The Mixup risk (4) of models, all from the same fixed draws."""
         (x, y), sums = self.draws, {m: torch.zeros(len(w)).double() for m, w in models.items()}
-        for points, targets in zip(x.split(CHUNK, 1), y.split(CHUNK, 1), strict=True):
+        for points, targets in zip(torch.split(x, CHUNK, 1), torch.split(y, CHUNK, 1), strict=True):
             a = self.problem.phi(points)
             for method, w in models.items():
                 sums[method] += _logistic(targets, (a * w.unsqueeze(1)).sum(2)).double().sum(1)
@@ -463,7 +463,7 @@ class Plane:
 def make_plane(s: Settings) -> Plane:
     """Train the three functions of Figure 1 by full-batch steps with many draws each."""
     once = make_problem(replace(s, label_noise=0.0, feature_scale=PLANE_SCALE), [0])
-    many, w = once.repeated(s.picture_draws), {}
+    many, w = once.repeated(s.picture_draws), dict[str, Tensor]()
     for problem, methods in ((once, ("erm", "modified")), (many, ("mixup",))):
         steps = replace(s, epochs=s.picture_steps, batch_size=problem.size, records=1)
         w |= train(steps, problem, methods)
@@ -570,7 +570,7 @@ def figure8(curves: Curves) -> Figure:
 def figure9(curves: Curves, records: Records) -> Figure:
     """Histograms of the confidence on test points; dotted is the mean accuracy."""
     figure, axes = style.panels(len(METHODS), len(PREDICTIONS), size=(2.6, 2.2))
-    edges, bars = np.array(curves.edges), {"align": "edge", "error_kw": {"linewidth": 0.9}}
+    edges, bars = np.array(curves.edges), dict[str, Any](align="edge", error_kw={"linewidth": 0.9})
     for panel, (prediction, method) in zip(axes, product(PREDICTIONS, METHODS), strict=True):
         label, colour = METHODS[method]
         shares = curves.shares[arm_name((method, prediction))]

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mixreg._errors import ConfigurationError, check_name, require, unknown_name
+from mixreg._errors import ConfigurationError, check_name, require
 from mixreg._random import derive_seed
 from mixreg.models.resnet import resnet20, resnet34, resnet50
 from mixreg.models.small import MLP, LeNet, RandomFourierFeatures, check_sizes
@@ -21,7 +21,6 @@ _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "resnet34": resnet34,
     "resnet50": resnet50,
 }
-_LIBRARIES = {"torchvision": "cli", "timm": "timm"}  # each with the extra that installs it
 _AUXILIARY_OUTPUTS = {"googlenet", "inception_v3"}  # more than one output while they train
 
 MODELS = tuple(_BUILDERS)
@@ -60,27 +59,21 @@ def build(
         torch.Size([2, 10])
     """
     library, _, external = name.partition("/")
-    if name not in _BUILDERS and not (external and library in _LIBRARIES):
-        known = [*MODELS, *(f"{library}/NAME" for library in _LIBRARIES)]
-        raise ValueError(str(unknown_name("model", name, known)))
+    if name not in _BUILDERS and not (external and library in _EXTERNAL):
+        check_name("model", name, (*MODELS, *(f"{known}/NAME" for known in _EXTERNAL)))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, "weights"))
         if name in _BUILDERS:
             return _BUILDERS[name](input_shape, num_outputs, dropout=dropout)
         check_sizes(input_shape, num_outputs, dropout)
-        make = _torchvision if library == "torchvision" else _timm
-        model: nn.Module = make(external, input_shape, num_outputs, dropout)
+        model: nn.Module = _EXTERNAL[library](external, input_shape, num_outputs, dropout)
         _check_outputs(name, model, input_shape, num_outputs)
     return model
 
 
-def _library(library: str, module: str, name: str) -> Any:
-    purpose = f"model {library}/{name}"
-    return require(module, extra=_LIBRARIES[library], purpose=purpose, error=ConfigurationError)
-
-
 def _torchvision(name: str, _shape: Sequence[int], num_outputs: int, dropout: float) -> Any:
-    models = _library("torchvision", "torchvision.models", name)
+    purpose = f"model torchvision/{name}"
+    models = require("torchvision.models", extra="cli", purpose=purpose, error=ConfigurationError)
     names = set(models.list_models(module=models)) - _AUXILIARY_OUTPUTS
     check_name("torchvision model", name, sorted(names))
     if dropout > 0:
@@ -91,16 +84,14 @@ def _torchvision(name: str, _shape: Sequence[int], num_outputs: int, dropout: fl
     return models.get_model(name, weights=None, num_classes=num_outputs)
 
 
-def _timm(name: str, input_shape: Sequence[int], num_outputs: int, dropout: float) -> Any:
-    timm = _library("timm", "timm", name)
+def _timm(name: str, shape: Sequence[int], num_outputs: int, dropout: float) -> Any:
+    timm = require("timm", extra="timm", purpose=f"model timm/{name}", error=ConfigurationError)
     check_name("timm model", name.partition(".")[0], timm.list_models())
-    return timm.create_model(
-        name,
-        pretrained=False,
-        num_classes=num_outputs,
-        in_chans=input_shape[0],
-        drop_rate=dropout,
-    )
+    sizes = {"num_classes": num_outputs, "in_chans": shape[0], "drop_rate": dropout}
+    return timm.create_model(name, pretrained=False, **sizes)
+
+
+_EXTERNAL: dict[str, Callable[..., nn.Module]] = {"torchvision": _torchvision, "timm": _timm}
 
 
 def _check_outputs(

@@ -16,20 +16,20 @@ from torch.nn import functional
 from mixreg._errors import ConfigurationError, require
 from mixreg.models.small import check_sizes, image_channels
 
+_DEPTHS = {64: 3, 128: 4, 256: 6, 512: 3}
+
 
 class ZeroPaddedShortcut(nn.Module):
     """Option A of section 4.2: every stride-th pixel, and new channels of zeros; no parameters."""
 
     def __init__(self, stride: int, new_channels: int) -> None:
         super().__init__()
-        self.stride = stride
-        self.new_channels = new_channels
+        self.stride, self.new_channels = stride, new_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """The shortcut of a batch of feature maps."""
-        return functional.pad(
-            x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels)
-        )
+        kept = x[:, :, :: self.stride, :: self.stride]
+        return functional.pad(kept, (0, 0, 0, 0, 0, self.new_channels))
 
 
 def resnet20(
@@ -47,7 +47,7 @@ def resnet34(
     """ResNet-34 for images of at least 8×8: torchvision's after a 3×3 stem without pooling."""
     check_sizes(input_shape, num_outputs, dropout)
     stem = _small_stem(image_channels("resnet34", input_shape, smallest=8), 64)
-    return _network(stem, "BasicBlock", {64: 3, 128: 4, 256: 6, 512: 3}, num_outputs, dropout)
+    return _network(stem, "BasicBlock", _DEPTHS, num_outputs, dropout)
 
 
 def resnet50(
@@ -56,22 +56,19 @@ def resnet50(
     """ResNet-50 for images of at least 32×32: torchvision's, a 7×7 stem with pooling."""
     check_sizes(input_shape, num_outputs, dropout)
     channels = image_channels("resnet50", input_shape, smallest=32)
-    stem: dict[str, nn.Module] = {
-        "conv1": nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False),
-        "bn1": nn.BatchNorm2d(64),
-        "relu": nn.ReLU(),
-        "maxpool": nn.MaxPool2d(3, stride=2, padding=1),
-    }
-    return _network(stem, "Bottleneck", {64: 3, 128: 4, 256: 6, 512: 3}, num_outputs, dropout)
+    convolution = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
+    stem = _stem(convolution) | {"maxpool": nn.MaxPool2d(3, stride=2, padding=1)}
+    return _network(stem, "Bottleneck", _DEPTHS, num_outputs, dropout)
 
 
 def _small_stem(channels: int, width: int) -> dict[str, nn.Module]:
     """A 3×3 convolution that keeps the resolution."""
-    return {
-        "conv1": nn.Conv2d(channels, width, 3, padding=1, bias=False),
-        "bn1": nn.BatchNorm2d(width),
-        "relu": nn.ReLU(),
-    }
+    return _stem(nn.Conv2d(channels, width, 3, padding=1, bias=False))
+
+
+def _stem(convolution: nn.Conv2d) -> dict[str, nn.Module]:
+    norm = nn.BatchNorm2d(convolution.out_channels)
+    return {"conv1": convolution, "bn1": norm, "relu": nn.ReLU()}
 
 
 def _network(
@@ -88,24 +85,20 @@ def _network(
         "torchvision.models.resnet", extra="cli", purpose="a ResNet", error=ConfigurationError
     )
     block = getattr(blocks, block_name)
-    stages: dict[str, nn.Module] = {}
+    network = nn.Sequential(OrderedDict(stem))
     channels = next(iter(depths))
     for number, (width, depth) in enumerate(depths.items(), 1):
-        stage = []
+        stage = nn.Sequential()
         for index in range(depth):
             stride = 2 if number > 1 and index == 0 else 1
             out = width * block.expansion
-            shortcut = _shortcut(channels, out, stride, option)
-            stage.append(block(channels, width, stride, shortcut))
+            stage.append(block(channels, width, stride, _shortcut(channels, out, stride, option)))
             channels = out
-        stages[f"layer{number}"] = nn.Sequential(*stage)
-    head = {
-        "avgpool": nn.AdaptiveAvgPool2d(1),
-        "flatten": nn.Flatten(),
-        "dropout": nn.Dropout(dropout),
-        "fc": nn.Linear(channels, num_outputs),
-    }
-    network = nn.Sequential(OrderedDict({**stem, **stages, **head}))
+        network.add_module(f"layer{number}", stage)
+    network.add_module("avgpool", nn.AdaptiveAvgPool2d(1))
+    network.add_module("flatten", nn.Flatten())
+    network.add_module("dropout", nn.Dropout(dropout))
+    network.add_module("fc", nn.Linear(channels, num_outputs))
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -51,37 +51,27 @@ DARK = {
 }
 """Every colour that pictures use, with the one that replaces it on a dark page."""
 
-_PARAMETERS: Any = {
+_STYLE: Any = {
+    **dict.fromkeys(("axes.labelcolor", "text.color", "xtick.labelcolor", "ytick.labelcolor"), INK),
+    **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), FAINT),
+    **dict.fromkeys(("figure.facecolor", "savefig.facecolor"), PAPER),
+    **dict.fromkeys(("axes.labelsize", "font.size", "legend.fontsize"), 9.5),
+    **dict.fromkeys(("axes.spines.right", "axes.spines.top", "legend.frameon"), False),
     "axes.axisbelow": True,
-    "axes.edgecolor": FAINT,
     "axes.facecolor": "none",
     "axes.grid": True,
-    "axes.labelcolor": INK,
-    "axes.labelsize": 9.5,
     "axes.linewidth": 0.8,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
     "axes.titlesize": 10.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "figure.facecolor": PAPER,
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
-    "font.size": 9.5,
     "grid.color": GRID,
     "grid.linewidth": 0.6,
-    "legend.fontsize": 9.5,
-    "legend.frameon": False,
     "lines.linewidth": 1.8,
-    "savefig.facecolor": PAPER,
     "svg.fonttype": "none",
     "svg.hashsalt": "mixreg",
-    "text.color": INK,
     "text.parse_math": False,
-    "xtick.color": FAINT,
-    "xtick.labelcolor": INK,
-    "ytick.color": FAINT,
-    "ytick.labelcolor": INK,
 }
 
 _ELEMENTS = re.compile("svg|defs|g|path|use|rect|circle|clipPath|text|tspan|title|desc")
@@ -117,8 +107,7 @@ class Picture:
 
     def inline(self, prefix: str = "") -> str:
         """The SVG as an element of a page, in its colours; a ValueError for more than a drawing."""
-        label = f"{self.title}. {self.description}"
-        return _Inlining(f"{prefix}{self.name}-", label).element(self.svg)
+        return _Inlining(f"{prefix}{self.name}-", f"{self.title}. {self.description}").of(self.svg)
 
 
 class Frame(NamedTuple):
@@ -190,7 +179,7 @@ class Line(NamedTuple):
 
 def draw(plot: Callable[[], Figure]) -> str:
     """The SVG of a plotting function run in the common style, without date or program in it."""
-    with mpl.rc_context(_PARAMETERS):
+    with mpl.rc_context(_STYLE):
         file = io.StringIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         plot().savefig(file, format="svg", metadata=nothing)
@@ -226,6 +215,7 @@ def draw_band(axes: Axes, line: Line) -> None:
 def draw_bars(axes: Axes, line: Line) -> None:
     """A line with marks, hollow ones on a dotted line, and its intervals as bars."""
     mean, half = line.arrays
+    face = PAPER if line.style == ":" else line.colour
     axes.errorbar(
         line.x,
         mean,
@@ -234,7 +224,7 @@ def draw_bars(axes: Axes, line: Line) -> None:
         linestyle=line.style,
         marker="o",
         markersize=3.5,
-        markerfacecolor=PAPER if line.style == ":" else line.colour,
+        markerfacecolor=face,
         capsize=2,
         linewidth=1.5,
         elinewidth=1,
@@ -261,13 +251,11 @@ class _Inlining:
         self._parts: list[str] = []
         self._style = 0
 
-    def element(self, svg: str) -> str:
+    def of(self, svg: str) -> str:
         parser = expat.ParserCreate()
         parser.buffer_text = True
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._text
-        parser.EntityDeclHandler = self._refuse_entity
+        parser.StartElementHandler, parser.EndElementHandler = self._start, self._end
+        parser.CharacterDataHandler, parser.EntityDeclHandler = self._text, self._entity
         try:
             parser.Parse(svg.encode(), True)
         except expat.ExpatError as error:
@@ -281,28 +269,23 @@ class _Inlining:
         first = not self._parts
         if not _ELEMENTS.fullmatch(name) or self._style or first != (name == "svg"):
             raise ValueError(f"its element <{name}> is no part of a drawing")
-        self._parts.append(f"<{name}")
-        if first:
-            self._parts.append(f' role="img" aria-label={quoteattr(self._label)}')
-        for key, value in attributes.items():
-            if key not in {"xmlns", "xmlns:xlink", "type"}:
-                self._parts.append(f" {key}={quoteattr(self._value(name, key, value))}")
-        self._parts.append(">")
+        about = f' role="img" aria-label={quoteattr(self._label)}' if first else ""
+        kept = {k: v for k, v in attributes.items() if k not in {"xmlns", "xmlns:xlink", "type"}}
+        written = [f" {k}={quoteattr(self._value(name, k, v))}" for k, v in kept.items()]
+        self._parts.append(f"<{name}{about}{''.join(written)}>")
 
     def _value(self, name: str, key: str, value: str) -> str:
         allowed = _ATTRIBUTES.fullmatch(key) and (key != "xlink:href" or value.startswith("#"))
         if key == "style":
             names = [part.partition(":")[0].strip() for part in value.split(";") if part.strip()]
             allowed = all(map(_STYLES.fullmatch, names))
-        inner = re.sub(r"url\(#[\w.-]*\)", "", value)
-        if not allowed or re.search(r"url|\\|@|/\*", inner):
+        if not allowed or re.search(r"url|\\|@|/\*", re.sub(r"url\(#[\w.-]*\)", "", value)):
             raise ValueError(f"{key}={value!r} of its element <{name}> is no part of a drawing")
-        if key == "id" or key == "xlink:href":
+        if key in {"id", "xlink:href"}:
             return re.sub(r"^#?", rf"\g<0>{self._prefix}", value)
         value = value.replace("url(#", f"url(#{self._prefix}")
-        if key in {"style", "fill", "stroke"}:
-            for colour in DARK:
-                value = re.sub(colour, f"var({variable(colour)})", value, flags=re.IGNORECASE)
+        for colour in DARK if key in {"style", "fill", "stroke"} else ():
+            value = re.sub(colour, f"var({variable(colour)})", value, flags=re.IGNORECASE)
         return value
 
     def _end(self, name: str) -> None:
@@ -315,5 +298,5 @@ class _Inlining:
         if not self._style:
             self._parts.append(escape(data))
 
-    def _refuse_entity(self, name: str, *_: object) -> None:
+    def _entity(self, name: str, *_: object) -> None:
         raise ValueError(f"its entity {name!r} is no part of a drawing")

@@ -52,15 +52,13 @@ def write_document(document: Document, folder: Path, *, name: str, page: str | N
     Raises:
         CheckpointError: a file there is of another version, or was not written by this package.
     """
-    figures = {f"figures/{p.name}.svg": p.svg.encode() for p in document.all_pictures}
+    stored = _with_pictures(document, lambda p: replace(p, svg=_place(p)))
+    figures = {_place(picture): picture.svg.encode() for picture in document.all_pictures}
     tables = {f"{t.name}.csv": t.csv().encode() for t in document.tables if "csv" in t.media}
     html = render_page([Result(document, f"{name}.json")])
-    stored = _stored.encode(_File(_FORMAT, _with_pictures(document, _named)))
-    write_files(
-        folder,
-        {f"{name}.json": stored, **figures, **tables, f"{page or name}.html": html.encode()},
-        ours=_written_before(folder, name),
-    )
+    numbers = {f"{name}.json": _stored.encode(_File(_FORMAT, stored))}
+    pages = {f"{page or name}.html": html.encode()}
+    write_files(folder, {**numbers, **figures, **tables, **pages}, _written_before(folder, name))
     return folder / f"{page or name}.html"
 
 
@@ -76,16 +74,16 @@ def read_document(file: Path) -> Document:
     Raises:
         CheckpointError: the file or a picture is missing, damaged, or of another version.
     """
-    if file.is_file() and (found := document_format(file)) not in {_FORMAT, ""}:
-        command = _COMMANDS.get(found.partition("/")[0], f"reproduce {file.stem}")
+    form = document_format(file) if file.is_file() else ""
+    if form not in {_FORMAT, ""}:
+        command = _COMMANDS.get(form.partition("/")[0], f"reproduce {file.stem}")
         raise CheckpointError(
-            f"{file} has the format {found!r}, and this version of mixreg reads {_FORMAT!r}; run "
+            f"{file} has the format {form!r}, and this version of mixreg reads {_FORMAT!r}; run "
             f"the same `mixreg {command}` again, which repeats no finished run"
         )
-    stored = _stored.decode(file, _File, remedy=_AGAIN).document
 
     def read(picture: Picture) -> Picture:
-        beside = file.parent / "figures" / f"{picture.name}.svg"
+        beside = file.parent / _place(picture)
         try:
             drawn = replace(picture, svg=beside.read_text(encoding="utf-8"))
             drawn.inline()
@@ -94,19 +92,19 @@ def read_document(file: Path) -> Document:
             raise CheckpointError(f"{beside} cannot be shown: {reason}; {_AGAIN}") from error
         return drawn
 
-    return _with_pictures(stored, read)
+    return _with_pictures(_stored.decode(file, _File, remedy=_AGAIN).document, read)
 
 
 def document_format(file: Path, remedy: str = _AGAIN) -> str:
     """The format that a JSON file tells of itself, "" where it is no result of this package."""
     try:
-        found = msgspec.json.decode(file.read_bytes(), type=_Head).format
+        form = msgspec.json.decode(file.read_bytes(), type=_Head).format
     except msgspec.ValidationError:
         return ""
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{file} is damaged: {reason}; {remedy}") from error
-    return found if found.startswith("mixreg.") else ""
+    return form if form.startswith("mixreg.") else ""
 
 
 def check_replaceable(folder: Path, *, name: str, page: str | None = None) -> None:
@@ -120,16 +118,7 @@ def check_replaceable(folder: Path, *, name: str, page: str | None = None) -> No
 
 
 def write_files(folder: Path, files: Mapping[str, bytes], ours: Collection[str]) -> None:
-    """Write files below a folder; those there that this package did not write are kept.
-
-    Args:
-        folder: where to; made if missing.
-        files: content by name.
-        ours: those that this package is known to have written; its pages tell it themselves.
-
-    Raises:
-        CheckpointError: one is there with another content, and not ours.
-    """
+    """Write files, unless one there has another content and is neither ours nor our page."""
     _check_ours(folder, files, ours)
     for file, data in files.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
@@ -142,15 +131,12 @@ def _check_ours(folder: Path, files: Mapping[str, bytes], ours: Collection[str])
         if file in ours or not path.exists():
             continue
         old = path.read_bytes() if path.is_file() else None
-        if old is None or (old != data and not _is_our_page(path, old)):
+        our_page = path.suffix == ".html" and GENERATOR.encode() in (old or b"")[:1000]
+        if old is None or (old != data and not our_page):
             raise CheckpointError(
                 f"{path} is there and was not written by this version of mixreg; nothing was "
                 "changed. Choose another --output, or move it away: finished runs are not repeated"
             )
-
-
-def _is_our_page(path: Path, data: bytes) -> bool:
-    return path.suffix == ".html" and GENERATOR.encode() in data[:1000]
 
 
 def _written_before(folder: Path, name: str) -> set[str]:
@@ -160,12 +146,12 @@ def _written_before(folder: Path, name: str) -> set[str]:
     if not file.is_file() or document_format(file, remedy) != _FORMAT:
         return set()
     document = _stored.decode(file, _File, remedy=remedy).document
-    figures = {f"figures/{picture.name}.svg" for picture in document.all_pictures}
+    figures = map(_place, document.all_pictures)
     return {file.name, *figures, *(f"{table.name}.csv" for table in document.tables)}
 
 
-def _named(picture: Picture) -> Picture:
-    return replace(picture, svg=f"figures/{picture.name}.svg")
+def _place(picture: Picture) -> str:
+    return f"figures/{picture.name}.svg"
 
 
 def _with_pictures(document: Document, change: Callable[[Picture], Picture]) -> Document:

@@ -1,11 +1,11 @@
 """Evaluated runs in groups that differ in their seeds alone, asked for means and differences."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from mixreg.evaluation import CORRECTIONS, Correction, Evaluation, MeanInterval, mean_interval
-from mixreg.report.records import paired
+from mixreg.evaluation import CORRECTIONS, CorrectedResult, Correction, Evaluation, MeanInterval
+from mixreg.report.records import Records, mean_over_seeds, paired, records_of
 
 Reference = Literal["baseline", "raw"]
 
@@ -49,14 +49,22 @@ class RunResult:
         """The group the run belongs to."""
         return Group(self.method, self.alpha)
 
+    def records(self, setting: str) -> Records:
+        """Its numbers as records."""
+        return records_of(
+            self.evaluation,
+            setting=setting,
+            method=self.method,
+            alpha=self.alpha,
+            seed=self.seed,
+        )
+
+
+Row = tuple[Group, Correction]
+
 
 class Groups:
-    """Runs by group, the baseline first, by seed within.
-
-    Raises:
-        ValueError: no runs, two of the same method, α and seed, other test sets, or a baseline
-            that is none of the methods or stands for several α.
-    """
+    """Runs by group, the baseline first, by seed within."""
 
     def __init__(self, runs: Sequence[RunResult], baseline: str) -> None:
         if not runs:
@@ -68,73 +76,63 @@ class Groups:
                 f"{sorted(tests)}"
             )
         groups = list(dict.fromkeys(run.group for run in runs))
-        self.baseline = _baseline(groups, baseline)
+        matching = [group for group in groups if group.method == baseline]
+        if len(matching) != 1:
+            names = ", ".join(dict.fromkeys(group.method for group in groups))
+            problem = f"stands for {len(matching)} values of α" if matching else "has no runs"
+            raise ValueError(f"the baseline {baseline!r} {problem}; the methods run are: {names}")
+        (self.baseline,) = matching
         self.runs: dict[Group, list[RunResult]] = {
             group: sorted((r for r in runs if r.group == group), key=lambda run: run.seed)
             for group in dict.fromkeys([self.baseline, *groups])
         }
-        for group, members in self.runs.items():
-            seeds = [run.seed for run in members]
-            if len(set(seeds)) < len(seeds):
+        for group in self.runs:
+            if len(set(seeds := self.seeds(group))) < len(seeds):
                 raise ValueError(f"{group.label} has several runs with one seed: {seeds}")
+        self.all_runs = [run for members in self.runs.values() for run in members]
+        self.rows = [(group, name) for group in self.runs for name in self.corrections(group)]
+        """Every correction of every group."""
 
-    @property
-    def all_runs(self) -> list[RunResult]:
-        """The runs in the order of the groups."""
-        return [run for members in self.runs.values() for run in members]
+    def seeds(self, group: Group) -> list[int]:
+        """The seeds of a group."""
+        return [run.seed for run in self.runs[group]]
+
+    def results(self, group: Group, correction: Correction) -> dict[int, CorrectedResult]:
+        """The results of a correction by seed, of the runs that have it."""
+        results = {run.seed: run.evaluation.results.get(correction) for run in self.runs[group]}
+        return {seed: result for seed, result in results.items() if result is not None}
 
     def corrections(self, group: Group) -> list[Correction]:
         """The corrections that a group has."""
-        results = [run.evaluation.results for run in self.runs[group]]
-        return [name for name in CORRECTIONS if any(name in found for found in results)]
-
-    def rows(self) -> Iterator[tuple[Group, Correction]]:
-        """Every correction of every group."""
-        for group in self.runs:
-            for correction in self.corrections(group):
-                yield group, correction
+        return [name for name in CORRECTIONS if self.results(group, name)]
 
     def values(self, group: Group, correction: Correction, metric: str) -> dict[int, float]:
         """A metric, unscaled, or the temperature, by seed."""
-        found = {run.seed: run.evaluation.results.get(correction) for run in self.runs[group]}
+        results = self.results(group, correction)
         if metric == "temperature":
-            values = {seed: result.temperature for seed, result in found.items() if result}
-        else:
-            values = {s: getattr(result.metrics, metric) for s, result in found.items() if result}
-        return {seed: value for seed, value in values.items() if value is not None}
+            return {s: r.temperature for s, r in results.items() if r.temperature is not None}
+        return {seed: getattr(result.metrics, metric) for seed, result in results.items()}
 
     def mean(self, group: Group, correction: Correction, metric: str) -> MeanInterval | None:
         """Its mean over seeds, None where there is none."""
-        return _mean(self.values(group, correction, metric))
+        return mean_over_seeds(self.values(group, correction, metric))
 
     def effect(
         self, group: Group, correction: Correction, metric: str, reference: Reference
     ) -> MeanInterval | None:
         """The paired difference to raw, None for that itself and without common seeds."""
-        other = self.baseline if reference == "baseline" else group
-        if (group, correction) == (other, "raw"):
-            return None
-        return self.gap((group, correction), (other, "raw"), metric)
+        raw: Row = (self.baseline if reference == "baseline" else group, "raw")
+        return None if raw == (group, correction) else self.gap((group, correction), raw, metric)
 
-    def gap(
-        self, first: tuple[Group, Correction], second: tuple[Group, Correction], metric: str
-    ) -> MeanInterval | None:
+    def gap(self, first: Row, second: Row, metric: str) -> MeanInterval | None:
         """The difference of two predictions, paired by seed."""
-        return _mean(paired(self.values(*first, metric), self.values(*second, metric)))
+        return mean_over_seeds(paired(self.values(*first, metric), self.values(*second, metric)))
 
     def theta_mean(self, group: Group) -> float:
         """θ̄ of the law that the corrections of a group use."""
         return self.runs[group][0].evaluation.theta_mean
 
-
-def _baseline(groups: Sequence[Group], method: str) -> Group:
-    matching = [group for group in groups if group.method == method]
-    if len(matching) == 1:
-        return matching[0]
-    names = ", ".join(dict.fromkeys(group.method for group in groups))
-    problem = f"stands for {len(matching)} values of α" if matching else "has no runs"
-    raise ValueError(f"the baseline {method!r} {problem}; the methods run are: {names}")
-
-
-def _mean(values: Mapping[int, float]) -> MeanInterval | None:
-    return mean_interval(list(values.values())) if values else None
+    @property
+    def judged(self) -> list[Group]:
+        """All groups but the baseline, or the baseline if it is the only one."""
+        return list(self.runs)[1:] or list(self.runs)

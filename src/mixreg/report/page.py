@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mixreg.report.document import Document
+from mixreg.report.document import Document, Entry
 from mixreg.report.figures import DARK, variable
-from mixreg.report.numbers import effect_texts
+from mixreg.report.records import effect_texts
 
 GENERATOR = '<meta name="generator" content="mixreg">'
 """The line by which a page tells who wrote it."""
@@ -22,11 +22,7 @@ _NUMBER = re.compile(r"(?:\w+ = )?([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?=
 
 
 class Settings(NamedTuple):
-    """Values of several runs by dotted name.
-
-    `shared` are pairs of name and value that all runs have in common; `names` are those that
-    differ, with one list of values for each run in `each`.
-    """
+    """What all runs share, then the names of what differs and its values for each run."""
 
     shared: list[tuple[str, str]]
     names: list[str]
@@ -47,30 +43,17 @@ def render_page(
     subtitle: str = "",
     missing: Sequence[str] = (),
 ) -> str:
-    """A page of one or several documents, with all their claims in one table.
-
-    Args:
-        results: the documents, at least one.
-        title: heading; by default the page is all about its only document, and named after it.
-        subtitle: what stands below the heading.
-        missing: what should be on the page and is not.
-
-    Returns:
-        The HTML document.
-    """
+    """A page of documents with all claims in one table; without a title, that of its only one."""
     alone = title is None
     first = results[0].document
     keys = ["" if alone else f"result-{k}-" for k in range(1, len(results) + 1)]
-    rows = [
-        (claim, *effect_texts(claim.effect), result, f"{key}result".removesuffix("-result"))
-        for result, key in zip(results, keys, strict=True)
+    keyed = list(zip(results, keys, strict=True))
+    claims = [
+        (claim, *effect_texts(claim.effect), result, key.removesuffix("-") or "result")
+        for result, key in keyed
         for claim in result.document.claims
     ]
-    contents = [("claims", "Claims")] if rows else []
-    if alone:
-        contents += _sections(first)
-    else:
-        contents += [(k[:-1], r.document.title) for k, r in zip(keys, results, strict=True)]
+    parts = _sections(first) if alone else ((k[:-1], r.document.title) for r, k in keyed)
     script = resources.files("mixreg.report").joinpath("templates/page.js").read_text("utf-8")
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
@@ -78,14 +61,14 @@ def render_page(
         .get_template("page.html.j2")
         .render(
             generator=GENERATOR,
-            title=first.title if title is None else title,
+            title=first.title if alone else title,
             subtitle=first.subtitle if alone else subtitle,
-            contents=contents,
+            contents=[*([("claims", "Claims")] if claims else []), *parts],
             missing=[*missing, *first.missing] if alone else missing,
-            claims=rows,
+            claims=claims,
             alone=alone,
             level=2 if alone else 3,
-            results=list(zip(results, keys, strict=True)),
+            results=keyed,
             colours=[(variable(light), light, dark) for light, dark in DARK.items()],
             script=script,
             script_hash=f"sha256-{digest}",
@@ -120,8 +103,8 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def sort_value(text: str) -> float | None:
     """The number that a cell begins with, or gives a name, by which its column is sorted."""
-    found = _NUMBER.match(text.strip().replace("−", "-"))
-    return float(found[1]) if found else None
+    match = _NUMBER.match(text.strip().replace("−", "-"))
+    return float(match[1]) if match else None
 
 
 def _sections(document: Document) -> Iterator[tuple[str, str]]:
@@ -136,6 +119,11 @@ def _sections(document: Document) -> Iterator[tuple[str, str]]:
         yield "settings", "Settings"
 
 
+def _cards(findings: Sequence[Entry]) -> list[tuple[str, list[Entry]]]:
+    """Neighbours of one heading stand together."""
+    return [(heading, list(same)) for heading, same in groupby(findings, lambda f: f.beside)]
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("mixreg.report"),
@@ -144,11 +132,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "sort_value": sort_value,
-        "settings": settings,
-        "cards": lambda findings: [
-            (heading, list(members)) for heading, members in groupby(findings, lambda f: f.beside)
-        ],
-    }
+    environment.filters |= {"sort_value": sort_value, "settings": settings, "cards": _cards}
     return environment

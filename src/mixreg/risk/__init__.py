@@ -2,6 +2,7 @@
 
 from mixreg.risk.approximate import ApproximateMixupRisk, SampleTerms, approximate_mixup_risk
 from mixreg.risk.approximate_loss import ApproximateMixupLoss, ApproximateTerms
+from mixreg.risk.designed import approximate_perturbed_risk
 from mixreg.risk.empirical import empirical_risk, modified_risk
 from mixreg.risk.jacobian import regression_jacobian
 from mixreg.risk.linear import linear_mixup_risk
@@ -22,6 +23,7 @@ __all__ = [
     "SampleTerms",
     "TheoremOne",
     "approximate_mixup_risk",
+    "approximate_perturbed_risk",
     "empirical_risk",
     "linear_mixup_risk",
     "mixup_risk",

@@ -164,9 +164,20 @@ def approximate_mixup_risk(
         problem.x, problem.y, law, rank_cutoff=rank_cutoff, whitening=whitening
     )
     shrunk = modified_problem(problem, law)
+    return expanded_risk(shrunk, covariances, second_order, chunk_size, curvature_cutoff)
+
+
+def expanded_risk(
+    problem: Problem,
+    covariances: PerturbationCovariances,
+    second_order: bool,
+    chunk_size: int,
+    curvature_cutoff: float,
+) -> ApproximateMixupRisk:
+    """Equation 12 at the data of a problem, for perturbations with the given covariances."""
     parts = [
-        _chunk_terms(shrunk, covariances, rows, second_order, curvature_cutoff)
-        for rows in chunks(len(x), chunk_size)
+        _chunk_terms(problem, covariances, rows, second_order, curvature_cutoff)
+        for rows in chunks(len(problem.x), chunk_size)
     ]
     terms = SampleTerms(*(torch.cat(values) for values in zip(*parts, strict=True)))
     return ApproximateMixupRisk(terms, second_order, covariances.xx.left.rank)

@@ -23,6 +23,7 @@ from mixreg._random import derive_seed
 from mixreg.data import Dataset
 from mixreg.laws import MixingLaw
 from mixreg.prediction import RescaledModel
+from mixreg.recipes.recipe import Recipe
 from mixreg.settings import TrainConfig
 from mixreg.statistics import TrainingStatistics
 from mixreg.training.methods import METHODS
@@ -54,9 +55,14 @@ class TrainedClassifier:
     run: RunDirectory | None
 
     @property
+    def recipe(self) -> Recipe:
+        """How its training shrank inputs and labels, or what its evaluation assumes."""
+        return METHODS[self.config.method].learned(self.config.law)
+
+    @property
     def law(self) -> MixingLaw:
-        """The law of λ it was trained with, or that its evaluation assumes."""
-        return self.config.law
+        """The law of λ that its labels were shrunk by, or that its evaluation assumes."""
+        return self.recipe.label_law
 
     @property
     def class_means(self) -> Tensor:
@@ -85,10 +91,7 @@ def load(path: str | Path) -> RescaledModel:
     """
     path = Path(path)
     if path.is_dir():
-        run = RunDirectory(path)
-        run.read_config()
-        _check_finished(run)
-        path = run.weights
+        path = _finished(path)[0].weights
     stored = read_model(path, remedy="train again, or give the directory of a finished run")
     config, stats = stored.config, stored.stats
     net = _build(config, tuple(stats.x_mean.shape), stats.y_mean.numel())
@@ -109,9 +112,7 @@ def load_run(path: Path, overrides: Mapping[str, Any] | None = None) -> TrainedC
         CheckpointError: there is no finished run, or a file of it is damaged.
         ConfigurationError: the overrides do not fit.
     """
-    run = RunDirectory(path)
-    stored = run.read_config()
-    _check_finished(run)
+    run, stored = _finished(path)
     config = dataclasses.replace(stored, output=path, **(overrides or {}))
     model = read_model(
         run.weights,
@@ -212,11 +213,12 @@ def misfit(state: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> str:
     )
 
 
-def _check_finished(run: RunDirectory) -> None:
+def _finished(path: Path) -> tuple[RunDirectory, TrainConfig]:
+    run = RunDirectory(path)
+    config = run.read_config()
     if not run.finished:
-        raise CheckpointError(
-            f"{run.path} is not finished; run the same `mixreg train` to finish it"
-        )
+        raise CheckpointError(f"{path} is not finished; run the same `mixreg train` to finish it")
+    return run, config
 
 
 def _build(config: TrainConfig, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
@@ -278,7 +280,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
     """The tensors of a file; in one that this package wrote every bit is checked."""
     with safe_open(path, "pt") as file:
         about = file.metadata() or {}
-    if {"about", "sha256"} <= about.keys():
+    if "mixreg" in about:
         return read_tensors(path, kind="trained model", remedy="take another copy of it")[0]
     return load_safetensors(path.read_bytes())
 

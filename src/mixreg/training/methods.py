@@ -14,15 +14,19 @@ from mixreg.mixing import Mixup
 from mixreg.pairing import Per
 from mixreg.perturbation import PerturbationKind, perturb
 from mixreg.prediction import shrink
+from mixreg.recipes.recipe import UNMIXED, Recipe
 from mixreg.risk import ApproximateMixupLoss
 from mixreg.statistics import TrainingStatistics
+from mixreg.training.decoupling import (
+    TwoWeights,
+    check_block,
+    decouple,
+    draw_two_weights,
+    ends_of_blocks,
+    mix_twice,
+)
 
 LossName = Literal["cross_entropy", "logistic"]
-
-MARGIN = 0.5
-"""Least distance of the two weights of MIT-L, the default of the authors' program."""
-
-_ATTEMPTS = 1000
 
 
 class Step(NamedTuple):
@@ -49,12 +53,28 @@ class Ingredients(NamedTuple):
     second_order: bool = False
 
 
+def as_mixed(law: MixingLaw) -> Recipe:
+    """Inputs and labels shrunk by the law itself: equation 22."""
+    return Recipe(law, law)
+
+
+def as_half_mixed(law: MixingLaw) -> Recipe:
+    """Inputs and labels shrunk by the law where half of the examples are mixed."""
+    return as_mixed(law.with_probability(0.5))
+
+
+def labels_as_mixed(law: MixingLaw) -> Recipe:
+    """Labels shrunk by the law, inputs as they are: the outer half of equation 22."""
+    return Recipe(UNMIXED, law)
+
+
 class Method(NamedTuple):
     """A way of training.
 
     Args:
         objective: makes what is minimised on each batch.
         mixes: it trains on shrunk or mixed data, so that equation 22 applies to its models.
+        learned: how it shrinks inputs and labels by a law, which equation 22 undoes.
         examples: fewest examples that a batch may have.
         passes: cost of a step in passes through the network, forward and backward.
         change: what is done to the network before training.
@@ -62,6 +82,7 @@ class Method(NamedTuple):
 
     objective: Callable[[Ingredients], Objective]
     mixes: bool
+    learned: Callable[[MixingLaw], Recipe] = as_mixed
     examples: int = 1
     passes: float = 1
     change: Literal["dropout", "spectral"] | None = None
@@ -141,56 +162,76 @@ def perturbed(kind: PerturbationKind) -> Callable[[Ingredients], Objective]:
     return make
 
 
-class TwoWeights(NamedTuple):
-    """The weights of the first example in the two mixes of each pair, each of shape (n,)."""
-
-    larger: Tensor
-    smaller: Tensor
-
-
-def decoupled(made: Ingredients) -> Objective:
-    """MIT-L (Wang et al., CVPR 2023): outputs taken apart, against the unmixed targets."""
+def regmixup(made: Ingredients) -> Objective:
+    """RegMixup (Pinto et al., NeurIPS 2022): the mean of the clean and the mixed loss."""
+    # That is the paper's sum with η = 1, halved. In expectation it is the Mixup risk (4) of the law
+    # that mixes with half the probability, the law its models have learned.
     loss = resolve_loss(made.loss)
+    mixed = Mixup(made.law, per=made.per, generator=made.generator)
 
     def objective(net: nn.Module, x: Tensor, y: Tensor) -> Step:
-        n = len(x)
-        shift = int(torch.randint(n, (), generator=made.generator))
-        count = 1 if made.per == "batch" else n
-        drawn = draw_two_weights(made.law, count, generator=made.generator)
-        weights = TwoWeights(*(w.expand(n) for w in drawn))
-        x_b, y_b = torch.roll(x, -shift, 0), torch.roll(y, -shift, 0)
-        u1, u2 = net(torch.cat([_mixed(x, x_b, w) for w in weights])).chunk(2)
-        u_a, u_b = decouple(u1, u2, weights)
-        return Step((loss(y, u_a).mean() + loss(y_b, u_b).mean()) / 2)
+        batch = mixed(x, y)
+        outputs = net(torch.cat([x, batch.inputs]))
+        return Step(loss(torch.cat([y, batch.targets]), outputs).mean())
 
     return objective
 
 
-def draw_two_weights(law: MixingLaw, n: int, *, generator: torch.Generator) -> TwoWeights:
-    """Draw θ ≥ ½ and 1 − θ' ≤ ½ in float64 until they are `MARGIN` apart."""
-    larger, smaller = (torch.full((n,), 0.5, dtype=torch.float64) for _ in range(2))
-    for _ in range(_ATTEMPTS):
-        near = (larger - smaller < MARGIN).nonzero().squeeze(1)
-        if len(near) == 0:
-            return TwoWeights(larger, smaller)
-        larger[near] = law.sample_theta(len(near), generator=generator)
-        smaller[near] = 1 - law.sample_theta(len(near), generator=generator)
-    raise ConfigurationError(
-        f"method 'mit-l' needs two mixing weights that lie {MARGIN:g} apart, which {law!r} hardly "
-        "ever draws; choose a smaller --alpha"
-    )
+def unshrunk(made: Ingredients) -> Objective:
+    """Mixup with inputs stretched back: x̄ + (x_mix − x̄)/θ̄ = x_i + δ_i/θ̄, targets ỹ_i + ε_i."""
+    # By Theorem 1 inputs keep their mean given i, so equation 22 is left with its outer half.
+    loss, stats, theta_mean = resolve_loss(made.loss), made.stats, made.law.theta_mean
+    mixed = Mixup(made.law, per=made.per, generator=made.generator)
+
+    def objective(net: nn.Module, x: Tensor, y: Tensor) -> Step:
+        batch = mixed(x, y)
+        mean = stats.x_mean.to(x.device, x.dtype).expand_as(x)
+        return Step(loss(batch.targets, net(mean.lerp(batch.inputs, 1 / theta_mean))).mean())
+
+    return objective
 
 
-def decouple(u1: Tensor, u2: Tensor, weights: TwoWeights) -> tuple[Tensor, Tensor]:
-    """Solve u1 = λ1 u_a + (1 − λ1) u_b, u2 = λ2 u_a + (1 − λ2) u_b for u_a and u_b, each (n, c)."""
-    w1, w2 = (w.to(u1.device, u1.dtype).unsqueeze(1) for w in weights)
-    distance = w1 - w2
-    return ((1 - w2) * u1 - (1 - w1) * u2) / distance, (w1 * u2 - w2 * u1) / distance
+def decoupled(*, between_blocks: bool) -> Callable[[Ingredients], Objective]:
+    """MIT-L, or with blocks MIT-A: outputs taken apart, against the unmixed targets."""
 
+    def make(made: Ingredients) -> Objective:
+        loss = resolve_loss(made.loss)
 
-def _mixed(x_a: Tensor, x_b: Tensor, weight: Tensor) -> Tensor:
-    rows = weight.to(x_a.device, x_a.dtype).view(-1, *(1,) * (x_a.ndim - 1))
-    return torch.lerp(x_b, x_a, rows)
+        def draw(n: int) -> TwoWeights:
+            count = 1 if made.per == "batch" else n
+            drawn = draw_two_weights(made.law, count, generator=made.generator)
+            return TwoWeights(*(w.expand(n) for w in drawn))
+
+        def objective(net: nn.Module, x: Tensor, y: Tensor) -> Step:
+            n = len(x)
+            shift = int(torch.randint(n, (), generator=made.generator))
+            weights = [draw(n)]
+
+            def remix(block: nn.Module, _: object, outputs: Tensor) -> Tensor:
+                check_block(block, outputs, 2 * n)
+                u1, u2 = outputs.chunk(2)
+                a, b = decouple(u1, u2, weights[-1])
+                weights.append(draw(n))
+                return mix_twice(a, b, weights[-1])
+
+            ends = ends_of_blocks(net) if between_blocks else []
+            hooks = [end.register_forward_hook(remix) for end in ends]
+            try:
+                u1, u2 = net(mix_twice(x, torch.roll(x, -shift, 0), weights[0])).chunk(2)
+            finally:
+                for hook in hooks:
+                    hook.remove()
+            if between_blocks and len(weights) == 1:
+                raise ConfigurationError(
+                    f"method 'mit-a' mixes anew after every activation or stage of a network, and "
+                    f"{type(net).__name__} has none among its layers; use mit-l"
+                )
+            u_a, u_b = decouple(u1, u2, weights[-1])
+            return Step((loss(y, u_a).mean() + loss(torch.roll(y, -shift, 0), u_b).mean()) / 2)
+
+        return objective
+
+    return make
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -201,7 +242,10 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "label-smoothing": Method(label_smoothing, mixes=False),
         "dropout": Method(plain, mixes=False, change="dropout"),
         "spectral": Method(plain, mixes=False, change="spectral"),
-        "mit-l": Method(decoupled, mixes=False, passes=2),
+        "regmixup": Method(regmixup, mixes=True, learned=as_half_mixed, passes=2),
+        "unshrunk": Method(unshrunk, mixes=True, learned=labels_as_mixed),
+        "mit-l": Method(decoupled(between_blocks=False), mixes=False, passes=2),
+        "mit-a": Method(decoupled(between_blocks=True), mixes=False, passes=2),
         "approximate": Method(approximate, mixes=True, examples=3, passes=2),
         "inputs-only": Method(perturbed("inputs-only"), mixes=True, examples=3),
         "labels-only": Method(perturbed("labels-only"), mixes=True, examples=3),

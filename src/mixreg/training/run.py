@@ -22,8 +22,8 @@ from mixreg import _stored
 from mixreg._errors import CheckpointError, ConfigurationError, MixregError
 from mixreg._files import read_tensors, write_bytes, write_tensors
 from mixreg.evaluation import Evaluation
-from mixreg.laws import Constant
 from mixreg.prediction import RescaledModel
+from mixreg.recipes.recipe import UNMIXED, Recipe
 from mixreg.settings import TrainConfig, command_of
 from mixreg.statistics import TrainingStatistics
 from mixreg.training.methods import METHODS
@@ -32,6 +32,7 @@ _FORMAT = 2
 _MODEL = "mixreg.RescaledModel/1"
 _NET = "net."
 _UNFIT = (pickle.UnpicklingError, RuntimeError, ValueError, TypeError, KeyError, AttributeError)
+_PACKAGES = ("mixreg", "torch", "lightning", "torchmetrics", "numpy", "scikit-learn")
 _DIGEST = 64  # characters of a SHA-256, kept as the comment of the zip archive
 
 
@@ -124,7 +125,17 @@ class RunDirectory:
     def begun(self, config: TrainConfig) -> bool:
         """Whether the directory holds this run; one with other settings or files is refused."""
         if (self.path / "config.json").is_file():
-            self._check_same(self.read_config().identity(), config.identity())
+            stored, wanted = self.read_config().identity(), config.identity()
+            changed = [
+                f"{name}: {stored[name]!r} there, {wanted[name]!r} here"
+                for name in sorted(wanted)
+                if stored[name] != wanted[name]
+            ]
+            if changed:
+                raise ConfigurationError(
+                    f"{self.path} holds a run with other settings ({'; '.join(changed)}); choose "
+                    "another --output, or delete that directory"
+                )
             return True
         if self.path.is_dir() and any(map(_is_foreign, self.path.iterdir())):
             raise ConfigurationError(
@@ -219,22 +230,12 @@ class RunDirectory:
         """Store the history; from now on the run is finished."""
         _stored.write(self.path / "result.json", Result(tuple(history), seconds))
 
-    def _check_same(self, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
-        changed = [
-            f"{name}: {stored[name]!r} there, {wanted[name]!r} here"
-            for name in sorted(wanted)
-            if stored[name] != wanted[name]
-        ]
-        if changed:
-            raise ConfigurationError(
-                f"{self.path} holds a run with other settings ({'; '.join(changed)}); choose "
-                "another --output, or delete that directory"
-            )
-
 
 def rescaled(net: nn.Module, stats: TrainingStatistics, config: TrainConfig) -> RescaledModel:
     """A trained network with equation 22, which changes nothing after a method without mixing."""
-    law = config.law if METHODS[config.method].mixes else Constant(1.0)
+    method = METHODS[config.method]
+    learned = method.learned(config.law) if method.mixes else Recipe(UNMIXED, UNMIXED)
+    law = learned if learned.input_law != learned.label_law else learned.label_law
     return RescaledModel(net, stats, law, config.link)
 
 
@@ -300,10 +301,9 @@ def read_checkpoint(file: Path, map_location: Any = "cpu") -> dict[str, Any]:
 
 def environment() -> Environment:
     """Versions and hardware, to be stored beside every result."""
-    packages = ("mixreg", "torch", "lightning", "torchmetrics", "numpy", "scikit-learn")
     return {
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in packages},
+        "packages": {name: _version(name) for name in _PACKAGES},
         "system": platform.system(),
         "machine": platform.machine(),
         "processor": _processor(),
@@ -329,8 +329,6 @@ def _version(package: str) -> str:
 def _processor() -> str:
     """The processor's name, which only Linux tells in a file."""
     info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())

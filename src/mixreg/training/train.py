@@ -30,6 +30,10 @@ from mixreg.training.methods import METHODS
 from mixreg.training.module import TrainingModule
 from mixreg.training.run import RunDirectory, read_checkpoint, write_checkpoint, write_model
 
+_SILENCED = (
+    *("does not have many workers", "LeafSpec"),
+    *("exists and is not empty", "dirpath has changed"),
+)
 _PATIENCE = 10.0
 """Seconds in which a data-parallel process that was killed is known to have ended."""
 
@@ -66,41 +70,27 @@ def train(config: TrainConfig) -> RunDirectory:
 
 
 def is_first_process() -> bool:
-    """Whether this is the only process of a run, or the one that writes its files.
-
-    Returns:
-        False in the further processes that data-parallel training starts.
-    """
+    """Whether this is the only process of a run, or of several the one that writes its files."""
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Lightning without its announcements and without the warnings that are not about the user.
-
-    Yields:
-        Nothing.
-    """
+    """Lightning without its announcements and without the warnings that are not about the user."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-            warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
-            warnings.filterwarnings("ignore", message=".*dirpath has changed.*")
+            for message in _SILENCED:
+                warnings.filterwarnings("ignore", message=f".*{message}.*")
             yield
     finally:
         logger.setLevel(level)
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Lightning's checkpoints, whole or not at all, and the history in them as a table.
-
-    Args:
-        table: the CSV file of the history, None for none.
-    """
+    """Lightning's checkpoints, whole or not at all, and their history in a CSV file, if any."""
 
     def __init__(self, table: Path | None = None) -> None:
         self.table = table
@@ -138,11 +128,7 @@ class Snapshots(Callback):
 
 
 class Termination(Callback):
-    """SIGTERM ends the training at once, all its processes with it, as it would without Lightning.
-
-    Nothing is lost by that: files are written whole, and the same command goes on from the last
-    finished epoch.
-    """
+    """SIGTERM ends the training and its processes at once; the last finished epoch is stored."""
 
     def __init__(self) -> None:
         self.before = signal.getsignal(signal.SIGTERM)
@@ -173,7 +159,7 @@ def _fit(run: RunDirectory, config: TrainConfig, data: Dataset, net: nn.Module) 
     module = TrainingModule(net, config, data)
     table = run.path / "metrics.csv" if "csv" in config.loggers else None
     with quiet(), _interruptible():
-        trainer = _trainer(run, config, table)
+        trainer = _fitting_trainer(run, config, table)
         try:
             trainer.fit(module, ckpt_path=run.checkpoint if run.checkpoint.is_file() else None)
         except RuntimeError as error:
@@ -209,15 +195,8 @@ def _check_hardware(config: TrainConfig) -> None:
     """Refuse an accelerator that is not there, or a precision it does not have."""
     with quiet(), warnings.catch_warnings(), as_settings(MisconfigurationException, ImportError):
         warnings.simplefilter("ignore")
-        trainer = lightning.Trainer(
-            accelerator=config.accelerator,
-            devices=config.devices,
-            precision=cast(Any, config.precision),
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=False,
-        )
+        unused = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        trainer = _trainer(config, **unused)
     if trainer.precision == "bf16-mixed" and config.precision in {"16", "16-mixed"}:
         raise ConfigurationError(
             f"precision {config.precision!r} needs a GPU; on a CPU use 'bf16-mixed' or '32-true'"
@@ -273,27 +252,34 @@ def _explain(trainer: lightning.Trainer, error: RuntimeError) -> None:
     raise error
 
 
-def _trainer(run: RunDirectory, config: TrainConfig, table: Path | None) -> lightning.Trainer:
-    callbacks: list[Callback] = [
-        Termination(),
-        Snapshots(run, config.snapshots),
-        ModelCheckpoint(
-            run.checkpoint.parent,
-            run.checkpoint.stem,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        ),
-    ]
+def _trainer(config: TrainConfig, **options: Any) -> lightning.Trainer:
+    return lightning.Trainer(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        precision=cast(Any, config.precision),
+        enable_model_summary=False,
+        **options,
+    )
+
+
+def _fitting_trainer(
+    run: RunDirectory, config: TrainConfig, table: Path | None
+) -> lightning.Trainer:
+    checkpoints = ModelCheckpoint(
+        run.checkpoint.parent,
+        run.checkpoint.stem,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    callbacks = [Termination(), Snapshots(run, config.snapshots), checkpoints]
     loggers: list[Logger] = []
     if config.progress:
         callbacks.append(TQDMProgressBar(refresh_rate=20))
     if "tensorboard" in config.loggers:
         loggers.append(TensorBoardLogger(run.path, name="tensorboard", version=""))
-    return lightning.Trainer(
-        accelerator=config.accelerator,
-        devices=config.devices,
+    return _trainer(
+        config,
         strategy="ddp" if config.devices > 1 else "auto",
-        precision=cast(Any, config.precision),
         max_epochs=config.epochs,
         callbacks=callbacks,
         plugins=[CheckpointFiles(table)],
@@ -301,7 +287,6 @@ def _trainer(run: RunDirectory, config: TrainConfig, table: Path | None) -> ligh
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,
-        enable_model_summary=False,
         enable_progress_bar=config.progress,
         log_every_n_steps=1,
     )

@@ -1,12 +1,11 @@
 """The page in a real browser: it loads, sorts, slides, filters, prints, and does without script."""
 
 import base64
-import dataclasses
 
 import pytest
 
 from mixreg import CheckpointError
-from mixreg.report import comparison, read_document, write_document
+from mixreg.report import read_document, write_document
 from mixreg.report.page import Result, render_page
 
 pytestmark = pytest.mark.browser
@@ -28,15 +27,10 @@ def page(everything, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def report_page(everything, two_methods, tmp_path_factory):
-    runs = [dataclasses.replace(run, alpha=a) for a in (0.2, 1.0) for run in two_methods[1::2]]
-    results = [
-        Result(everything, "a/study.json"),
-        Result(dataclasses.replace(everything, title="Again")),
-        Result(comparison([*two_methods[::2], *runs], title="digits, mlp", baseline="erm")),
-    ]
+def report_page(report_results, tmp_path_factory):
     file = tmp_path_factory.mktemp("page") / "report.html"
-    file.write_text(render_page(results, title="Report", missing=["one/run is not evaluated"]))
+    html = render_page(report_results, title="Report", missing=["one/run is not evaluated"])
+    file.write_text(html)
     return file
 
 
