@@ -14,7 +14,6 @@ from tests.battery.test_settings import OPTIONS
 
 import mixreg
 from mixreg import Beta, MixregError, Mixup, TrainingStatistics
-from mixreg.experiments.report import read_run
 from mixreg.report import read_document
 from mixreg.training import RunDirectory
 
@@ -27,9 +26,8 @@ VALUES = st.recursive(
     max_leaves=5,
 )
 TRAIN = sorted({name for command, name, _ in OPTIONS if command == "train"})
-WORDS = st.tuples(
-    st.sampled_from(TRAIN), TEXT | st.from_regex(r"[-+]?[0-9.,e]{1,8}", fullmatch=True)
-)
+NUMERALS = st.from_regex(r"[-+]?[0-9.,e]{1,8}", fullmatch=True)
+WORDS = st.tuples(st.sampled_from(TRAIN), TEXT | NUMERALS)
 
 
 def many(function):
@@ -60,9 +58,9 @@ def readers(original):
     document = original / "compare" / "metrics.json"
     return [
         (run / "config.json", lambda: RunDirectory(run).read_config()),
-        (run / "result.json", lambda: read_run(run)),
-        (run / "evaluation.json", lambda: read_run(run)),
-        (run / "environment.json", lambda: read_run(run)),
+        (run / "result.json", lambda: RunDirectory(run).read_result()),
+        (run / "evaluation.json", lambda: RunDirectory(run).read_evaluation()),
+        (run / "environment.json", lambda: RunDirectory(run).read_environment()),
         (document, lambda: read_document(document)),
         (run / "model.safetensors", lambda: mixreg.load(run)),
     ]
