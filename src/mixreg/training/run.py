@@ -98,13 +98,10 @@ class _About:
 
 
 class RunDirectory:
-    """Paths and state of one run.
-
-    A run is known by `config.json`, written first, and finished when `result.json`, written last,
-    is there. All files are written whole or not at all.
+    """Paths and state of one run, which `config.json` begins and `result.json` finishes.
 
     Args:
-        path: the directory.
+        path: the directory; all files in it are written whole or not at all.
     """
 
     def __init__(self, path: Path) -> None:
@@ -188,8 +185,7 @@ class RunDirectory:
     def read_result(self) -> Result:
         """The history of the finished training, and the seconds it took."""
         again = "run the same `mixreg train` again, which goes on from its checkpoint"
-        file = self.path / "result.json"
-        return _stored.decode(file, Result, remedy=f"delete it and {again}")
+        return _stored.decode(self.path / "result.json", Result, remedy=f"delete it and {again}")
 
     def read_environment(self) -> Environment | dict[str, Any]:
         """Versions and hardware the run began with; empty where they are not known any more."""
