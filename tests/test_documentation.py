@@ -156,6 +156,26 @@ def test_measured_tables_are_the_stored_results(page, folder, corrections):
     assert shown == [_measured(records, m, name) for m in methods for name in corrections]
 
 
+def test_the_rivals_are_the_stored_results():
+    records = read_document(ROOT / "results/rivals-digits/metrics.json").records
+    erm, expected = records.where(method="erm", prediction="raw"), list[str]()
+    text = (DOCS / "how-to-choose.md").read_text()
+    for name, own, passes in re.findall(
+        r"^\| `([\w-]+)` \| `([\w-]+)` \| (\d) \|", text, re.MULTILINE
+    ):
+        at = records.where(method=name, prediction=own)
+        cells = [f"`{name}`", f"`{own}`", passes]
+        assert METHODS[name].passes == int(passes)
+        for metric, digits in (("accuracy", 2), ("nll", 4), ("ece", 2)):
+            mean = at.mean(metric)
+            cells.append(f"{mean.mean:.{digits}f} ± {mean.half_width:.{digits}f}")
+        effect = mean_interval(list(paired(at.by_seed("nll"), erm.by_seed("nll")).values()))
+        cells.append(f"{effect.mean:+.4f} ± {effect.half_width:.4f}".replace("-", "−"))
+        expected.append(f"| {' | '.join(cells if at != erm else [*cells[:-1], '–'])} |")
+    assert len(expected) == 8
+    assert [row for row in text.splitlines() if row.startswith("| `")] == expected
+
+
 def test_effects_over_alpha_are_the_stored_results():
     rows: dict[tuple[str, str], list[str]] = {}
     for claim in read_document(ROOT / "results/paper-cpu/fig4/fig4.json").claims:

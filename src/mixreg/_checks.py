@@ -67,12 +67,19 @@ def mixed_one_hot(y: Tensor, shift: int, shares: Tensor, num_classes: int | None
 
 
 def check_tensor(values: object, what: str, name: str) -> None:
-    """Refuse NumPy arrays, lists and sparse tensors."""
+    """Refuse NumPy arrays, lists, and sparse, nested or quantised tensors."""
     if not isinstance(values, Tensor):
         kind = f"{type(values).__module__}.{type(values).__qualname__}".removeprefix("builtins.")
         raise TypeError(f"{what} must be a torch.Tensor, got {kind}; use torch.as_tensor({name})")
     if values.layout is not torch.strided:
         raise TypeError(f"{what} must be dense, got {values.layout}; use {name}.to_dense()")
+    if values.is_nested or values.is_quantized:
+        kind, remedy = (
+            ("nested", "to_padded_tensor(0.0)")
+            if values.is_nested
+            else ("quantised", "dequantize()")
+        )
+        raise TypeError(f"{what} must be an ordinary tensor, got a {kind} one; use {name}.{remedy}")
 
 
 def check_inputs(x: Tensor) -> None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REMEDIES = dict.fromkeys(_FULL, "free some space and run the same command again") | {
+    errno.EISDIR: "a file belongs there, so move the folder away",
+}
 _LABEL = b'sha256\\": \\"'  # as it stands in JSON within JSON
 _UNSIGNED = b"0" * 64  # in the place of the digest, while it is taken
 
@@ -26,6 +29,8 @@ class DiskFullError(MixregError):
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write so that readers see the old content or the new, never a part."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     written = 0
     try:
@@ -53,11 +58,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def failure_text(error: OSError) -> str:
-    """What the file system refused, where, and what to do where there was no room."""
+    """What the file system refused, where, and what mends it."""
     reason = str(error.strerror or error)
     place = "" if error.filename is None else f": {error.filename}"
-    remedy = "; free some space and run the same command again" if error.errno in _FULL else ""
-    return reason + place + remedy
+    remedy = _REMEDIES.get(error.errno or 0)
+    return f"{reason}{place}; {remedy}" if remedy else reason + place
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -19,7 +19,8 @@ _LARGEST = 2**28
 def decode(file: Path, kind: type[T], *, remedy: str) -> T:
     """The value that a JSON file holds; anything else ends in one line that says what mends it."""
     if not file.is_file():
-        raise CheckpointError(f"{file} is missing; {remedy}")
+        state = "is no file" if file.exists() else "is missing"
+        raise CheckpointError(f"{file} {state}; {remedy}")
     if (size := file.stat().st_size) > _LARGEST:
         raise CheckpointError(f"{file} is damaged: it has {size} bytes; {remedy}")
     return decode_bytes(file.read_bytes(), kind, name=str(file), remedy=remedy)

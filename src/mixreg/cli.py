@@ -51,6 +51,7 @@ _GROUPS = {
 }
 _RARE = "rarely needed"
 _OFF = " (false)"
+_LONGEST = 500  # characters of a word in an error
 
 
 class _Command(NamedTuple):
@@ -255,7 +256,10 @@ def _decode(label: str, value: Any, hint: Any, *, strict: bool) -> Any:
     if not strict and isinstance(value, str):
         value = re.sub(r"^([+-]?)\.(?=\d)", r"\g<1>0.", value)
         if _is_list(hint):
-            value = [part.strip() for part in value.strip("[]").split(",") if part.strip()]
+            inside = re.sub(r"^\s*\[(.*)\]\s*$", r"\1", value)
+            value = [part.strip() for part in inside.split(",")] if inside.strip() else []
+    if not strict and hint is bool:
+        value, strict = {"true": True, "false": False}.get(value, value), True
     try:
         return convert(value, hint, strict=strict, dec_hook=_path)
     except (ValidationError, RecursionError) as error:
@@ -288,10 +292,11 @@ def _configuration(name: str) -> dict[str, Any]:
 
 def _as_file(settings: Any) -> str:
     """Settings as a file that --config takes."""
+    import msgspec
     import yaml
 
     values = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
-    plain = {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
+    plain = msgspec.to_builtins(values, enc_hook=str)
     return str(yaml.safe_dump(plain, sort_keys=False))
 
 
@@ -421,7 +426,8 @@ def _unknown(kind: str, name: str, known: Sequence[str]) -> str:
 
 
 def _failure(message: str) -> int:
-    print(f"mixreg: error: {' '.join(message.split())}", file=sys.stderr)
+    words = [word if len(word) <= _LONGEST else f"{word[:100]}..." for word in message.split()]
+    print(f"mixreg: error: {' '.join(words)}", file=sys.stderr)
     return 2
 
 

@@ -48,7 +48,15 @@ _LONGEST = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class _Typed:
+    """Settings whose values are of the annotated types, and whose numbers are finite."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(_Typed):
     """The settings that a training and a comparison share.
 
     Args:
@@ -124,14 +132,13 @@ class Recipe:
         from mixreg.data import DATASETS
         from mixreg.models import MODELS
 
-        check_types(self)
+        super().__post_init__()
         _check_name("data set", self.data, DATASETS)
         if not self.model.startswith(("torchvision/", "timm/")):
             _check_name("model", self.model, (*MODELS, "torchvision/NAME", "timm/NAME"))
+        _check_law(self)
         _check(
             self,
-            ("alpha", math.isfinite(self.alpha) and self.alpha > 0, "a positive finite number"),
-            ("mixing_probability", 0 <= self.mixing_probability <= 1, "in [0, 1]"),
             ("label_noise", self.label_noise is None or 0 <= self.label_noise <= 1, "in [0, 1]"),
             ("smoothing", self.smoothing is None or 0 <= self.smoothing < 1, "in [0, 1)"),
             ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
@@ -149,8 +156,6 @@ class Recipe:
             ("workers", 0 <= self.workers <= 10**4, "at least 0 and at most 10,000"),
             ("batch_size", self.batch_size % max(self.devices, 1) == 0, "a multiple of devices"),
         )
-        numbers = {name: value for name, value in vars(self).items() if isinstance(value, float)}
-        _check(self, *((name, math.isfinite(value), "finite") for name, value in numbers.items()))
 
     @property
     def law(self) -> "MixingLaw":
@@ -171,9 +176,11 @@ class TrainConfig(Recipe):
 
     Args:
         method: how to train: "erm", "mixup", "modified" (equation 20), "label-smoothing",
-            "dropout", "spectral" (weights of spectral norm 1), "mit-l" (outputs of two mixes taken
-            apart: Wang et al., CVPR 2023), "approximate" (equation 12); or with a part of mixup's
-            perturbations (6): "inputs-only", "labels-only", "independent", "gaussian".
+            "dropout", "spectral" (weights of spectral norm 1), "regmixup" (clean and mixed loss:
+            Pinto et al., NeurIPS 2022), "unshrunk" (mixup, inputs stretched back), "mit-l" and
+            "mit-a" (outputs, or those of every block, of two mixes taken apart: Wang et al., CVPR
+            2023), "approximate" (equation 12); or with a part of mixup's perturbations (6):
+            "inputs-only", "labels-only", "independent", "gaussian".
         seed: seed of everything random: split, initial weights, order, augmentation, mixing.
         snapshots: epochs after which the weights are kept, beside those at the end.
         output: the run's directory; by default one named after the settings under ./mixreg-runs.
@@ -213,7 +220,7 @@ class TrainConfig(Recipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepSettings:
+class SweepSettings(_Typed):
     """Where and how many at a time the runs of an experiment are executed.
 
     Args:
@@ -233,9 +240,8 @@ class SweepSettings:
     skip_missing: bool = False
 
     def __post_init__(self) -> None:
-        known = typing.get_args(typing.get_type_hints(SweepSettings)["backend"])
+        super().__post_init__()
         _check(self, ("jobs", self.jobs is None or self.jobs >= 1, "at least 1"))
-        _check_name("backend", self.backend, known)
         if self.address and self.backend in {"local", "slurm"}:
             raise ConfigurationError(
                 f"backend {self.backend!r} has no address, got {self.address!r}; an address is "
@@ -264,7 +270,6 @@ class CompareConfig(Recipe, SweepSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        SweepSettings.__post_init__(self)
         for method in self.methods:
             check_method(method)
         once = len(set(self.methods)) == len(self.methods) > 0
@@ -348,7 +353,7 @@ class ReproduceOptions(SweepSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportOptions:
+class ReportOptions(_Typed):
     """What to put on the page.
 
     Args:
@@ -364,12 +369,13 @@ class ReportOptions:
     output: Path = Path("mixreg-runs/report")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.runs:
             raise ConfigurationError("name at least one run or result to report")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointOptions:
+class CheckpointOptions(_Typed):
     """A checkpoint, and what to assume of one that does not say it itself.
 
     Args:
@@ -392,6 +398,10 @@ class CheckpointOptions:
     mixing_probability: float | None = None
     mean: list[float] = dataclasses.field(default_factory=list)
     std: list[float] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_law(self)
 
     def given(self) -> dict[str, Any]:
         """The settings of a run that were given."""
@@ -451,6 +461,7 @@ class DiagnoseOptions(CheckpointOptions):
     output: Path | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, least in (("samples", 2), ("draws", 2), ("pairs", 2), ("seed", 0)):
             value = getattr(self, name)
             _check(self, (name, value is None or value >= least, f"at least {least}"))
@@ -486,8 +497,17 @@ def command_of(settings: Mapping[str, Any], output: Path) -> str:
     return " ".join([*words, f"--output {shlex.quote(str(output))}"])
 
 
+def _check_law(settings: Recipe | CheckpointOptions) -> None:
+    alpha, chance = settings.alpha, settings.mixing_probability
+    _check(
+        settings,
+        ("alpha", alpha is None or alpha > 0, "a positive finite number"),
+        ("mixing_probability", chance is None or 0 <= chance <= 1, "in [0, 1]"),
+    )
+
+
 def check_types(settings: Any) -> None:
-    """Refuse values of other types than the annotations say; integers pass as numbers."""
+    """Refuse values of other types than the annotations say; integers pass as finite numbers."""
     for name, hint in typing.get_type_hints(type(settings)).items():
         value = getattr(settings, name)
         try:
@@ -498,6 +518,9 @@ def check_types(settings: Any) -> None:
             raise ConfigurationError(f"{name} must be a path without NUL, got {str(value)!r}")
         if isinstance(value, list) and len(value) > _LONGEST:
             raise ConfigurationError(f"{name} must have at most {_LONGEST} entries")
+        numbers = [v for v in (value if isinstance(value, list) else [value]) if type(v) is float]
+        if not all(map(math.isfinite, numbers)):
+            raise ConfigurationError(f"{name} must be finite, got {value}")
         object.__setattr__(settings, name, value)
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from mixreg._errors import CheckpointError
 from mixreg.evaluation import MeanInterval
-from mixreg.experiments.ledger import claims, counted_once, markdown, read_claims
+from mixreg.experiments.ledger import claims, counted_once, lines_of, markdown
+from mixreg.experiments.report import collect
 from mixreg.experiments.reproduce import reproduce
 from mixreg.report import Claim, Document, write_document
 from mixreg.settings import ReproduceOptions
@@ -22,6 +23,10 @@ def _claim(place, mean, *, n=5, setting="digits | mlp", measured="an effect"):
 
 def _store(folder, *claims):
     write_document(Document(f"About {folder.name}", claims=claims), folder, name="fig2")
+
+
+def read_claims(folder):
+    return lines_of(collect([folder], folder / "claims"))
 
 
 def _rows(folder):

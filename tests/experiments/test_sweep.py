@@ -402,7 +402,7 @@ def test_runs_in_each_others_way_are_refused(tmp_path, change, name, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"backend": "dusk"}, "unknown backend 'dusk'; did you mean 'dask'"),
+        ({"backend": "dusk"}, "backend must be 'local' or 'ray' or 'dask' or 'slurm', got 'dusk'"),
         ({"address": "tcp://x"}, "'local' has no address"),
         ({"backend": "slurm", "address": "head:1"}, "'slurm' has no address"),
         ({"jobs": 0}, "jobs must be at least 1"),

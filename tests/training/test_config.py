@@ -17,8 +17,8 @@ from mixreg.training import METHODS, Recipe, TrainConfig, check_method, read_set
     ("settings", "message"),
     [
         ({"alpha": 0.0}, "alpha must be a positive finite number, got 0.0"),
-        ({"alpha": float("nan")}, "alpha must be a positive finite number"),
-        ({"alpha": float("inf")}, "alpha must be a positive finite number"),
+        ({"alpha": float("nan")}, "alpha must be finite, got nan"),
+        ({"alpha": float("inf")}, "alpha must be finite, got inf"),
         ({"mixing_probability": 1.5}, r"mixing_probability must be in \[0, 1\], got 1.5"),
         ({"smoothing": 1.0}, r"smoothing must be in \[0, 1\)"),
         ({"dropout": -0.1}, r"dropout must be in \[0, 1\)"),

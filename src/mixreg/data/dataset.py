@@ -17,9 +17,7 @@ Batch = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """A sized iterable of batches; every pass over it gives the same ones.
-
-    Each is of inputs, float32 of shape (n, *input_shape), and labels, int64 of shape (n,).
+    """Inputs, float32 (n, *input_shape), and labels, int64 (n,): the same in every pass.
 
     Args:
         size: number of samples in all batches.
@@ -67,10 +65,8 @@ class Dataset(ABC):
         input_shape: tuple[int, ...],
         sizes: Mapping[Split, int],
     ) -> None:
-        self.name = name
-        self.class_names = class_names
+        self.name, self.class_names, self.input_shape = name, class_names, input_shape
         self.num_classes = len(class_names)
-        self.input_shape = input_shape
         self._sizes = dict(sizes)
 
     def size(self, split: Split) -> int:

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from mixreg import _stored
 from mixreg._errors import ConfigurationError, MixregError
+from mixreg._files import failure_text
 from mixreg.data.location import MissingDataError, data_root
 from mixreg.experiments._backends import Backend, Task, open_backend
 from mixreg.experiments._progress import Progress
@@ -134,6 +135,8 @@ def execute(run: TrainConfig, finish: Finish) -> Outcome:
         ending, message = "missing", str(error)
     except MixregError as error:
         message = str(error)
+    except OSError as error:
+        message = failure_text(error)
     except Exception:
         message = traceback.format_exc()
     return Outcome(ending, message, time.monotonic() - begin, remark)

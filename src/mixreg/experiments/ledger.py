@@ -48,7 +48,7 @@ class Line(NamedTuple):
 def claims(folder: Path) -> tuple[str, Path]:
     """Write the claims of all results below a folder to its subfolder `claims`."""
     collected = collect([folder], folder / _FOLDER)
-    kept, left_out = counted_once(_lines(collected))
+    kept, left_out = counted_once(lines_of(collected))
     counted = {id(line.claim) for line in kept}
     results = [
         Result(replace(document, claims=[c for c in document.claims if id(c) in counted]), source)
@@ -56,20 +56,15 @@ def claims(folder: Path) -> tuple[str, Path]:
     ]
     missing = [*collected.missing, *(f"{_ONCE} {line.text()}" for line in left_out)]
     text = markdown(kept, left_out, collected.missing)
-    page = write(Collected(results, missing), folder / _FOLDER, further={"claims.md": text})
+    page = write(Collected(results, missing), folder / _FOLDER, claims=text)
     lines = [*_table(_summary(kept)), *(f"missing: {reason}" for reason in collected.missing)]
     if left_out:
         lines.append(f"{len(left_out)} left out, listed in {page.with_name('claims.md')}")
     return "\n".join(lines), page
 
 
-def read_claims(folder: Path) -> list[Line]:
-    """The claims of all results below a folder, by their place in the paper."""
-    return _lines(collect([folder], folder / _FOLDER))
-
-
-def _lines(collected: Collected) -> list[Line]:
-    """By the place in the paper, section 3 before section 10, then by the sentence."""
+def lines_of(collected: Collected) -> list[Line]:
+    """The claims by their place in the paper, section 3 before section 10, then by sentence."""
     lines = [
         # A link from the ledger's folder, as a path from the results.
         Line(claim, unquote(source or "").removeprefix("../"))

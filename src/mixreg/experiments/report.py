@@ -79,22 +79,22 @@ def collect(paths: Sequence[Path], output: Path) -> Collected:
     return Collected(_distinct(results), missing)
 
 
-def write(collected: Collected, output: Path, *, further: Mapping[str, str] | None = None) -> Path:
-    """Write the page, which needs nothing else, the claims as CSV, and further texts by name."""
+def write(collected: Collected, output: Path, **further: str) -> Path:
+    """Write the page, which needs nothing else, the claims as CSV, and further Markdown."""
     results, missing = collected
     counts = f"{len(results)} result{'s' if len(results) > 1 else ''}"
     html = render_page(results, title="Report", subtitle=counts, missing=missing)
-    texts = {"claims.csv": _claims_csv(results), **(further or {})}
+    texts = {"claims.csv": _claims_csv(results)} | {f"{k}.md": text for k, text in further.items()}
     # These tell by their first line who wrote them, as a page does in its head.
-    ours = [name for name, text in texts.items() if _begins(output / name, text)]
+    ours = [
+        name
+        for name, text in texts.items()
+        if (output / name).is_file()
+        and (output / name).read_bytes().startswith(f"{text.splitlines()[0]}\n".encode())
+    ]
     files = {name: text.encode() for name, text in {**texts, "report.html": html}.items()}
     write_files(output, files, ours)
     return output / "report.html"
-
-
-def _begins(file: Path, text: str) -> bool:
-    first = text.partition("\n")[0].encode() + b"\n"
-    return file.is_file() and file.read_bytes().startswith(first)
 
 
 def _claims_csv(results: Sequence[Result]) -> str:
@@ -111,10 +111,8 @@ def _at(path: Path, missing: list[str]) -> _Held:
     """The results that a path stands for; those below it that cannot be read are missing."""
     if not path.exists():
         raise CheckpointError(f"there is nothing at {path}; name a run, a result or a folder")
-    if path.is_file():
-        if not document_format(path):
-            raise CheckpointError(f"{path} is no result: {_EXPECTED}")
-        return {path: read_document(path)}
+    if path.is_file() and not document_format(path):
+        raise CheckpointError(f"{path} is no result: {_EXPECTED}")
     if held := _in(path):
         return held
     unreadable: list[str] = []
@@ -126,11 +124,11 @@ def _at(path: Path, missing: list[str]) -> _Held:
     return below
 
 
-def _in(folder: Path) -> _Held:
-    """The results that lie in the folder itself."""
-    if all((folder / name).is_file() for name in ("config.json", "environment.json")):
-        return {folder: _read_run(folder)}
-    files = sorted(folder.glob("*.json"))
+def _in(path: Path) -> _Held:
+    """The results that are a path itself, or lie in the folder itself."""
+    if all((path / name).is_file() for name in ("config.json", "environment.json")):
+        return {path: _read_run(path)}
+    files = [path] if path.is_file() else sorted(path.glob("*.json"))
     return {file: read_document(file) for file in files if document_format(file)}
 
 
@@ -167,8 +165,9 @@ def _compared(runs: Sequence[_Run]) -> Iterator[Document]:
     """One comparison for each setting of everything but method, α and seed."""
     shared: dict[str, list[_Run]] = {}
     for run in runs:
-        shared.setdefault(json.dumps(_kept(run), sort_keys=True), []).append(run)
-    titles = _titles([members[0] for members in shared.values()])
+        kept = {name: v for name, v in run.result.config.items() if name not in _VARIED}
+        shared.setdefault(json.dumps(kept), []).append(run)
+    titles = _titles([json.loads(kept) for kept in shared])
     for title, members in zip(titles, shared.values(), strict=True):
         _check_distinct(members)
         try:
@@ -189,17 +188,13 @@ def _comparisons(title: str, runs: Sequence[RunResult]) -> Iterator[Document]:
         yield comparison(members, title=f"{title}, α = {alpha:g}", baseline=members[0].method)
 
 
-def _kept(run: _Run) -> dict[str, object]:
-    return {name: value for name, value in run.result.config.items() if name not in _VARIED}
-
-
-def _titles(runs: Sequence[_Run]) -> Iterator[str]:
+def _titles(configs: Sequence[Mapping[str, object]]) -> Iterator[str]:
     """Data set and model, with the settings in which comparisons of the same differ."""
-    plain = [f"{run.result.config['data']}, {run.result.config['model']}" for run in runs]
-    for run, title in zip(runs, plain, strict=True):
-        alike = [r for r, other in zip(runs, plain, strict=True) if other == title]
-        split = settings([_kept(r) for r in alike])
-        values = zip(split.names, split.each[alike.index(run)], strict=True)
+    plain = [f"{config['data']}, {config['model']}" for config in configs]
+    for config, title in zip(configs, plain, strict=True):
+        alike = [c for c, other in zip(configs, plain, strict=True) if other == title]
+        split = settings(alike)
+        values = zip(split.names, split.each[alike.index(config)], strict=True)
         differing = ", ".join(f"{name} {value}" for name, value in values)
         yield f"{title} ({differing})" if differing else title
 

@@ -95,7 +95,7 @@ def read_document(file: Path) -> Document:
     return _with_pictures(_stored.decode(file, _File, remedy=_AGAIN).document, read)
 
 
-def document_format(file: Path) -> str:
+def document_format(file: Path, remedy: str = _AGAIN) -> str:
     """The format that a JSON file tells of itself, "" where it is no result of this package."""
     try:
         form = msgspec.json.decode(file.read_bytes(), type=_Head).format
@@ -103,7 +103,7 @@ def document_format(file: Path) -> str:
         return ""
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise CheckpointError(f"{file} is damaged: {reason}; {_AGAIN}") from error
+        raise CheckpointError(f"{file} is damaged: {reason}; {remedy}") from error
     return form if form.startswith("mixreg.") else ""
 
 
@@ -142,9 +142,9 @@ def _check_ours(folder: Path, files: Mapping[str, bytes], ours: Collection[str])
 def _written_before(folder: Path, name: str) -> set[str]:
     """The files that the numbers in a folder tell to be beside them; none without numbers."""
     file = folder / f"{name}.json"
-    if not file.is_file() or document_format(file) != _FORMAT:
-        return set()
     remedy = "nothing was changed; choose another --output, or move it away"
+    if not file.is_file() or document_format(file, remedy) != _FORMAT:
+        return set()
     document = _stored.decode(file, _File, remedy=remedy).document
     figures = map(_place, document.all_pictures)
     return {file.name, *figures, *(f"{table.name}.csv" for table in document.tables)}

@@ -29,6 +29,7 @@ def linear_mixup_risk(weight: Tensor, bias: Tensor, x: Tensor, y: Tensor, law: M
         The risk, computed in float64.
 
     Raises:
+        TypeError: a tensor is not floating point.
         ValueError: shapes that do not fit together.
 
     Source: Carratino et al., Corollary 3 and annex A.6.
@@ -53,8 +54,9 @@ def linear_mixup_risk(weight: Tensor, bias: Tensor, x: Tensor, y: Tensor, law: M
 def _check_shapes(weight: Tensor, bias: Tensor, x: Tensor, y: Tensor) -> None:
     for name, values in (("weight", weight), ("bias", bias), ("x", x), ("y", y)):
         check_tensor(values, name, name)
-    expected = (y.shape[-1], x.shape[-1])
-    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or weight.shape != expected:
+        if not values.is_floating_point():
+            raise TypeError(f"{name} must be floating point, got {values.dtype}")
+    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or weight.shape != (y.shape[1], x.shape[1]):
         raise ValueError(
             "need inputs (n, d), targets (n, c) and a weight (c, d), got "
             f"{tuple(x.shape)}, {tuple(y.shape)} and {tuple(weight.shape)}"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from mixreg import data as datasets
 from mixreg import models
 from mixreg._checks import dense_targets
 from mixreg._errors import CheckpointError, ConfigurationError
+from mixreg._files import read_tensors
 from mixreg._random import derive_seed
 from mixreg.data import Dataset
 from mixreg.laws import MixingLaw
@@ -145,25 +147,7 @@ def load_bare(path: Path, config: TrainConfig) -> TrainedClassifier:
 
 def load_weights(path: Path, net: nn.Module) -> nn.Module:
     """Put the weights in a file, also one of a run, into a network, which is returned."""
-    if not path.is_file():
-        raise CheckpointError(f"there are no weights at {path}")
-    unreadable = f"{path} is not a readable file of weights"
-    try:
-        if path.suffix == ".safetensors":
-            stored = load_safetensors(path.read_bytes())
-        else:
-            stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{unreadable}: {error}") from error
-    except Exception as error:
-        # torch's own message advises to execute what the file holds.
-        raise CheckpointError(
-            f"{unreadable}: it is damaged, or holds pickled objects and not only tensors; {_SAVE}"
-        ) from error
-    state = stored.get("state_dict", stored) if isinstance(stored, Mapping) else stored
-    if not _is_state(state):
-        raise CheckpointError(f"{unreadable}: no state dict; {_SAVE}")
-    return _put(path, state, net)
+    return _put(path, _read_weights(path), net)
 
 
 def load_data(config: TrainConfig) -> Dataset:
@@ -253,6 +237,52 @@ def _build(config: TrainConfig, input_shape: tuple[int, ...], outputs: int) -> n
             net = apply_spectral_norm(net)
     is_image = len(input_shape) == 3
     return net.to(memory_format=torch.channels_last) if is_image else net
+
+
+def _read_weights(path: Path) -> Mapping[str, Any]:
+    """The state dict in a file, also if it is an entry beside others."""
+    if not path.is_file():
+        raise CheckpointError(f"there are no weights at {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
+        if zipfile.is_zipfile(path) and (entry := zipfile.ZipFile(path).testzip()):
+            raise CheckpointError(f"{path} is damaged: the checksum of {entry} is wrong")
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is not a readable file of weights: {error}") from error
+    except CheckpointError:
+        raise
+    except Exception as error:
+        # torch's own message advises to execute what the file holds.
+        raise CheckpointError(
+            f"{path} is not a readable file of weights: it is damaged, or holds pickled objects "
+            f"and not only tensors; {_SAVE}"
+        ) from error
+    entries = stored if isinstance(stored, Mapping) else {}
+    state = entries.get("state_dict", stored)
+    states = {str(name): value for name, value in entries.items() if _is_state(value)}
+    if not _is_state(state):
+        held = f" named state_dict among {', '.join(states)}" if states else ""
+        raise CheckpointError(
+            f"{path} is not a readable file of weights: no state dict{held}; {_SAVE}"
+        )
+    others = [name for name, value in states.items() if len(value) >= len(state)]
+    if len(others) > 1:
+        warnings.warn(
+            f"{path} holds {' and '.join(others)}; the weights of state_dict are taken",
+            stacklevel=5,
+        )
+    return state
+
+
+def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
+    """The tensors of a file; in one that this package wrote every bit is checked."""
+    with safe_open(path, "pt") as file:
+        about = file.metadata() or {}
+    if "mixreg" in about:
+        return read_tensors(path, kind="trained model", remedy="take another copy of it")[0]
+    return load_safetensors(path.read_bytes())
 
 
 def _is_state(state: object) -> TypeGuard[Mapping[str, Any]]:

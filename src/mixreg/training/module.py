@@ -29,13 +29,8 @@ class TrainingModule(lightning.LightningModule):
     """Train a network by SGD on the objective of a method.
 
     Order, augmentation, mixing and dropout of an epoch depend on the seed, the epoch and the rank
-    alone, so that training resumed after any epoch continues as if it had never stopped.
-
-    Args:
-        net: the network.
-        config: the run.
-        data: the data set.
-        stats: x̄ and ȳ; by default those of one augmented pass without mixing.
+    alone, so that training resumed after any epoch continues as if it had never stopped. By
+    default x̄ and ȳ are those of one augmented pass without mixing.
     """
 
     def __init__(
@@ -46,21 +41,16 @@ class TrainingModule(lightning.LightningModule):
         stats: TrainingStatistics | None = None,
     ) -> None:
         super().__init__()
-        self.net = net
-        self.config = config
-        self.data = data
-        self.stats = stats
+        self.net, self.config, self.data, self.stats = net, config, data, stats
         self.history: list[dict[str, float]] = []
         self._seconds_before = 0.0
         self._begin = time.monotonic()
         self.objective: Objective | None = None
         self.means = nn.ModuleDict()
         self.nll = nn.ModuleDict({split: MeanMetric(nan_strategy="disable") for split in SPLITS})
+        classes = max(data.num_classes, 2)
         self.accuracy = nn.ModuleDict(
-            {
-                split: MulticlassAccuracy(max(data.num_classes, 2), average="micro")
-                for split in SPLITS
-            }
+            {split: MulticlassAccuracy(classes, average="micro") for split in SPLITS}
         )
         self.objective_mean = MeanMetric(nan_strategy="disable")
 

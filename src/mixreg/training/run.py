@@ -98,13 +98,10 @@ class _About:
 
 
 class RunDirectory:
-    """Paths and state of one run.
-
-    A run is known by `config.json`, written first, and finished when `result.json`, written last,
-    is there. All files are written whole or not at all.
+    """Paths and state of one run, which `config.json` begins and `result.json` finishes.
 
     Args:
-        path: the directory.
+        path: the directory; all files in it are written whole or not at all.
     """
 
     def __init__(self, path: Path) -> None:
@@ -116,7 +113,7 @@ class RunDirectory:
     @property
     def finished(self) -> bool:
         """Whether the training has ended and its result is stored."""
-        return (self.path / "result.json").is_file()
+        return (self.path / "result.json").exists()
 
     def snapshot(self, epoch: int) -> Path:
         """Where the model after so many epochs is kept, if the run was asked to keep it."""
@@ -179,13 +176,16 @@ class RunDirectory:
                 f"{self.path} was written by another version of mixreg (format {version}, this is "
                 f"{_FORMAT}); delete it and train again: {command_of(settings, self.path)}"
             )
-        return _stored.decode(file, _Settings, remedy=remedy).config
+        config = _stored.decode(file, _Settings, remedy=remedy).config
+        if absent := config.identity().keys() - dict(settings or {}).keys():
+            names = ", ".join(sorted(absent))
+            raise CheckpointError(f"{file} is damaged: missing {names} - at `$.config`; {remedy}")
+        return config
 
     def read_result(self) -> Result:
         """The history of the finished training, and the seconds it took."""
         again = "run the same `mixreg train` again, which goes on from its checkpoint"
-        file = self.path / "result.json"
-        return _stored.decode(file, Result, remedy=f"delete it and {again}")
+        return _stored.decode(self.path / "result.json", Result, remedy=f"delete it and {again}")
 
     def read_environment(self) -> Environment | dict[str, Any]:
         """Versions and hardware the run began with; empty where they are not known any more."""

@@ -115,13 +115,13 @@ class Browser:
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
+    chromium = next(filter(None, map(shutil.which, NAMES)), None)
+    if chromium is None:
         pytest.fail(f"these tests need Chromium (looked for {', '.join(NAMES)} in PATH)")
     reads, writes = zip(os.pipe(), os.pipe(), strict=True)
     # Chromium reads from 3 and writes to 4; no pipe may lie there already.
     theirs = [fcntl.fcntl(fd, fcntl.F_DUPFD, 20) for fd in (reads[0], writes[1])]
-    command = ["bash", "-c", f'exec "$@" 3<&{theirs[0]} 4>&{theirs[1]}', "bash", found]
+    command = ["bash", "-c", f'exec "$@" 3<&{theirs[0]} 4>&{theirs[1]}', "bash", chromium]
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
     options += ["--disable-background-networking", "--remote-debugging-pipe"]
     profile = f"--user-data-dir={tmp_path_factory.mktemp('profile')}"
