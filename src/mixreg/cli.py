@@ -255,7 +255,7 @@ def _decode(label: str, value: Any, hint: Any, *, strict: bool) -> Any:
         value, strict = {"true": True, "false": False}.get(value, value), True
     try:
         return convert(value, hint, strict=strict, dec_hook=_path)
-    except (ValidationError, RecursionError) as error:
+    except (ValidationError, RecursionError, UnicodeError) as error:
         given = repr(value)
         shortened = given if len(given) < 60 else f"{given[:50]}..."
         raise ConfigurationError(f"{label} must be {spelled(hint)}, got {shortened}") from error

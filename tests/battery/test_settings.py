@@ -27,7 +27,7 @@ OPTIONS = [
     and not (command == "compare" and hasattr(settings.Recipe(), name))
 ]
 WORDS = ["0", "-1", "1", "0.5", "1e30", "1_0", "1:01", "0x10", "9" * 5000, "nan", "", "null"]
-WORDS += ["true", "[1]", "{a: 1}", "a\0b", "\u00e9\n\x1b[2J", "[" * 99]
+WORDS += ["true", "[1]", "{a: 1}", "a\0b", "\u00e9\n\x1b[2J", "[" * 99, "\udcff"]
 FILES = {
     "output:": "has no value",
     "output: a\noutput: b": "output is there twice",
