@@ -286,11 +286,11 @@ def _configuration(name: str) -> dict[str, Any]:
 def _as_file(settings: Any) -> str:
     """Settings as a file that --config takes."""
     import msgspec
-    import yaml
+
+    from mixreg.training.files import text_of
 
     values = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
-    plain = msgspec.to_builtins(values, enc_hook=str)
-    return str(yaml.safe_dump(plain, sort_keys=False))
+    return text_of(msgspec.to_builtins(values, enc_hook=str))
 
 
 def _normalised(words: Sequence[str], hints: dict[str, Any]) -> list[str]:
