@@ -55,13 +55,17 @@ _LONGEST = 500  # characters of a word in an error
 
 
 class _Command(NamedTuple):
-    """A command with the class of its settings, as module:name, and what runs it."""
+    """A command: the class of its settings, as module:name, what runs it, and its first recipe.
+
+    The recipe `default` is taken where neither a recipe nor data are named.
+    """
 
     name: str
     summary: str
     settings: str
     run: Callable[[Any], None]
     positional: tuple[str, ...] = ()
+    default: str | None = None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -178,6 +182,7 @@ _COMMANDS = (
         "train and compare methods over several seeds",
         "mixreg.settings:CompareConfig",
         _compare,
+        default="few-digits",
     ),
     _Command(
         "reproduce",
@@ -228,6 +233,8 @@ def read_settings(command: _Command, settings: type, words: Sequence[str]) -> An
         name = unknown[0].partition("=")[0]
         raise ConfigurationError(f"{_unknown('option', name, options)}; see `{parser.prog} --help`")
     given = vars(parsed)
+    if command.default and not given.keys() & {"config", "data"}:
+        given["config"] = command.default
     values: dict[str, Any] = {}
     if (config := given.pop("config", None)) is not None:
         for name, value in _configuration(config).items():
@@ -349,7 +356,10 @@ def _parser(command: _Command, settings: type, hints: dict[str, Any]) -> argpars
     for title, names in groups.items():
         group = parser.add_argument_group(title)
         for name in [name for name in names if name in options]:
-            meaning = meanings.get(name, "YAML file of settings, or name of a shipped recipe")
+            first = f"; without it and --data, {command.default}" if command.default else ""
+            meaning = meanings.get(
+                name, f"YAML file of settings, or name of a shipped recipe{first}"
+            )
             default = _default(fields[name]) if name in fields else ""
             metavar = _metavar(hints.get(name, Path), is_switch=default == _OFF)
             group.add_argument(

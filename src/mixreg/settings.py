@@ -176,9 +176,11 @@ class TrainConfig(Recipe):
 
     Args:
         method: how to train: "erm", "mixup", "modified" (equation 20), "label-smoothing",
-            "dropout", "spectral" (weights of spectral norm 1), "mit-l" (outputs of two mixes taken
-            apart: Wang et al., CVPR 2023), "approximate" (equation 12); or with a part of mixup's
-            perturbations (6): "inputs-only", "labels-only", "independent", "gaussian".
+            "dropout", "spectral" (weights of spectral norm 1), "regmixup" (clean and mixed loss:
+            Pinto et al., NeurIPS 2022), "unshrunk" (mixup, inputs stretched back), "mit-l" and
+            "mit-a" (outputs, or those of every block, of two mixes taken apart: Wang et al., CVPR
+            2023), "approximate" (equation 12); or with a part of mixup's perturbations (6):
+            "inputs-only", "labels-only", "independent", "gaussian".
         seed: seed of everything random: split, initial weights, order, augmentation, mixing.
         snapshots: epochs after which the weights are kept, beside those at the end.
         output: the run's directory; by default one named after the settings under ./mixreg-runs.

@@ -302,3 +302,7 @@ def test_what_equation_22_undoes(method, inputs, labels):
     assert METHODS[method].mixes
     assert recipe.input_law.theta_mean == pytest.approx(inputs, rel=1e-12)
     assert recipe.label_law.theta_mean == pytest.approx(labels, rel=1e-12)
+
+
+def test_the_settings_name_every_method():
+    assert [name for name in METHODS if f'"{name}"' not in TrainConfig.__doc__] == []

@@ -19,7 +19,9 @@ def compare(config: CompareConfig) -> tuple[str, Path]:
     missing = sweep(runs, _evaluate, names=names, settings=config)
     complete, left_out = complete_seeds(runs, [missing.get(name, "") for name in names])
     results = [_result(run) for run in complete]
-    title = f"{config.data}, {config.model}, α = {config.alpha:g}"
+    share = config.training_fraction
+    of_data = config.data if share == 1 else f"{share:g} of {config.data}"
+    title = f"{of_data}, {config.model}, α = {config.alpha:g}"
     baseline = config.methods[0]
     document = comparison(results, title=title, baseline=baseline, missing=left_out)
     page = write_document(document, config.output, name="metrics", page="report")

@@ -46,7 +46,9 @@ def estimate_law(
     """The two numbers of inputs and labels of any transform that mixes pairs of a batch.
 
     Example i of each batch has the constant input i and the label i, so that the mixed label names
-    the pair, and the mixed input gives the weight of the owner in every entry.
+    the pair, and the mixed input gives the weight of the owner in every entry. An example whose
+    partner has a label weight below 10⁻⁶ but a part in the input is left out of the inputs'
+    averages.
 
     Args:
         transform: takes inputs (n, *input_shape) and class indices (n,), returns mixed inputs and
@@ -61,8 +63,8 @@ def estimate_law(
 
     Raises:
         ValueError: the transform returns no pair of inputs and label distributions, an example is
-            mixed from more than two, or from one that its label does not name (two examples a
-            batch name each other).
+            mixed from more than two, or more than one in a hundred have a partner that their labels
+            do not name (two examples a batch name each other).
 
     Example:
         >>> from mixreg import Beta, Mixup
@@ -77,6 +79,7 @@ def estimate_law(
     values = torch.arange(n, dtype=torch.float32).view(n, *[1] * len(input_shape))
     shrunk, second = [], []
     label_shrunk, label_second, smoothing = [], [], []
+    unnamed = 0
     for _ in range(batches):
         result = transform(values.expand(n, *input_shape).clone(), torch.arange(n))
         mixed, labels = _checked(result, n, input_shape, num_classes)
@@ -88,16 +91,18 @@ def estimate_law(
             raise ValueError("an example is mixed from more than two; only pairs can be measured")
         owner, partner = (pair[:, k].view(values.shape).double() for k in (0, 1))
         given = (mixed.double() - owner) / (partner - owner)
-        unnamed = (top[:, 1] < 1e-6) & (given.flatten(1).abs().amax(1) > 1e-6)
-        if n > 2 and bool(unnamed.any()):
-            raise ValueError(
-                "inputs are mixed where labels are not, so that labels do not name the partner; "
-                "measure this transform with batch_size=2"
-            )
-        shrunk.append(given.mean(0))
-        second.append(given.square().mean(0))
+        is_named = (top[:, 1] >= 1e-6) | (given.flatten(1).abs().amax(1) <= 1e-6) | (n == 2)
+        unnamed += n - int(is_named.sum())
+        if bool(is_named.any()):
+            shrunk.append(given[is_named].mean(0))
+            second.append(given[is_named].square().mean(0))
         label_shrunk.append(float((1 - top[:, 0]).mean()))
         label_second.append(float((1 - top[:, 0]).square().mean()))
+    if unnamed > batches * n / 100:
+        raise ValueError(
+            "inputs are mixed where labels are not, so that labels do not name the partner; "
+            "measure this transform with batch_size=2"
+        )
     inputs = torch.stack(shrunk)
     first = torch.tensor(label_shrunk, dtype=torch.float64)
     root = batches**0.5
@@ -107,7 +112,7 @@ def estimate_law(
         label_shrinkage=float(first.mean()),
         label_second=float(torch.tensor(label_second, dtype=torch.float64).mean()),
         label_smoothing=sum(smoothing) / batches,
-        input_error=inputs.std(0) / root,
+        input_error=inputs.std(0) / len(inputs) ** 0.5,
         label_error=float(first.std()) / root,
         count=batches * n,
     )
