@@ -262,7 +262,7 @@ def _decode(label: str, value: Any, hint: Any, *, strict: bool) -> Any:
         value, strict = {"true": True, "false": False}.get(value, value), True
     try:
         return convert(value, hint, strict=strict, dec_hook=_path)
-    except (ValidationError, RecursionError) as error:
+    except (ValidationError, RecursionError, UnicodeError) as error:
         given = repr(value)
         shortened = given if len(given) < 60 else f"{given[:50]}..."
         raise ConfigurationError(f"{label} must be {spelled(hint)}, got {shortened}") from error
@@ -293,11 +293,11 @@ def _configuration(name: str) -> dict[str, Any]:
 def _as_file(settings: Any) -> str:
     """Settings as a file that --config takes."""
     import msgspec
-    import yaml
+
+    from mixreg.training.files import text_of
 
     values = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
-    plain = msgspec.to_builtins(values, enc_hook=str)
-    return str(yaml.safe_dump(plain, sort_keys=False))
+    return text_of(msgspec.to_builtins(values, enc_hook=str))
 
 
 def _normalised(words: Sequence[str], hints: dict[str, Any]) -> list[str]:

@@ -514,8 +514,12 @@ def check_types(settings: Any) -> None:
             value = msgspec.convert(value, hint)
         except msgspec.ValidationError as error:
             raise ConfigurationError(f"{name} must be {spelled(hint)}, got {value!r}") from error
-        if isinstance(value, Path) and "\0" in str(value):
-            raise ConfigurationError(f"{name} must be a path without NUL, got {str(value)!r}")
+        paths = [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, Path)]
+        for text in map(str, paths):
+            if "\0" in text:
+                raise ConfigurationError(f"{name} must be a path without NUL, got {text!r}")
+            if not text.isascii() and text != text.encode(errors="replace").decode():
+                raise ConfigurationError(f"{name} must be a path in UTF-8, got {text!r}")
         if isinstance(value, list) and len(value) > _LONGEST:
             raise ConfigurationError(f"{name} must have at most {_LONGEST} entries")
         numbers = [v for v in (value if isinstance(value, list) else [value]) if type(v) is float]

@@ -26,8 +26,8 @@ OPTIONS = [
     if name not in {"checkpoint", "runs", "name"}
     and not (command == "compare" and hasattr(settings.Recipe(), name))
 ]
-WORDS = ["0", "-1", "1", "0.5", "1e30", "1_0", "1:01", "0x10", "9" * 5000, "nan", "", "null"]
-WORDS += ["true", "[1]", "{a: 1}", "a\0b", "\u00e9\n\x1b[2J", "[" * 99]
+WORDS = ["0", "-1", "1", "0.5", "1e30", "1_0", "1:01", "0x10", "9" * 5000, "nan", "", "null", "0E0"]
+WORDS += ["true", "[1]", "{a: 1}", "a\0b", "\u00e9\n\x1b[2J", "[" * 99, "\udcff"]
 FILES = {
     "output:": "has no value",
     "output: a\noutput: b": "output is there twice",
@@ -42,7 +42,11 @@ FILES = {
     "output: " + "[" * 999: "is no file of settings",
     "output: !!python/object/apply:os.mkdir [unpickled]": "is no file of settings",
 }
-FORMS = {int: r"-?\d{1,18}", float: r"-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", Path: r"[^\0]+"}
+FORMS = {
+    int: r"-?\d{1,9}(\.0*)?([eE]0)?",
+    float: r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?",
+    Path: r"[^\0]+",
+}
 
 
 def kind_of(hint):
@@ -66,7 +70,7 @@ def value_of(word, hint):
         return {"true": True, "false": False}[word]
     if not re.fullmatch(FORMS.get(kind, r"(?s).*"), word):
         raise KeyError(word)
-    return str(word) if kind is Path else kind(word)
+    return str(word) if kind is Path else kind(float(word) if kind is int else word)
 
 
 @pytest.mark.parametrize(("command", "name", "hint"), OPTIONS, ids=lambda v: str(v)[:20])

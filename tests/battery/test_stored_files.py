@@ -1,6 +1,7 @@
 """Every stored file of a run, a comparison and a diagnosis × every kind of damage."""
 
 import hashlib
+import json
 import pickle
 import shutil
 
@@ -9,6 +10,8 @@ from tests.battery.command import COMPARED, SETTINGS, call
 
 import mixreg
 from mixreg import MixregError
+from mixreg.report import read_document
+from mixreg.training import RunDirectory
 
 RUN = "compare/runs/mixup-seed0/"
 
@@ -129,3 +132,49 @@ def test_damage_is_named_or_does_not_matter(copied, undamaged, file, reader, dam
         assert answer(shown) == answer(undamaged(reader))
     assert not (copied.parent / "unpickled").exists()
     assert not list(copied.rglob("*.part"))
+
+
+DECODED = {
+    RUN + "config.json": lambda file: RunDirectory(file.parent).read_config(),
+    RUN + "result.json": lambda file: RunDirectory(file.parent).read_result(),
+    RUN + "evaluation.json": lambda file: RunDirectory(file.parent).read_evaluation(),
+    "compare/metrics.json": read_document,
+}
+FREE = {"settings", "environment", "numbers"}  # any JSON, kept as it is
+ANY_KEYS = {0}  # the metrics of an epoch
+REQUIRED = {"format", "config", "alpha", "history", "results", "metrics", "nll", "count", "title"}
+NEVER = {"NaN": "NaN", "out of range": "1e999", "long": "9" * 5000, "nested": "[" * 999 + "]" * 999}
+NEVER |= {"object": '{"a": {}}', "list": '[{"a": []}]'}
+
+
+def fields(value, place=()):
+    """The place of every value of a JSON document, of lists the first entry."""
+    yield place
+    firsts = dict(enumerate(value[:1])) if isinstance(value, list) else value
+    for key, entry in firsts.items() if isinstance(firsts, dict) else ():
+        if key not in FREE:
+            yield from fields(entry, (*place, key))
+
+
+@pytest.mark.parametrize("kind", [*NEVER, "missing", "extra"])
+@pytest.mark.parametrize("name", DECODED)
+def test_no_field_takes_what_it_never_holds(copied, name, kind):
+    file = copied / name
+    whole = file.read_text()
+    for place in fields(json.loads(whole)):
+        changed = {"": json.loads(whole)}
+        inner, last = changed, ""
+        for key in place:
+            inner, last = inner[last], key
+        if kind == "extra" and isinstance(inner[last], dict) and last not in ANY_KEYS:
+            inner[last]["more"] = 1
+        elif kind == "missing" and last in REQUIRED:
+            del inner[last]
+        elif kind in NEVER:
+            inner[last] = "@"
+        else:
+            continue
+        file.write_text(json.dumps(changed[""]).replace('"@"', NEVER.get(kind, "")))
+        with pytest.raises(MixregError, match=file.parent.name) as error:
+            DECODED[name](file)
+        assert "\n" not in str(error.value), place

@@ -2,6 +2,7 @@
 
 import re
 import typing
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -106,12 +107,22 @@ class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
         return values
 
 
+class _StrictDumper(yaml.SafeDumper):  # type: ignore[misc]
+    """Quotes the texts that this loader, or another, would read as something else."""
+
+
 for _tag, _pattern, _first in (
     ("bool", r"true|false", "tf"),
     ("null", r"null|~|", ["n", "~", ""]),
     ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
     ("float", r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?", "-+.0123456789"),
 ):
-    _StrictLoader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), list(_first)
-    )
+    for _kind in (_StrictLoader, _StrictDumper):
+        _kind.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), list(_first)
+        )
+
+
+def text_of(values: Mapping[str, Any]) -> str:
+    """Settings as YAML that `settings_of` reads back as they were."""
+    return str(yaml.dump(dict(values), Dumper=_StrictDumper, sort_keys=False))
