@@ -75,7 +75,7 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], about: Mapping[st
     from safetensors.torch import save
 
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    record = {"about": dict(about), "sha256": _UNSIGNED.decode()}
+    record = {"about": about, "sha256": _UNSIGNED.decode()}
     data = save(copies, metadata={"mixreg": json.dumps(record, allow_nan=False)})
     write_bytes(path, _signed(data, _UNSIGNED, hashlib.sha256(data).hexdigest().encode()))
 
