@@ -64,6 +64,8 @@ class Recipe(_Typed):
         data_root: folder of the data sets; by default $MIXREG_DATA, else ./data.
         download: fetch a missing data set with torchvision's official downloader.
         validation_fraction: part of the training set held out, on which temperatures are fitted.
+        class_order: whose numbers the class folders of images get: "torchvision" (as sorted, the
+            default) or "timm" (digits as numbers, capitals as small letters).
         training_fraction: part of the remaining training set that is used, the same of each class.
         label_noise: part of the training labels replaced by other classes; by default the data
             set's own (0.2 for two-moons, else 0).
@@ -101,6 +103,7 @@ class Recipe(_Typed):
     data_root: Path | None = None
     download: bool = False
     validation_fraction: float = 0.1
+    class_order: Literal["torchvision", "timm"] | None = None
     training_fraction: float = 1.0
     label_noise: float | None = None
     augment: bool = True
@@ -385,6 +388,7 @@ class CheckpointOptions(_Typed):
         model: name of the model; a file of weights needs it.
         alpha: shape α of the mixup; by default that of the run.
         mixing_probability: chance that a sample was mixed.
+        class_order: whose numbers class folders have: "torchvision" or "timm".
         mean: of the pixels from 0 to 1, with which the inputs of a file of weights were
             normalised: one number, or one for each channel; by default the data set's own.
         std: their deviation.
@@ -396,6 +400,7 @@ class CheckpointOptions(_Typed):
     model: str | None = None
     alpha: float | None = None
     mixing_probability: float | None = None
+    class_order: Literal["torchvision", "timm"] | None = None
     mean: list[float] = dataclasses.field(default_factory=list)
     std: list[float] = dataclasses.field(default_factory=list)
 
@@ -405,7 +410,7 @@ class CheckpointOptions(_Typed):
 
     def given(self) -> dict[str, Any]:
         """The settings of a run that were given."""
-        names = ("data", "data_root", "model", "alpha", "mixing_probability")
+        names = ("data", "data_root", "model", "alpha", "mixing_probability", "class_order")
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
 

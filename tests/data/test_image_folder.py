@@ -167,13 +167,15 @@ def test_a_link_to_a_folder_around_it_is_refused(tmp_path):
 def test_class_order_is_torchvisions_with_a_warning_where_timm_differs(tmp_path):
     classes = ("1", "10", "2", "Zebra", "ant")
     empty_tree(tmp_path, classes)
-    with pytest.warns(UserWarning, match=r"class 1 is '10' here and '2' there\): give class_order"):
+    with pytest.warns(UserWarning, match=r"class 1 is '10' here and '2' there\): for a network"):
         data = imagenet(tmp_path)
     assert data.class_names == classes == tuple(ImageFolder(tmp_path / "train").classes)
     natural = ("1", "2", "10", "ant", "Zebra")
     reader = pytest.importorskip("timm.data.readers.reader_image_folder")
     images, numbers = reader.find_images_and_targets(str(tmp_path / "train"))
     assert tuple(sorted(numbers, key=numbers.get)) == natural
+    assert imagenet(tmp_path, class_order="torchvision").class_names == classes
+    assert imagenet(tmp_path, class_order="timm").class_names == natural
     data = imagenet(tmp_path, class_order=natural)
     assert data.class_names == natural
     assert sorted(held(data)) == sorted(images)

@@ -55,7 +55,7 @@ def test_refuses_values_out_of_range(settings, message):
         TrainConfig(**settings)
 
 
-OPTIONAL = {"data_root", "label_noise", "smoothing", "output"}
+OPTIONAL = {"class_order", "data_root", "label_noise", "smoothing", "output"}
 OTHER_TYPES = [
     (field.name, value)
     for field in dataclasses.fields(TrainConfig)

@@ -59,8 +59,8 @@ def load(
         label_noise: fraction of the training labels to replace by another class, drawn uniformly;
             None for the data set's own, 0.2 for "two-moons" (appendix B.3) and 0 else.
         augment: whether training images are cropped and flipped at random, where that is usual.
-        class_order: for "imagenet" only, the names of the class folders in the order of the
-            labels; by default they are sorted as torchvision does.
+        class_order: for "imagenet" only, "torchvision", "timm", or the names of the class folders
+            in the order of the labels; by default they are sorted as torchvision does.
         download: fetch the data set if it is missing, through torchvision.
         workers: for "imagenet" only, processes that decode; by default one a usable core.
 

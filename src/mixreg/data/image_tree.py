@@ -22,6 +22,10 @@ _REMEDY = (
 )
 
 
+ORDERS = ("torchvision", "timm")
+"""Libraries whose numbering of class folders can be asked for by name."""
+
+
 def find_images(name: str, root: Path, class_order: Sequence[str] | None) -> Published[ImageFiles]:
     """List the images of the folders train and val in ROOT/name or in ROOT, by class and path."""
     folders = [root / name, root]
@@ -49,6 +53,9 @@ def _class_folders(folder: Path) -> list[str]:
 
 def _ordered(folder: Path, names: list[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
     """The classes as wanted, else sorted as torchvision does, with a warning where timm differs."""
+    natural = sorted(names, key=_natural)
+    if wanted in ORDERS:
+        return tuple(natural if wanted == "timm" else names)
     if wanted is not None:
         if sorted(wanted) != names:
             different = sorted(set(wanted).symmetric_difference(names)) or ["one named twice"]
@@ -57,7 +64,6 @@ def _ordered(folder: Path, names: list[str], wanted: Sequence[str] | None) -> tu
                 f"these are in only one of both: {', '.join(different[:5])}"
             )
         return tuple(wanted)
-    natural = sorted(names, key=_natural)
     if natural != names:
         place = next(
             i for i, pair in enumerate(zip(names, natural, strict=True)) if len({*pair}) > 1
@@ -65,7 +71,8 @@ def _ordered(folder: Path, names: list[str], wanted: Sequence[str] | None) -> tu
         warnings.warn(
             f"the classes of {folder} are numbered as torchvision does; timm numbers them "
             f"otherwise (class {place} is {names[place]!r} here and {natural[place]!r} there): "
-            "give class_order for a network that was trained with timm's loader",
+            "for a network that was trained with timm's loader give class_order='timm' "
+            "(--class-order timm)",
             stacklevel=2,
         )
     return tuple(names)

@@ -159,6 +159,7 @@ def load_data(config: TrainConfig) -> Dataset:
             seed=config.seed,
             validation_fraction=config.validation_fraction,
             training_fraction=config.training_fraction,
+            class_order=config.class_order,
             label_noise=config.label_noise,
             augment=config.augment,
             workers=config.workers,

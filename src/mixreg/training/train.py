@@ -25,7 +25,7 @@ from mixreg._errors import ConfigurationError, MixregError
 from mixreg._files import write_bytes
 from mixreg.data import Dataset
 from mixreg.settings import TrainConfig
-from mixreg.training.load import as_settings, build_model, load_data
+from mixreg.training.load import build_model, load_data
 from mixreg.training.methods import METHODS
 from mixreg.training.module import TrainingModule
 from mixreg.training.run import RunDirectory, read_checkpoint, write_checkpoint, write_model
@@ -193,10 +193,16 @@ def _known(run: RunDirectory, config: TrainConfig) -> RunDirectory:
 
 def _check_hardware(config: TrainConfig) -> None:
     """Refuse an accelerator that is not there, or a precision it does not have."""
-    with quiet(), warnings.catch_warnings(), as_settings(MisconfigurationException, ImportError):
+    with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         unused = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-        trainer = _trainer(config, **unused)
+        try:
+            trainer = _trainer(config, **unused)
+        except (ValueError, MisconfigurationException, ImportError) as error:
+            raise ConfigurationError(
+                f"--accelerator {config.accelerator}, --devices {config.devices} and --precision "
+                f"{config.precision} are not to be had here: {' '.join(str(error).split())}"
+            ) from error
     if trainer.precision == "bf16-mixed" and config.precision in {"16", "16-mixed"}:
         raise ConfigurationError(
             f"precision {config.precision!r} needs a GPU; on a CPU use 'bf16-mixed' or '32-true'"
