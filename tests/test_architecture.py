@@ -15,7 +15,8 @@ import mixreg
 
 ROOT = Path(mixreg.__file__).parent
 
-DRAWING = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "architecture.py"))
+DOCS = Path(__file__).parents[1] / "docs"
+DRAWING = runpy.run_path(str(DOCS / "architecture.py"))
 LAYERS, APART = DRAWING["LAYERS"], DRAWING["APART"]
 
 OPTIONAL = {"dask", "distributed", "ray", "submitit", "tensorboard", "timm"}
@@ -79,8 +80,8 @@ def test_lightning_trains_and_times_and_nothing_else():
 
 def test_the_drawing_is_that_of_these_layers(tmp_path):
     DRAWING["save"](tmp_path / "architecture.svg")
-    drawn = ROOT.parents[1] / "docs" / "architecture.svg"
-    assert (tmp_path / "architecture.svg").read_text() == drawn.read_text()
+    drawn = (DOCS / "architecture.svg").read_text()
+    assert (tmp_path / "architecture.svg").read_text() == drawn
 
 
 def canonical(name):
