@@ -61,7 +61,7 @@ def value_of(word, hint):
     if typing.get_origin(hint) is list:
         inside = word[1:-1] if re.fullmatch(r"\[.*\]", word) else word
         return [value_of(part, kind_of(hint)) for part in inside.split(",") if inside.strip()]
-    if word == "null" and type(None) in typing.get_args(hint) and kind_of(hint) in {int, float}:
+    if word == "null" and NoneType in typing.get_args(hint) and kind_of(hint) not in {str, Path}:
         return None
     kind = kind_of(hint)
     if typing.get_origin(kind) is typing.Literal:
