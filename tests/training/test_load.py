@@ -239,6 +239,17 @@ def test_half_precision_is_said(tmp_path, dtype):
     load_weights(double, _net())
 
 
+def test_which_of_several_states_is_taken_is_said(tmp_path):
+    """timm keeps averaged weights beside the trained ones; the trained ones are read."""
+    trained, averaged, net = _net(), _net(), _net()
+    states = {"state_dict": trained.state_dict(), "state_dict_ema": averaged.state_dict()}
+    torch.save(states, tmp_path / "w.pt")
+    with pytest.warns(UserWarning, match="state_dict_ema"):
+        load_weights(tmp_path / "w.pt", net)
+    assert _same(net, trained)
+    assert not _same(net, averaged)
+
+
 def test_an_unfinished_run_is_not_read_as_finished(finished, tmp_path):
     run = RunDirectory(shutil.copytree(finished.path, tmp_path / "run"))
     (run.path / "result.json").unlink()
