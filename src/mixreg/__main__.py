@@ -15,6 +15,9 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("\nmixreg: interrupted; run the same command to go on\n")
         sys.exit(130)
+    except OSError as error:  # while modules are imported; `run` tells its own
+        sys.stderr.write(f"mixreg: error: {error.strerror}: {error.filename}\n")
+        sys.exit(2)
     except SystemExit as end:
         if end.code == 143:
             sys.stderr.write("mixreg: terminated; run the same command to go on\n")
