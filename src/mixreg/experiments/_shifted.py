@@ -55,11 +55,7 @@ class ShiftedSet:
 def corrupted_test_sets(
     data: Dataset, root: Path, cache: Path, *, count: int | None = None, **which: Any
 ) -> Iterator[ShiftedSet]:
-    """The clean test set, or its first `count` examples, then every corruption of it.
-
-    The published files in a folder of `root` are read; else the cache keeps what is generated.
-    Which kinds, severities and seed are those of `corrupted_sets`.
-    """
+    """The clean test set, or its first examples, then every corruption: published, else kept."""
     if not isinstance(data, InMemoryDataset) or data.normalisation is None:
         raise ConfigurationError(
             f"corruptions are for images in memory (cifar10, cifar100, fashion-mnist), not for "
@@ -103,12 +99,7 @@ def _batches(pixels: NDArray[np.uint8], normalisation: Normalisation) -> Iterato
 def logits(
     net: nn.Module, classifier: str, test: ShiftedSet, views: Mapping[str, View], folder: Path
 ) -> dict[str, Tensor]:
-    """Logits (n, c) of a network at several views of each input, by the name of the view.
-
-    The digest tells apart networks and all else that the views depend on. What the folder does not
-    keep yet is computed in one pass, in memory that does not grow with n, and written whole or not
-    at all; the logits are mapped from their files and read where they are used.
-    """
+    """Logits (n, c) at several views of each input, mapped from files that are made once."""
     key = hashlib.sha256(f"{classifier} {test.digest}".encode()).hexdigest()[:16]
     files = {
         name: folder / f"{test.kind}-{test.severity}-{name}-{key}.safetensors" for name in views
@@ -122,7 +113,7 @@ def logits(
 def _compute(
     net: nn.Module, test: ShiftedSet, views: Mapping[str, View], files: Mapping[str, Path]
 ) -> None:
-    """One pass over the inputs; the rows of every view go to its file as they come."""
+    """One pass in constant memory: the rows of every view go to its file as they come."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net, rows = net.to(device), 0
     with ExitStack() as stack:
