@@ -114,7 +114,7 @@ def evaluate_trained(
     if file.is_file() and (trained.run is None or trained.run.path != directory):
         _stored.decode(file, Evaluation, remedy="delete it or choose another --output")
     directory.mkdir(parents=True, exist_ok=True)
-    source = _source(trained)
+    source = digest_of(trained)
     validation = None
     if trained.data.size("validation") > 0:
         validation = _predictions(trained, "validation", directory, source)
@@ -133,7 +133,7 @@ def _every_second(p: Predictions, start: int) -> Predictions:
     return Predictions(p.raw[start::2], p.shrunk[start::2], p.labels[start::2])
 
 
-def _source(trained: TrainedClassifier) -> str:
+def digest_of(trained: TrainedClassifier) -> str:
     """Digest of all that predictions depend on."""
     sizes = [trained.data.size(split) for split in ("train", "validation", "test")]
     settings = json.dumps([trained.config.identity(), sizes], sort_keys=True)
