@@ -398,6 +398,8 @@ class CheckpointOptions(_Typed):
         mean: of the pixels from 0 to 1, with which the inputs of a file of weights were
             normalised: one number, or one for each channel; by default the data set's own.
         std: their deviation.
+        weights: name or prefix of the weights in a file that holds several; by default averaged
+            ones (EMA), else the trained ones.
     """
 
     checkpoint: Path
@@ -409,6 +411,7 @@ class CheckpointOptions(_Typed):
     class_order: Literal["torchvision", "timm"] | None = None
     mean: list[float] = dataclasses.field(default_factory=list)
     std: list[float] = dataclasses.field(default_factory=list)
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
