@@ -55,14 +55,15 @@ def test_refuses_values_out_of_range(settings, message):
         TrainConfig(**settings)
 
 
-OPTIONAL = {"class_order", "data_root", "label_noise", "smoothing", "output"}
+OPTIONAL = {"class_order", "data_root", "label_noise", "smoothing", "output", "label"}
+OPTIONAL |= {"interpolation"}
 OTHER_TYPES = [
     (field.name, value)
     for field in dataclasses.fields(TrainConfig)
     for value in (None, {}, object(), b"a", [None], 1.5, "0x10")
     if not (value is None and field.name in OPTIONAL)
     and not (isinstance(value, float) and "float" in str(field.type))
-    and not (isinstance(value, str) and field.type is str)
+    and not (isinstance(value, str) and field.type in (str, str | None))
     and not (isinstance(value, str) and "Path" in str(field.type))
 ]
 

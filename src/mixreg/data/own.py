@@ -1,5 +1,6 @@
 """A user's own data: a folder, a file, or a function."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,14 +18,15 @@ Own = Published[Samples] | Published[ImageFiles] | Published[ImageTable] | Loade
 
 def is_own(name: str) -> bool:
     """Whether a name is no data set's and looks like a user's own data."""
-    looks = "/" in name or is_function(name) or Path(name).suffix.lower() in (*TABLES, *ARRAYS)
-    return name not in DATASETS and (looks or Path(name).exists())
+    looks_so = "/" in name or is_function(name) or Path(name).suffix.lower() in (*TABLES, *ARRAYS)
+    return name not in DATASETS and (looks_so or os.path.lexists(name))
 
 
 def is_image_folder(name: str) -> bool:
     """Whether a name is that of a folder of class folders."""
     path = Path(name)
-    return is_own(name) and path.is_dir() and not is_saved(path) and not split_files(path)
+    is_folder = os.path.lexists(name) and path.is_dir()
+    return is_folder and is_own(name) and not (is_saved(path) or split_files(path))
 
 
 def read_own(name: str, label: str | None, class_order: Sequence[str] | None) -> Own:
@@ -32,13 +34,14 @@ def read_own(name: str, label: str | None, class_order: Sequence[str] | None) ->
     path, suffix = Path(name), Path(name).suffix.lower()
     if class_order is not None and not is_image_folder(name):
         raise DataError(f"class_order is for folders of class folders, not for {name}")
-    if path.is_dir() and is_saved(path):
+    is_folder = os.path.lexists(name) and path.is_dir()
+    if is_folder and is_saved(path):
         return read_saved(path, label)
-    if suffix in TABLES or (path.is_dir() and split_files(path)):
+    if suffix in TABLES or (is_folder and split_files(path)):
         return read_tables(path, label)
     if label is not None:
         raise DataError(f"label (--label) names a column of a table, and {name} is none")
-    if path.is_dir():
+    if is_folder:
         return find_own_images(path, class_order)
     if suffix in ARRAYS:
         return read_arrays(path)
