@@ -1,4 +1,4 @@
-"""The command line: `mixreg train | evaluate | compare | reproduce | diagnose | report`.
+"""The command line: `mixreg train | evaluate | compare | tune | reproduce | diagnose | report`.
 
 A command's settings are a frozen dataclass; its fields are the options, its docstring the help, and
 msgspec decodes their words. What a command runs is imported when it is called.
@@ -40,7 +40,7 @@ _GROUPS = {
     "what": (
         *("config", "data", "data_root", "model", "method", "methods", "alpha", "seed", "seeds"),
         *("scale", "training_fraction", "label_noise", "mean", "std", "held_out"),
-        *("samples", "exact", "reference"),
+        *("samples", "exact", "reference", "metric", "trials", "reduction", "rungs"),
     ),
     "how to train": (
         *("epochs", "batch_size", "learning_rate", "momentum", "weight_decay", "milestones"),
@@ -141,6 +141,12 @@ def _compare(config: Any) -> None:
         _print("report", *compare(config))
 
 
+def _tune(options: Any) -> None:
+    from mixreg.experiments.tune import tune
+
+    _print("report", *tune(options))
+
+
 def _reproduce(options: Any) -> None:
     from mixreg.experiments.reproduce import plan_reproduction, reproduce
 
@@ -183,6 +189,12 @@ _COMMANDS = (
         "mixreg.settings:CompareConfig",
         _compare,
         default="few-digits",
+    ),
+    _Command(
+        "tune",
+        "choose the law of mixing and the correction on held-out data",
+        "mixreg.settings:TuneOptions",
+        _tune,
     ),
     _Command(
         "reproduce",
