@@ -21,7 +21,10 @@ FLOW = {
 """What is handed on, and where it is made."""
 
 LAYERS = {
-    "support": ({"_checks", "_errors", "_files", "_lazy", "_random"}, {"safetensors", "torch"}),
+    "support": (
+        {"_batches", "_checks", "_errors", "_files", "_lazy", "_random"},
+        {"safetensors", "torch"},
+    ),
     "theory": (
         {"_any_loss", "_beta", "_forward_mode", "calibration", "covariance", "curvature"}
         | {"design", "entropy", "folding", "laws", "losses", "mixing", "pairing", "perturbation"}

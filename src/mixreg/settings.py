@@ -31,6 +31,8 @@ REPRODUCIBLE = {
     "fig2": "fig2",
     "fig3": "fig3",
     "fig4": "fig4",
+    "fig5": "fig5",
+    "fig6": "fig6",
     "fig7": "fig7",
     "fig8": "two_moons",
     "fig9": "two_moons",
@@ -45,6 +47,7 @@ REPRODUCIBLE = {
 SCALES = ("paper", "cpu", "smoke")
 
 _IMAGES = ("fig2", "fig3", "fig4", "fig7", "ablation")
+_SHIFT = ("fig5", "fig6")
 """Figures that share finished runs."""
 
 _LONGEST = 1000
@@ -384,9 +387,9 @@ class ReproduceOptions(SweepSettings):
 
     Args:
         name: fig1, fig8 or fig9 (one experiment on two moons makes all three); fig2, fig3, fig4,
-            fig7 or ablation (which share their trainings); table1; corollary3; map, what laws of
-            mixing off the Beta curve buy; or claims, the ledger of what all results in `output`
-            say of the paper's sentences.
+            fig7 or ablation (which share their trainings); fig5 or fig6 (theirs, and their
+            corrupted images); table1; corollary3; map, what laws off the Beta curve buy; or
+            claims, the ledger of what all results in `output` say of the paper's sentences.
         scale: "paper" for its settings, "cpu" for minutes to hours on two cores, "smoke" for
             seconds. For two moons the paper's own scale takes no longer; for Table 1, which in the
             paper is a summary without an experiment, "paper" is LeNet on CIFAR-10 and "cpu" digits.
@@ -431,7 +434,9 @@ class ReproduceOptions(SweepSettings):
         results = Path("mixreg-runs") / "reproduce"
         if self.name == "claims":
             return self.output or results
-        shared = "images" if self.name in _IMAGES else REPRODUCIBLE[self.name].replace("_", "-")
+        names = {"images": _IMAGES, "shift": _SHIFT}
+        own = REPRODUCIBLE[self.name].replace("_", "-")
+        shared = next((name for name, of in names.items() if self.name in of), own)
         return self.output or results / f"{shared}-{self.size}"
 
 
@@ -472,6 +477,8 @@ class CheckpointOptions(_Typed):
         mean: of the pixels from 0 to 1, with which the inputs of a file of weights were
             normalised: one number, or one for each channel; by default the data set's own.
         std: their deviation.
+        weights: name or prefix of the weights in a file that holds several; by default averaged
+            ones (EMA), else the trained ones.
     """
 
     checkpoint: Path
@@ -483,6 +490,7 @@ class CheckpointOptions(_Typed):
     class_order: Literal["torchvision", "timm"] | None = None
     mean: list[float] = dataclasses.field(default_factory=list)
     std: list[float] = dataclasses.field(default_factory=list)
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

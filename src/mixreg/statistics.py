@@ -1,7 +1,7 @@
 """The training means x̄ and ȳ that shrinking and rescaling refer to (equations 5 and 22)."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from mixreg._batches import Place, split_one
 from mixreg._checks import check_examples, dense_targets
 from mixreg._errors import CheckpointError, DataError
 from mixreg._files import read_tensors, write_tensors
@@ -70,6 +71,8 @@ class TrainingStatistics:
         loader: Iterable[Any],
         num_classes: int | None = None,
         *,
+        inputs: Place | None = None,
+        labels: Place | None = None,
         progress: bool = True,
     ) -> Self:
         """Average over one pass of a loader, and over all processes of `torch.distributed`.
@@ -83,6 +86,8 @@ class TrainingStatistics:
             loader: batches (x, y, ...): x floating point (n, ...); y class indices (n,), or soft
                 labels or regression targets (n,) or (n, c).
             num_classes: number of classes c; needed for class indices.
+            inputs: where in a batch x is, as for `Mixup`: a key, a position or a function.
+            labels: where y is, likewise; needed for batches that are no sequences (x, y, ...).
             progress: show a progress bar on a terminal when the pass lasts over a second, if the
                 package tqdm is installed.
 
@@ -98,7 +103,7 @@ class TrainingStatistics:
         def measure() -> _Sums:
             sums = _Sums(num_classes)
             for batch in _with_progress(loader) if progress else loader:
-                sums.add(*_pair(batch))
+                sums.add(*split_one(batch, inputs, labels))
             return sums
 
         return cls._averaged(_over_all_processes(measure))
@@ -270,18 +275,6 @@ def _over_all_processes(measure: Callable[[], _Sums]) -> _Sums:
             raise DataError(f"process {rank} could not measure its part of the data: {part}")
         merged.merge(part)
     return merged
-
-
-def _pair(batch: Any) -> tuple[Tensor, Tensor]:
-    if not isinstance(batch, Sequence) or len(batch) < 2:
-        raise TypeError(f"batches must be sequences (x, y, ...), got {type(batch).__name__}")
-    x, y = batch[0], batch[1]
-    if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
-        raise TypeError(
-            f"batches must start with tensors x and y, got {type(x).__name__} and "
-            f"{type(y).__name__}"
-        )
-    return x, y
 
 
 def _with_progress(loader: Iterable[Any]) -> Iterable[Any]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
+from mixreg._errors import check_name
 from mixreg._random import generator
 from mixreg.data.augmentation import CropAndFlip, Normalisation
 from mixreg.data.dataset import Batch, Dataset, Share, Split
@@ -59,6 +60,21 @@ class InMemoryDataset(Dataset):
             split: Samples(inputs.contiguous(memory_format=layout), labels)
             for split, (inputs, labels) in splits.items()
         }
+
+    def samples(self, split: Split) -> Samples:
+        """The samples of a split as they were read: uint8 images, or features.
+
+        Args:
+            split: "train", "validation" or "test".
+
+        Returns:
+            Inputs and labels.
+
+        Raises:
+            ValueError: unknown split.
+        """
+        check_name("split", split, self._splits)
+        return self._splits[split]
 
     def _shuffled(self, order: Tensor, batch_size: int, share: Share) -> Iterator[Batch]:
         if self._augmentation is not None:

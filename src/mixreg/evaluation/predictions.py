@@ -142,11 +142,11 @@ def predict(
     """
     net = net.to(device)
     raw, shrunk, labels = [], [], []
-    with _evaluating(net), torch.inference_mode():
+    with evaluating(net), torch.inference_mode():
         for x, y in batches:
             inputs = x.to(device)
-            raw.append(_class_logits(net(inputs)))
-            shrunk.append(_class_logits(net(shrink(inputs, x_mean, law))))
+            raw.append(class_logits(net(inputs)))
+            shrunk.append(class_logits(net(shrink(inputs, x_mean, law))))
             labels.append(y.cpu())
     if not labels:
         raise ValueError("there is nothing to predict: the loader yields no batches")
@@ -161,7 +161,7 @@ def _joined(parts: list[Tensor]) -> Tensor:
     return whole
 
 
-def _class_logits(outputs: Tensor) -> Tensor:
+def class_logits(outputs: Tensor) -> Tensor:
     """Logits (n, c) on the CPU, in float32 or better."""
     if outputs.ndim not in (1, 2):
         raise ValueError(
@@ -173,7 +173,7 @@ def _class_logits(outputs: Tensor) -> Tensor:
 
 
 @contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
+def evaluating(net: nn.Module) -> Iterator[None]:
     """Evaluation mode, and afterwards the mode each module was in."""
     modes = [(module, module.training) for module in net.modules()]
     net.eval()

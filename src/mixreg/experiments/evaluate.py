@@ -37,10 +37,10 @@ def load_checkpoint(options: CheckpointOptions, **settings: Any) -> TrainedClass
     """The classifier that the options name; settings are those of a file of weights."""
     path = options.checkpoint
     if path.is_dir():
-        if options.mean or options.std:
+        if options.mean or options.std or options.weights:
             raise ConfigurationError(
-                f"{path} is a run, which knows how its inputs were normalised; leave out --mean "
-                "and --std"
+                f"{path} is a run, which knows its weights and how its inputs were normalised; "
+                "leave out --mean, --std and --weights"
             )
         return load_run(path, options.given())
     if not path.is_file():
@@ -51,7 +51,8 @@ def load_checkpoint(options: CheckpointOptions, **settings: Any) -> TrainedClass
             f"{path} is a file of weights; say what it is with "
             + ", ".join(f"--{name}" for name in missing)
         )
-    trained = load_bare(path, TrainConfig(**options.given(), **settings, output=path.parent))
+    config = TrainConfig(**options.given(), **settings, output=path.parent)
+    trained = load_bare(path, config, options.weights)
     is_own = not options.mean and not options.std
     return trained if is_own else renormalised(trained, options.mean, options.std)
 
@@ -113,7 +114,7 @@ def evaluate_trained(
     if file.is_file() and (trained.run is None or trained.run.path != directory):
         _stored.decode(file, Evaluation, remedy="delete it or choose another --output")
     directory.mkdir(parents=True, exist_ok=True)
-    source = _source(trained)
+    source = digest_of(trained)
     validation = None
     if trained.data.size("validation") > 0:
         validation = _predictions(trained, "validation", directory, source)
@@ -132,7 +133,7 @@ def _every_second(p: Predictions, start: int) -> Predictions:
     return Predictions(p.raw[start::2], p.shrunk[start::2], p.labels[start::2])
 
 
-def _source(trained: TrainedClassifier) -> str:
+def digest_of(trained: TrainedClassifier) -> str:
     """Digest of all that predictions depend on."""
     sizes = [trained.data.size(split) for split in ("train", "validation", "test")]
     settings = json.dumps([trained.config.identity(), sizes], sort_keys=True)

@@ -1,0 +1,230 @@
+"""Logits of classifiers on shifted test sets: each computed once, kept, and read in parts."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from mixreg._errors import CheckpointError, ConfigurationError
+from mixreg._files import whole_file
+from mixreg.data import Dataset, InMemoryDataset, Normalisation
+from mixreg.data.corruptions import CorruptedSet, corrupted_sets
+from mixreg.evaluation import CORRECTIONS, Correction, Metrics, Predictions, correct
+from mixreg.evaluation.corrections import UNTEMPERED
+from mixreg.evaluation.metrics import measure, row_blocks
+from mixreg.evaluation.predictions import class_logits, evaluating
+from mixreg.prediction import shrink
+from mixreg.training import TrainedClassifier
+
+PUBLISHED = {"cifar10": "CIFAR-10-C", "cifar100": "CIFAR-100-C"}
+"""Folders with the published corruptions of a data set, looked for beside it."""
+
+_BATCH = 500
+
+View = Callable[[Tensor], Tensor]
+"""What is done to inputs before the network sees them."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShiftedSet:
+    """Labelled inputs in the model's own space, in the same order in every pass.
+
+    kind, severity: which shift; "clean" and 0 without one.
+    labels: int64, shape (n,).
+    batches: begins a pass over the inputs.
+    digest: of all that decides the inputs.
+    source: where they come from, in words.
+    """
+
+    kind: str
+    severity: int
+    labels: Tensor
+    batches: Callable[[], Iterable[Tensor]]
+    digest: str
+    source: str
+
+
+def corrupted_test_sets(
+    data: Dataset, root: Path, cache: Path, *, count: int | None = None, **which: Any
+) -> Iterator[ShiftedSet]:
+    """The clean test set, or its first examples, then every corruption: published, else kept."""
+    if not isinstance(data, InMemoryDataset) or data.normalisation is None:
+        raise ConfigurationError(
+            f"corruptions are for images in memory (cifar10, cifar100, fashion-mnist), not for "
+            f"{data.name}"
+        )
+    images, labels = data.samples("test")
+    pixels = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
+    published = published_folder(data.name, root)
+    used = len(labels) if published else count  # published files hold all images
+    sets = corrupted_sets(
+        pixels[:used],
+        labels[:used].numpy(),
+        published=published,
+        cache=cache,
+        **which,
+    )
+    for one in chain([CorruptedSet("clean", 0, pixels, "the clean test set")], sets):
+        yield _in_model_space(one, labels, data.normalisation, count)
+
+
+def published_folder(name: str, root: Path) -> Path | None:
+    """Where the published corruptions of a data set lie, if they are there."""
+    folder = root / PUBLISHED.get(name, "")
+    return folder if name in PUBLISHED and folder.is_dir() else None
+
+
+def _in_model_space(
+    one: CorruptedSet, labels: Tensor, normalisation: Normalisation, count: int | None
+) -> ShiftedSet:
+    pixels = one.images[:count]
+    digest = hashlib.sha256(repr((pixels.shape, normalisation)).encode())
+    digest.update(pixels.data)
+    batches = partial(_batches, pixels, normalisation)
+    said = one.source if len(pixels) == len(one.images) else f"{one.source}, first {len(pixels)}"
+    return ShiftedSet(
+        one.kind, one.severity, labels[: len(pixels)], batches, digest.hexdigest(), said
+    )
+
+
+def _batches(pixels: NDArray[np.uint8], normalisation: Normalisation) -> Iterator[Tensor]:
+    for start in range(0, len(pixels), _BATCH):
+        images = torch.from_numpy(np.array(pixels[start : start + _BATCH]))
+        yield normalisation(images.permute(0, 3, 1, 2))
+
+
+def logits(
+    net: nn.Module, classifier: str, test: ShiftedSet, views: Mapping[str, View], folder: Path
+) -> dict[str, Tensor]:
+    """Logits (n, c) at several views of each input, mapped from files that are made once."""
+    key = hashlib.sha256(f"{classifier} {test.digest}".encode()).hexdigest()[:16]
+    files = {
+        name: folder / f"{test.kind}-{test.severity}-{name}-{key}.safetensors" for name in views
+    }
+    if missing := {name: view for name, view in views.items() if not files[name].is_file()}:
+        folder.mkdir(parents=True, exist_ok=True)
+        _compute(net, test, missing, files)
+    return {name: _mapped(file, len(test.labels)) for name, file in files.items()}
+
+
+def _compute(
+    net: nn.Module, test: ShiftedSet, views: Mapping[str, View], files: Mapping[str, Path]
+) -> None:
+    """One pass in constant memory: the rows of every view go to its file as they come."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    net, rows = net.to(device), 0
+    with ExitStack() as stack:
+        stack.enter_context(evaluating(net))
+        stack.enter_context(torch.inference_mode())
+        opened = {name: stack.enter_context(whole_file(files[name])) for name in views}
+        for x in test.batches():
+            for name, view in views.items():
+                values = class_logits(net(view(x.to(device)))).float()
+                if not values.isfinite().all():
+                    raise CheckpointError(
+                        f"the network gives logits that are not finite for {test.kind} images of "
+                        f"severity {test.severity} ({name})"
+                    )
+                if rows == 0:
+                    opened[name].write(_header(len(test.labels), values.shape[1]))
+                opened[name].write(values.numpy().tobytes())
+            rows += len(x)
+        if rows != len(test.labels):
+            raise ValueError(f"{len(test.labels)} labels need as many inputs, got {rows}")
+
+
+def _header(n: int, c: int) -> bytes:
+    """What a safetensors file of float32 logits (n, c) begins with."""
+    about = {"dtype": "F32", "shape": [n, c], "data_offsets": [0, 4 * n * c]}
+    text = json.dumps({"logits": about}).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _mapped(file: Path, n: int) -> Tensor:
+    """The logits of a file, whose pages are read when they are used."""
+    try:
+        with safe_open(file, "pt") as stored:
+            values: Tensor = stored.get_tensor("logits")
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{file} is damaged: {error}; delete it and run the same command again"
+        ) from error
+    if values.dtype != torch.float32 or values.ndim != 2 or len(values) != n:
+        raise CheckpointError(
+            f"{file} holds {values.dtype} of shape {tuple(values.shape)}, expected float32 logits "
+            f"of {n} examples; delete it and run the same command again"
+        )
+    return values
+
+
+def in_parts(raw: Tensor, shrunk: Tensor, labels: Tensor) -> Iterator[Predictions]:
+    """Mapped logits as predictions of a few examples at a time."""
+    for rows in row_blocks(raw):
+        yield Predictions(raw[rows], shrunk[rows], labels[rows])
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The metrics of every correction of one classifier on one shifted test set."""
+
+    kind: str
+    severity: int
+    count: int
+    source: str
+    metrics: dict[Correction, Metrics]
+
+
+def assuming(trained: TrainedClassifier, alpha: float) -> TrainedClassifier:
+    """The classifier as if it had been trained with this α."""
+    return replace(trained, config=replace(trained.config, alpha=alpha))
+
+
+def views_of(trained: TrainedClassifier, alphas: Iterable[float]) -> dict[str, View]:
+    """The inputs as they are, and shrunk by the law of each α."""
+    laws = {alpha: assuming(trained, alpha).recipe.input_law for alpha in alphas}
+    shrunk = {
+        shrunk_by(alpha): partial(shrink, x_mean=trained.stats.x_mean, law=law)
+        for alpha, law in laws.items()
+    }
+    return {"raw": _unchanged, **shrunk}
+
+
+def shrunk_by(alpha: float) -> str:
+    """The name of a view that is shrunk by the law of α."""
+    return f"shrunk-alpha{alpha:g}"
+
+
+def _unchanged(x: Tensor) -> Tensor:
+    return x
+
+
+def score(
+    trained: TrainedClassifier,
+    test: ShiftedSet,
+    raw: Tensor,
+    shrunk: Tensor,
+    temperatures: Mapping[Correction, float | None],
+) -> Scores:
+    """Every correction that has its temperature, or needs none, on one set."""
+    scores: dict[Correction, Metrics] = {}
+    for name in CORRECTIONS:
+        temperature = temperatures.get(name)
+        if temperature is None and name in UNTEMPERED:
+            continue
+        fixed: Any = {"y_mean": trained.class_means, "law": trained.law, "temperature": temperature}
+        parts = in_parts(raw, shrunk, test.labels)
+        corrected = ((correct(part, name, **fixed), part.labels) for part in parts)
+        scores[name] = measure(corrected, raw.shape[1]).metrics
+    return Scores(test.kind, test.severity, len(test.labels), test.source, scores)
