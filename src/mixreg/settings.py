@@ -70,12 +70,12 @@ class _OwnData(_Typed):
 
     Args:
         label: column of the labels in a table.
-        standardise: bring features to mean 0 and deviation 1 on the training examples.
-        image_size: height and width of an input, or one number for both.
-        resize: shorter side of an image before its middle is cut out, or height and width.
-        interpolation: "bilinear", "bicubic" or another one of torchvision.
-        mean: of the pixels from 0 to 1, by which images are normalised: one number, or one for each
-            channel; by default the data set's own.
+        standardise: scale features to mean 0, deviation 1; those of the training examples.
+        image_size: height and width of an input; or one number for both.
+        resize: shorter side before the middle is cut out; or height and width.
+        interpolation: "bilinear", "bicubic", ...; as torchvision names it.
+        mean: of pixels from 0 to 1, to normalise them by; one number, or one for each channel; by
+            default the data set's own.
         std: their deviation.
     """
 
@@ -121,8 +121,8 @@ class Recipe(_OwnData):
         label_noise: part of the training labels replaced by other classes; by default the data
             set's own (0.2 for two-moons, else 0).
         augment: crop and flip training images at random, where that is usual for the data set.
-        model: name of the model, torchvision/NAME, timm/NAME, hf:FOLDER (of a Hugging Face image
-            classifier) or package.module:function.
+        model: name of the model; or torchvision/NAME, timm/NAME, hf:FOLDER (of a Hugging Face image
+            classifier), package.module:function.
         loss: "cross_entropy", or "logistic" for one logit and two classes.
         alpha: shape α of the law Beta(α, α) of λ.
         mixing_probability: chance that a sample (or batch) is mixed at all.
