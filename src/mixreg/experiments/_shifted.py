@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg._files import whole_file
+from mixreg.calibration import row_blocks
 from mixreg.data import Dataset, InMemoryDataset, Normalisation
 from mixreg.data.corruptions import CorruptedSet, corrupted_sets
 from mixreg.evaluation import Predictions
-from mixreg.evaluation.metrics import row_blocks
 from mixreg.evaluation.predictions import class_logits, evaluating
 
 PUBLISHED = {"cifar10": "CIFAR-10-C", "cifar100": "CIFAR-100-C"}
