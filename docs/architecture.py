@@ -21,7 +21,10 @@ FLOW = {
 """What is handed on, and where it is made."""
 
 LAYERS = {
-    "support": ({"_checks", "_errors", "_files", "_lazy", "_random"}, {"safetensors", "torch"}),
+    "support": (
+        {"_batches", "_checks", "_errors", "_files", "_lazy", "_random"},
+        {"safetensors", "torch"},
+    ),
     "theory": (
         {"_any_loss", "_beta", "_forward_mode", "calibration", "covariance", "curvature"}
         | {"design", "entropy", "folding", "laws", "losses", "mixing", "pairing", "perturbation"}
@@ -37,7 +40,7 @@ LAYERS = {
     ),
     "experiments": (
         {"experiments"},
-        {"cryptography", "dask", "distributed", "joblib", "ray", "submitit"},
+        {"cryptography", "dask", "distributed", "joblib", "optuna", "ray", "submitit"},
     ),
     "command line": ({"__main__", "cli"}, set()),
 }

@@ -247,12 +247,18 @@ class Tally:
         return Measurement(Metrics(*means), curve, **histograms)
 
 
+def measure(parts: Iterable[tuple[Tensor, Tensor]], num_classes: int) -> Measurement:
+    """All metrics and distributions of logits and labels that come in parts."""
+    tally = Tally(num_classes)
+    for logits, labels in parts:
+        tally.add(scores(logits, labels))
+    return tally.result()
+
+
 def _measured(logits: Tensor, labels: Tensor) -> Measurement:
     check_logits(logits, labels)
-    tally = Tally(logits.shape[1])
-    for rows in row_blocks(logits):
-        tally.add(scores(logits[rows], labels[rows]))
-    return tally.result()
+    parts = ((logits[rows], labels[rows]) for rows in row_blocks(logits))
+    return measure(parts, logits.shape[1])
 
 
 def _curve(edges: tuple[float, ...], sums: Tensor) -> ReliabilityCurve:
