@@ -111,6 +111,8 @@ class MixupCallback(Callback):
 
         @functools.wraps(step)
         def mixed_step(batch: Any, *rest: Any) -> Any:
+            if not trainer.training:  # called by a validation_step
+                return step(batch, *rest)
             mixed = self._mixing.transform(batch)
             self._seen, self._targets = None, split(mixed, self._inputs, self._labels)[1]
             return step(mixed, *rest)
