@@ -40,7 +40,7 @@ LAYERS = {
     ),
     "experiments": (
         {"experiments"},
-        {"cryptography", "dask", "distributed", "joblib", "ray", "submitit"},
+        {"cryptography", "dask", "distributed", "joblib", "optuna", "ray", "submitit"},
     ),
     "command line": ({"__main__", "cli"}, set()),
 }

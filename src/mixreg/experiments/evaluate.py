@@ -98,7 +98,7 @@ def run_result(config: TrainConfig, run: RunDirectory | None, evaluation: Evalua
     return RunResult(
         method=config.method,
         seed=config.seed,
-        alpha=config.alpha if METHODS[config.method].mixes else None,
+        alpha=config.alpha if METHODS[config.method].mixes and not config.theta_mean else None,
         evaluation=evaluation,
         history=() if run is None else tuple(run.read_result().history),
         config=config.identity(),
