@@ -1,7 +1,7 @@
 """Accuracy and calibration of predicted class probabilities, from one pass in constant memory."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple, get_args
