@@ -35,7 +35,7 @@ LAYERS = {
     "report": ({"report"}, {"jinja2", "matplotlib"}),
     "data": ({"data", "models"}, {"PIL", "sklearn", "timm", "torchvision"}),
     "training": (
-        {"settings", "training"},
+        {"integrations", "settings", "training"},
         {"filelock", "lightning", "tensorboard", "torchmetrics"},
     ),
     "experiments": (
