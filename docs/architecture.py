@@ -36,12 +36,12 @@ LAYERS = {
     "report": ({"report"}, {"jinja2", "matplotlib"}),
     "data": ({"data", "models"}, {"PIL", "sklearn", "timm", "torchvision"}),
     "training": (
-        {"settings", "training"},
+        {"integrations", "settings", "training"},
         {"filelock", "lightning", "tensorboard", "torchmetrics"},
     ),
     "experiments": (
         {"experiments"},
-        {"cryptography", "dask", "distributed", "joblib", "ray", "submitit"},
+        {"cryptography", "dask", "distributed", "joblib", "optuna", "ray", "submitit"},
     ),
     "command line": ({"__main__", "cli"}, set()),
 }
