@@ -28,19 +28,20 @@ LAYERS = {
     "theory": (
         {"_any_loss", "_beta", "_forward_mode", "calibration", "covariance", "curvature"}
         | {"design", "entropy", "folding", "laws", "losses", "mixing", "pairing", "perturbation"}
-        | {"perturbation_design", "prediction", "recipes", "reference", "risk", "statistics", ""},
+        | {"perturbation_design", "prediction", "recipes", "reference", "rescaling", "risk"}
+        | {"statistics", ""},
         {"numpy", "tqdm", "yaml"},
     ),
     "measuring": ({"_stored", "diagnostics", "evaluation"}, {"msgspec", "scipy"}),
     "report": ({"report"}, {"jinja2", "matplotlib"}),
     "data": ({"data", "models"}, {"PIL", "sklearn", "timm", "torchvision"}),
     "training": (
-        {"settings", "training"},
+        {"integrations", "settings", "training"},
         {"filelock", "lightning", "tensorboard", "torchmetrics"},
     ),
     "experiments": (
         {"experiments"},
-        {"cryptography", "dask", "distributed", "joblib", "ray", "submitit"},
+        {"cryptography", "dask", "distributed", "joblib", "optuna", "ray", "submitit"},
     ),
     "command line": ({"__main__", "cli"}, set()),
 }

@@ -171,6 +171,29 @@ def first_not_finite(values: Tensor) -> int | None:
     return None if bool(finite.all()) else int(finite.logical_not().nonzero()[0])
 
 
+def fits(x: Tensor, mean: Tensor) -> bool:
+    """Whether a mean has the shape of one input, or is one number for each of its channels."""
+    pairs = zip(mean.shape, x.shape[1:], strict=False)
+    return x.ndim == mean.ndim + 1 and all(m in (1, size) for m, size in pairs)
+
+
+def dims(mean: Tensor) -> str:
+    """The shape of one input or output, in words."""
+    return ", ".join(map(str, mean.shape)) or "no further axis"
+
+
+def logits_of(outputs: object) -> Tensor:
+    """The outputs of a network: a tensor, or the logits in an output of Hugging Face's kind."""
+    logits = getattr(outputs, "logits", outputs)
+    if not (isinstance(logits, Tensor) and logits.is_floating_point()):
+        got = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+        raise TypeError(
+            f"outputs must be one floating-point tensor, got {got}; wrap the model in one that "
+            "returns its logits or values alone"
+        )
+    return logits
+
+
 PROBABILITIES = (
     "the outputs of the network lie in [0, 1] and sum to one in every row, as probabilities do; "
     "this needs logits: take them before the network's softmax, or p.log()"

@@ -1,4 +1,4 @@
-"""The command line: `mixreg train | evaluate | compare | reproduce | diagnose | report`.
+"""The command line: `mixreg train | evaluate | compare | tune | reproduce | diagnose | report`.
 
 A command's settings are a frozen dataclass; its fields are the options, its docstring the help, and
 msgspec decodes their words. What a command runs is imported when it is called.
@@ -39,8 +39,9 @@ _METAVARS = {int: "N", float: "X", bool: "true|false", Path: "PATH"}
 _GROUPS = {
     "what": (
         *("config", "data", "data_root", "model", "method", "methods", "alpha", "seed", "seeds"),
-        *("scale", "training_fraction", "label_noise", "mean", "std", "weights", "held_out"),
-        *("samples", "exact", "reference"),
+        *("scale", "training_fraction", "label_noise", "label", "image_size", "resize", "mean"),
+        *("std", "weights", "held_out"),
+        *("samples", "exact", "reference", "metric", "trials", "reduction", "rungs"),
     ),
     "how to train": (
         *("epochs", "batch_size", "learning_rate", "momentum", "weight_decay", "milestones"),
@@ -87,6 +88,12 @@ _COMMANDS = (
         "mixreg.experiments.compare:compare",
         "mixreg.experiments.compare:plan_comparison",
         default="few-digits",
+    ),
+    _Command(
+        "tune",
+        "choose the law of mixing and the correction on held-out data",
+        "TuneOptions",
+        "mixreg.experiments.tune:tune",
     ),
     _Command(
         "reproduce",

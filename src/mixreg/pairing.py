@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from mixreg._checks import check_examples, dense_targets
+from mixreg._checks import check_examples, dense_targets, fits
 from mixreg._errors import CheckpointError
 from mixreg._random import Stream, check_generator, draw_seed
 from mixreg._random import generator as own_generator
@@ -262,7 +262,7 @@ def paired_targets(x: Tensor, y: Tensor, stats: TrainingStatistics) -> Tensor:
 
 
 def _check_shape(what: str, values: Tensor, mean: Tensor) -> None:
-    if values.shape[1:] != mean.shape:
+    if not (fits(values, mean) if what == "inputs" else values.shape[1:] == mean.shape):
         raise ValueError(
             f"the statistics describe {what} of shape (n, {', '.join(map(str, mean.shape))}), "
             f"got {tuple(values.shape)}; measure them in the model's own input space"

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from mixreg._errors import ConfigurationError, unknown_name
+from mixreg._lazy import is_function
 
 if TYPE_CHECKING:
+    from mixreg.data import Preprocessing
     from mixreg.laws import MixingLaw
 
 _OPERATIONAL = {
@@ -22,6 +24,9 @@ _OPERATIONAL = {
     *("loggers", "progress", "accelerator", "workers"),
 }
 """Settings that only say where files lie, what is shown and where it is computed."""
+
+DESIGN = ("theta_mean", "gamma_squared")
+"""Settings of a law by design, in place of α; runs stored before there were any lack them."""
 
 REPRODUCIBLE = {
     "fig1": "two_moons",
@@ -37,6 +42,7 @@ REPRODUCIBLE = {
     "table1": "table1",
     "table2": "table2",
     "corollary3": "corollary3",
+    "map": "map",
     "claims": "ledger",
 }
 """What can be reproduced, and the module of `mixreg.experiments` that does it."""
@@ -60,11 +66,53 @@ class _Typed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(_Typed):
+class _OwnData(_Typed):
+    """How a user's own data are read; nothing of it is guessed.
+
+    Args:
+        label: column of the labels in a table.
+        standardise: scale features to mean 0, deviation 1; those of the training examples.
+        image_size: height and width of an input; or one number for both.
+        resize: shorter side before the middle is cut out; or height and width.
+        interpolation: "bilinear", "bicubic", ...; as torchvision names it.
+        mean: of pixels from 0 to 1, to normalise them by; one number, or one for each channel; by
+            default the data set's own.
+        std: their deviation.
+    """
+
+    label: str | None = None
+    standardise: bool = False
+    image_size: list[int] = dataclasses.field(default_factory=list)
+    resize: list[int] = dataclasses.field(default_factory=list)
+    interpolation: str | None = None
+    mean: list[float] = dataclasses.field(default_factory=list)
+    std: list[float] = dataclasses.field(default_factory=list)
+
+    @property
+    def preprocessing(self) -> "Preprocessing | None":
+        """What is stated of images, None if that is nothing."""
+        from mixreg.data import Preprocessing
+
+        stated = Preprocessing(
+            tuple(self.image_size),
+            tuple(self.resize),
+            self.interpolation or "bilinear",
+            tuple(self.mean),
+            tuple(self.std),
+        )
+        return None if stated == Preprocessing() else stated
+
+
+_OWN = tuple(field.name for field in dataclasses.fields(_OwnData))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(_OwnData):
     """The settings that a training and a comparison share.
 
     Args:
-        data: name of the data set.
+        data: name of the data set; or a user's own: a folder of class folders, a .csv, .parquet,
+            .npz or .npy file, a folder of Hugging Face's `datasets`, or package.module:function.
         data_root: folder of the data sets; by default $MIXREG_DATA, else ./data.
         download: fetch a missing data set with torchvision's official downloader.
         validation_fraction: part of the training set held out, on which temperatures are fitted.
@@ -74,10 +122,13 @@ class Recipe(_Typed):
         label_noise: part of the training labels replaced by other classes; by default the data
             set's own (0.2 for two-moons, else 0).
         augment: crop and flip training images at random, where that is usual for the data set.
-        model: name of the model.
+        model: name of the model; or torchvision/NAME, timm/NAME, hf:FOLDER (of a Hugging Face image
+            classifier), package.module:function.
         loss: "cross_entropy", or "logistic" for one logit and two classes.
         alpha: shape α of the law Beta(α, α) of λ.
         mixing_probability: chance that a sample (or batch) is mixed at all.
+        theta_mean: θ̄ of a law of λ by design, in place of Beta(α, α); see `mixreg.design_law`.
+        gamma_squared: γ² = E(1 − θ)² of that law, from (1 − θ̄)² to (1 − θ̄)/2.
         per: one λ per "sample" or per "batch".
         smoothing: ε of label smoothing towards the class means; by default 1 − θ̄, which is what
             mixup with this α amounts to.
@@ -115,6 +166,8 @@ class Recipe(_Typed):
     loss: Literal["cross_entropy", "logistic"] = "cross_entropy"
     alpha: float = 1.0
     mixing_probability: float = 1.0
+    theta_mean: float | None = None
+    gamma_squared: float | None = None
     per: Literal["sample", "batch"] = "sample"
     smoothing: float | None = None
     dropout: float = 0.5
@@ -136,13 +189,15 @@ class Recipe(_Typed):
     progress: bool = True
 
     def __post_init__(self) -> None:
-        from mixreg.data import DATASETS
+        from mixreg.data import DATASETS, is_own
         from mixreg.models import MODELS
 
         super().__post_init__()
-        _check_name("data set", self.data, DATASETS)
-        if not self.model.startswith(("torchvision/", "timm/")):
-            _check_name("model", self.model, (*MODELS, "torchvision/NAME", "timm/NAME"))
+        if not is_own(self.data):
+            _check_name("data set", self.data, DATASETS)
+        if not (self.model.startswith(("torchvision/", "timm/", "hf:")) or is_function(self.model)):
+            external = ("torchvision/NAME", "timm/NAME", "hf:FOLDER", "package.module:function")
+            _check_name("model", self.model, (*MODELS, *external))
         _check_law(self)
         _check(
             self,
@@ -163,13 +218,24 @@ class Recipe(_Typed):
             ("workers", 0 <= self.workers <= 10**4, "at least 0 and at most 10,000"),
             ("batch_size", self.batch_size % max(self.devices, 1) == 0, "a multiple of devices"),
         )
+        _check_design(self)
 
     @property
     def law(self) -> "MixingLaw":
         """The law of λ."""
+        from mixreg.design import design_law
         from mixreg.laws import Beta
 
+        if self.theta_mean is not None and self.gamma_squared is not None:
+            return design_law(theta_mean=self.theta_mean, gamma_squared=self.gamma_squared)
         return Beta(self.alpha).with_probability(self.mixing_probability)
+
+    @property
+    def law_text(self) -> str:
+        """The law's parameters in words."""
+        if self.theta_mean is None:
+            return f"α = {self.alpha:g}"
+        return f"θ̄ = {self.theta_mean:g}, γ² = {self.gamma_squared:g}"
 
     @property
     def link(self) -> Literal["softmax", "sigmoid"]:
@@ -186,8 +252,9 @@ class TrainConfig(Recipe):
             "dropout", "spectral" (weights of spectral norm 1), "regmixup" (clean and mixed loss:
             Pinto et al., NeurIPS 2022), "unshrunk" (mixup, inputs stretched back), "mit-l" and
             "mit-a" (outputs, or those of every block, of two mixes taken apart: Wang et al., CVPR
-            2023), "approximate" (equation 12); or with a part of mixup's perturbations (6):
-            "inputs-only", "labels-only", "independent", "gaussian".
+            2023), "approximate" (equation 12), "linearized" (mixup of the network's tangents); or
+            with a part of mixup's perturbations (6): "inputs-only", "labels-only", "independent",
+            "gaussian".
         seed: seed of everything random: split, initial weights, order, augmentation, mixing.
         snapshots: epochs after which the weights are kept, beside those at the end.
         output: the run's directory; by default one named after the settings under ./mixreg-runs.
@@ -217,13 +284,16 @@ class TrainConfig(Recipe):
         if self.output is not None:
             return self.output
         law = f"alpha{self.alpha:g}"
-        parts = (self.data, self.model, self.method, law, f"seed{self.seed}")
+        if self.theta_mean is not None:
+            law = f"theta{self.theta_mean:g}-gamma{self.gamma_squared:g}"
+        parts = (Path(self.data).name, self.model, self.method, law, f"seed{self.seed}")
         return Path("mixreg-runs") / "-".join(parts).replace("/", "_")
 
     def identity(self) -> dict[str, Any]:
-        """The settings that decide the result, JSON-safe: all but where files lie and the like."""
+        """The settings that decide the result, JSON-safe; of a user's own data those given."""
         values = dataclasses.asdict(self)
-        return {name: value for name, value in values.items() if name not in _OPERATIONAL}
+        absent = _OPERATIONAL | {name for name in _OWN if not values[name]}
+        return {name: value for name, value in values.items() if name not in absent}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,14 +374,71 @@ class CompareConfig(Recipe, SweepSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TuneOptions(Recipe, SweepSettings):
+    """A search for the law of mixing and the correction that suit data and model.
+
+    The law is what is sought: `alpha`, `mixing_probability`, `theta_mean` and `gamma_squared` keep
+    their defaults.
+
+    Args:
+        metric: by which laws and corrections are chosen, on held-out examples.
+        trials: laws that are tried, ERM, Beta(1) and Beta(0.2) among them.
+        reduction: at each budget one in so many laws goes on, with as many times the epochs.
+        rungs: budgets; the last one is `epochs`, the first one that by `reduction` ^ (rungs − 1).
+        seeds: repetitions of each training; the final comparison has as many new ones.
+        output: directory of the runs and the report.
+
+    Raises:
+        ConfigurationError: a value is out of range, or the budget too small to be divided.
+    """
+
+    metric: Literal["nll", "ece", "accuracy"] = "nll"
+    trials: int = 12
+    reduction: int = 3
+    rungs: int = 3
+    seeds: int = 3
+    output: Path = Path("mixreg-runs/tune")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(
+            self,
+            ("reduction", self.reduction >= 2, "at least 2"),
+            ("rungs", 2 <= self.rungs <= 10, "from 2 to 10, for at least one halving"),
+            ("trials", self.trials >= max(4, self.reduction), "at least 4 and `reduction`"),
+            ("seeds", self.seeds >= 2, "at least 2, for intervals"),
+            ("validation_fraction", self.validation_fraction > 0, "above 0, to choose on"),
+            ("devices", self.devices == 1, "1, as in every sweep"),
+        )
+        if self.epochs < self.reduction ** (self.rungs - 1):
+            raise ConfigurationError(
+                f"{self.epochs} epochs are too few to be divided by {self.reduction} in "
+                f"{self.rungs} budgets; take --epochs of at least "
+                f"{self.reduction ** (self.rungs - 1)}, or fewer --rungs"
+            )
+        law = self.alpha, self.mixing_probability, self.theta_mean, self.gamma_squared
+        if law != (1.0, 1.0, None, None):
+            raise ConfigurationError(
+                "tune chooses the law; leave out alpha, mixing_probability, theta_mean and "
+                "gamma_squared"
+            )
+
+    @property
+    def budgets(self) -> list[int]:
+        """Epochs of each rung."""
+        first = self.epochs // self.reduction ** (self.rungs - 1)
+        return [*(first * self.reduction**k for k in range(self.rungs - 1)), self.epochs]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReproduceOptions(SweepSettings):
     """Which part of the paper, and how large.
 
     Args:
         name: fig1, fig8 or fig9 (one experiment on two moons makes all three); fig2, fig3, fig4,
             fig7 or ablation (which share their trainings); fig5 or fig6 (theirs, and their
-            corrupted images); table1; table2; corollary3; or claims, the ledger of what all
-            results in `output` say of the paper's sentences.
+            corrupted images); table1; table2; corollary3; map, what laws off the Beta curve buy; or
+            claims, the ledger of what all results in `output` say of the paper's sentences.
         scale: "paper" for its settings, "cpu" for minutes to hours on two cores, "smoke" for
             seconds. For two moons the paper's own scale takes no longer; for Table 1, which in the
             paper is a summary without an experiment, "paper" is LeNet on CIFAR-10 and "cpu" digits.
@@ -385,20 +512,18 @@ class ReportOptions(_Typed):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointOptions(_Typed):
+class CheckpointOptions(_OwnData):
     """A checkpoint, and what to assume of one that does not say it itself.
 
     Args:
-        checkpoint: directory of a finished run, or a file of weights (.safetensors, .pt, .pth).
-        data: name of the data set; for a run, by default the one it was trained on.
+        checkpoint: directory of a finished run, what timm's training script left, a folder of a
+            Hugging Face image classifier, or a file of weights (.safetensors, .pt, .pth).
+        data: name of the data set, or a user's own data; for a run, by default its own.
         data_root: folder of the data sets; by default $MIXREG_DATA, else ./data.
-        model: name of the model; a file of weights needs it.
+        model: name of the model; a file of weights alone needs it.
         alpha: shape α of the mixup; by default that of the run.
         mixing_probability: chance that a sample was mixed.
         class_order: whose numbers class folders have: "torchvision" or "timm".
-        mean: of the pixels from 0 to 1, with which the inputs of a file of weights were
-            normalised: one number, or one for each channel; by default the data set's own.
-        std: their deviation.
         weights: name or prefix of the weights in a file that holds several; by default averaged
             ones (EMA), else the trained ones.
     """
@@ -410,8 +535,6 @@ class CheckpointOptions(_Typed):
     alpha: float | None = None
     mixing_probability: float | None = None
     class_order: Literal["torchvision", "timm"] | None = None
-    mean: list[float] = dataclasses.field(default_factory=list)
-    std: list[float] = dataclasses.field(default_factory=list)
     weights: str | None = None
 
     def __post_init__(self) -> None:
@@ -419,10 +542,15 @@ class CheckpointOptions(_Typed):
         _check_law(self)
 
     def given(self) -> dict[str, Any]:
-        """The settings of a run that were given."""
-        names = ("data", "data_root", "model", "alpha", "mixing_probability", "class_order")
+        """The settings of a run that were given, of images those of a user's own data."""
+        from mixreg.data import is_own
+
+        names = ["data", "data_root", "model", "alpha", "mixing_probability", "class_order"]
+        if self.data is not None and is_own(self.data):
+            names += _OWN
         values = {name: getattr(self, name) for name in names}
-        return {name: value for name, value in values.items() if value is not None}
+        given = {k: v for k, v in values.items() if v is not None and v is not False and v != []}
+        return given | dict.fromkeys(DESIGN if self.alpha is not None else ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -508,6 +636,7 @@ def command_of(settings: Mapping[str, Any], output: Path) -> str:
     for name, value in settings.items():
         if name in known and value != _default(known[name]):
             text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            text = text.lower() if isinstance(value, bool) else text
             words.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
     return " ".join([*words, f"--output {shlex.quote(str(output))}"])
 
@@ -519,6 +648,23 @@ def _check_law(settings: Recipe | CheckpointOptions) -> None:
         ("alpha", alpha is None or alpha > 0, "a positive finite number"),
         ("mixing_probability", chance is None or 0 <= chance <= 1, "in [0, 1]"),
     )
+
+
+def _check_design(recipe: Recipe) -> None:
+    """Refuse half a law by design, one beside another law, and numbers that no law has."""
+    values = [getattr(recipe, name) for name in DESIGN]
+    if values == [None, None]:
+        return
+    if None in values or (recipe.alpha, recipe.mixing_probability) != (1, 1):
+        raise ConfigurationError(
+            "a law by design is given by both theta_mean and gamma_squared, and by no alpha or "
+            f"mixing_probability, got theta_mean={values[0]} and gamma_squared={values[1]} with "
+            f"alpha={recipe.alpha:g} and mixing_probability={recipe.mixing_probability:g}"
+        )
+    try:
+        _ = recipe.law
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def check_types(settings: Any) -> None:

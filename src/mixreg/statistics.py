@@ -1,5 +1,6 @@
 """The training means x̄ and ȳ that shrinking and rescaling refer to (equations 5 and 22)."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from mixreg._batches import Place, split_one
-from mixreg._checks import check_examples, dense_targets
+from mixreg._checks import check_examples, dense_targets, dims
 from mixreg._errors import CheckpointError, DataError
 from mixreg._files import read_tensors, write_tensors
 
@@ -26,7 +27,8 @@ class TrainingStatistics:
     That space is the one after normalisation and training augmentation, before mixing.
 
     Args:
-        x_mean: x̄, the mean input, float64, the shape of one input.
+        x_mean: x̄, the mean input, float64, the shape of one input, or one number for each channel,
+            such as (3, 1, 1).
         y_mean: ȳ, the mean label, float64, shape (c,) for classes, the shape of one target for
             regression, () for one number.
         count: how many examples were averaged.
@@ -134,6 +136,28 @@ class TrainingStatistics:
             raise ValueError("cannot average an empty loader: it gave no example")
         n = sums.count
         return cls(sums.x.mean(n), sums.y.mean(n), n, sums.low, sums.high)
+
+    def per_channel(self) -> Self:
+        """The same with one mean for each channel, which fit inputs of every size.
+
+        Returns:
+            Statistics with x̄ of shape (c, 1, ...), the mean over the positions of each channel.
+
+        Raises:
+            ValueError: the inputs have no positions beside their channels.
+
+        Example:
+            >>> x, y = torch.arange(24.0).reshape(2, 3, 2, 2), torch.tensor([0, 1])
+            >>> TrainingStatistics.from_tensors(x, y, 2).per_channel().x_mean.flatten()
+            tensor([ 7.5000, 11.5000, 15.5000], dtype=torch.float64)
+        """
+        if self.x_mean.ndim < 2:
+            raise ValueError(
+                f"inputs of shape (n, {dims(self.x_mean)}) have no channels with positions; "
+                "their means are already one a feature"
+            )
+        mean = self.x_mean.mean(tuple(range(1, self.x_mean.ndim)), keepdim=True)
+        return dataclasses.replace(self, x_mean=mean)
 
     def save(self, path: str | Path) -> None:
         """Write the statistics as one safetensors file, whole or not at all.

