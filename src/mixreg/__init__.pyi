@@ -42,6 +42,11 @@ from mixreg.prediction import (
     shrink as shrink,
     unshrink as unshrink,
 )
+from mixreg.manifold import (
+    LayerStatistics as LayerStatistics,
+    ManifoldMixup as ManifoldMixup,
+    RescaledLayers as RescaledLayers,
+)
 from mixreg.training.load import (
     load as load,
 )
