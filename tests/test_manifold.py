@@ -126,7 +126,7 @@ CASES = [
     (lambda net: manifold(net, "3"), ValueError, "no layer '3'; it has"),
     (lambda net: manifold(net, []), ValueError, "at least one layer"),
     (lambda net: manifold(net, ["0", "0"]), ValueError, "each once"),
-    (lambda _: manifold(Twice(), "twice")(X, Y), ValueError, "run more than once"),
+    (lambda _: manifold(Twice(), "twice")(X, Y), ValueError, "runs more than once"),
     (lambda _: manifold(Twice(), "never")(X, Y), ValueError, "not run in a pass"),
     (lambda _: manifold(Twice(), "memory")(X, Y), TypeError, "gives out tuple, not one tensor"),
 ]
