@@ -47,6 +47,11 @@ from mixreg.manifold import (
     ManifoldMixup as ManifoldMixup,
     RescaledLayers as RescaledLayers,
 )
+from mixreg.rescaling import (
+    PostProcessing as PostProcessing,
+    Rescaling as Rescaling,
+    rescale_ as rescale_,
+)
 from mixreg.training.load import (
     load as load,
 )

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 
 from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg._files import whole_file
+from mixreg.calibration import row_blocks
 from mixreg.data import Dataset, InMemoryDataset, Normalisation
 from mixreg.data.corruptions import CorruptedSet, corrupted_sets
 from mixreg.evaluation import CORRECTIONS, Correction, Metrics, Predictions, correct
 from mixreg.evaluation.corrections import UNTEMPERED
-from mixreg.evaluation.metrics import measure, row_blocks
+from mixreg.evaluation.metrics import measure
 from mixreg.evaluation.predictions import class_logits, evaluating
 from mixreg.prediction import shrink
 from mixreg.training import TrainedClassifier
