@@ -1,21 +1,26 @@
 """Figures 5 and 6 on a tiny stand-in for CIFAR-10, against the stored networks."""
 
 import dataclasses
+import shutil
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from mixreg import Beta, RescaledModel
-from mixreg.data import Samples
+from mixreg._errors import ConfigurationError
+from mixreg.data import MissingDataError, Samples
 from mixreg.data.corruptions import CORRUPTIONS, corrupted
 from mixreg.data.datasets import IN_MEMORY
 from mixreg.data.published import Published
 from mixreg.evaluation import metrics
-from mixreg.experiments import _shifted, fig5, fig6
+from mixreg.experiments import _shifted, fig5, fig6, shift
 from mixreg.experiments._runs import Made
+from mixreg.experiments.evaluate import evaluate_checkpoint
+from mixreg.experiments.shift import in_words
 from mixreg.report import read_document
-from mixreg.settings import ReproduceOptions
+from mixreg.settings import EvaluateOptions, ReproduceOptions
 from mixreg.training import load_run
 
 KINDS, LEVELS = ("contrast", "fog"), (1, 5)
@@ -134,7 +139,7 @@ def test_temperatures_are_those_of_the_clean_held_out_images(made):
 )
 def test_words_say_from_which_severity_a_correction_loses(judged, words):
     names = {"+": "better", "-": "worse", " ": "undecided"}
-    assert fig6.in_words({k: names[mark] for k, mark in enumerate(judged)}) == words
+    assert in_words({k: names[mark] for k, mark in enumerate(judged)}) == words
 
 
 def test_presets_have_the_papers_sets_and_the_finished_runs(tmp_path):
@@ -156,3 +161,63 @@ def test_presets_have_the_papers_sets_and_the_finished_runs(tmp_path):
 def test_nothing_is_drawn_of_settings_without_runs():
     assert list(fig5.by_setting([], Made([], [], "cpu"))) == []
     assert len(fig6.KINDS["the 15 of the benchmark"]) == 15 < len(CORRUPTIONS)
+
+
+def evaluated(made, output, shift):
+    folder, _, runs = made
+    run = next(run for run in runs if run.method == "mixup")
+    options = EvaluateOptions(
+        checkpoint=run.directory, data_root=folder, shift=str(shift), output=output
+    )
+    text, page = evaluate_checkpoint(options)
+    assert page == output / "shift.html"
+    return run, read_document(output / "shift.json"), text
+
+
+def test_a_classifier_is_evaluated_by_severity(made, tmp_path, monkeypatch):
+    patched = partial(_shifted.corrupted_test_sets, kinds=KINDS, severities=LEVELS)
+    monkeypatch.setattr(shift, "corrupted_test_sets", patched)
+    run, document, text = evaluated(made, tmp_path, "generated")
+    (table,) = document.tables
+    assert table.headings == ["prediction", "clean", "1", "5", "in words"]
+    rows = dict(table.rows[1:8])
+    scores = {s: [x for x in fig5._read(run, 1.0).scores if x.severity == s] for s in (0, *LEVELS)}
+    for k, (severity, of) in enumerate(scores.items()):
+        raw = np.mean([s.metrics["raw"].accuracy for s in of])
+        rescaled = np.mean([s.metrics["rescaled"].accuracy for s in of])
+        assert rows["raw"][k].text == f"{100 * raw:.2f}", severity
+        assert rows["rescaled − raw"][k].text.lstrip("+−") == f"{100 * abs(rescaled - raw):.2f}"
+    assert rows["raw"][-1].text == ""
+    assert any(f.text.startswith("two-views: ") for f in document.findings)
+    assert "generated from the clean images" in " ".join(text.split())
+
+
+def test_published_files_are_found_by_name_or_folder(made, tmp_path, monkeypatch):
+    folder, _, runs = made
+    images, labels = load_run(runs[0].directory, {}).data.samples("test")
+    pixels = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
+    (place := folder / "CIFAR-10-C").mkdir()
+    np.save(place / "labels.npy", np.tile(labels.numpy(), 5))
+    np.save(place / "fog.npy", np.tile(pixels, (5, 1, 1, 1)))
+    monkeypatch.setattr(
+        shift, "corrupted_test_sets", partial(_shifted.corrupted_test_sets, kinds=("fog",))
+    )
+    for name in ("cifar10-c", place):
+        _, document, _ = evaluated(made, tmp_path / str(name).strip("/"), name)
+        assert "Images: published files in CIFAR-10-C." in document.caveats
+        rows = [row for title, row in document.tables[0].rows if title == "rescaled − raw"]
+        assert all(len({cell.text for cell in row[:-1]}) == 1 for row in rows)  # no real shift
+    shutil.rmtree(place)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "words"),
+    [
+        ("cifar100-c", ConfigurationError, "made of cifar100, and this classifier is tested on"),
+        ("cifar10-c", MissingDataError, "there is no folder .*CIFAR-10-C with labels.npy"),
+        ("elsewhere", MissingDataError, "--shift generated makes the images"),
+    ],
+)
+def test_shifts_that_cannot_be_made_are_refused(name, error, words, made, tmp_path):
+    with pytest.raises(error, match=words):
+        evaluated(made, tmp_path, name)
