@@ -42,6 +42,11 @@ from mixreg.prediction import (
     shrink as shrink,
     unshrink as unshrink,
 )
+from mixreg.rescaling import (
+    PostProcessing as PostProcessing,
+    Rescaling as Rescaling,
+    rescale_ as rescale_,
+)
 from mixreg.training.load import (
     load as load,
 )
