@@ -24,8 +24,27 @@ LAYERS = {
     "support": ({"_checks", "_errors", "_files", "_lazy", "_random"}, {"safetensors", "torch"}),
     "theory": (
         {"_any_loss", "_beta", "_forward_mode", "calibration", "covariance", "curvature"}
-        | {"design", "entropy", "folding", "laws", "losses", "mixing", "pairing", "perturbation"}
-        | {"perturbation_design", "prediction", "recipes", "reference", "risk", "statistics", ""},
+        | {
+            "design",
+            "entropy",
+            "folding",
+            "laws",
+            "losses",
+            "matching",
+            "mixing",
+            "pairing",
+            "perturbation",
+        }
+        | {
+            "perturbation_design",
+            "power",
+            "prediction",
+            "recipes",
+            "reference",
+            "risk",
+            "statistics",
+            "",
+        },
         {"numpy", "tqdm", "yaml"},
     ),
     "measuring": ({"_stored", "diagnostics", "evaluation"}, {"msgspec", "scipy"}),

@@ -20,6 +20,9 @@ from mixreg.mixing import (
     mix as mix,
     mixed_accuracy as mixed_accuracy,
 )
+from mixreg.power import (
+    BandPower as BandPower,
+)
 from mixreg.statistics import (
     TrainingStatistics as TrainingStatistics,
 )
@@ -39,6 +42,10 @@ from mixreg.prediction import (
     RescaledModel as RescaledModel,
     shrink as shrink,
     unshrink as unshrink,
+)
+from mixreg.matching import (
+    PowerMatchedModel as PowerMatchedModel,
+    PowerMatching as PowerMatching,
 )
 from mixreg.training.load import (
     load as load,
