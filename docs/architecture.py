@@ -21,7 +21,10 @@ FLOW = {
 """What is handed on, and where it is made."""
 
 LAYERS = {
-    "support": ({"_checks", "_errors", "_files", "_lazy", "_random"}, {"safetensors", "torch"}),
+    "support": (
+        {"_batches", "_checks", "_errors", "_files", "_lazy", "_random"},
+        {"safetensors", "torch"},
+    ),
     "theory": (
         {"_any_loss", "_beta", "_forward_mode", "calibration", "covariance", "curvature"}
         | {
@@ -51,12 +54,12 @@ LAYERS = {
     "report": ({"report"}, {"jinja2", "matplotlib"}),
     "data": ({"data", "models"}, {"PIL", "sklearn", "timm", "torchvision"}),
     "training": (
-        {"settings", "training"},
+        {"integrations", "settings", "training"},
         {"filelock", "lightning", "tensorboard", "torchmetrics"},
     ),
     "experiments": (
         {"experiments"},
-        {"cryptography", "dask", "distributed", "joblib", "ray", "submitit"},
+        {"cryptography", "dask", "distributed", "joblib", "optuna", "ray", "submitit"},
     ),
     "command line": ({"__main__", "cli"}, set()),
 }

@@ -153,7 +153,8 @@ def test_measured_tables_are_the_stored_results(page, folder, corrections):
     records = read_document(ROOT / "results" / folder / "metrics.json").records
     methods = dict.fromkeys(record.method for record in records)
     shown = re.findall(r"^\| \w+ \| \S+ \| .* ± .* \|$", (DOCS / page).read_text(), re.MULTILINE)
-    assert shown == [_measured(records, m, name) for m in methods for name in corrections]
+    stored = [name for name in corrections if records.where(prediction=name)]
+    assert shown == [_measured(records, m, name) for m in methods for name in stored]
 
 
 def test_the_rivals_are_the_stored_results():

@@ -4,14 +4,17 @@ import copy
 import io
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 from torchvision.models import resnet18
+from torchvision.transforms import v2
 
 from mixreg import Beta, RescaledModel, TrainingStatistics
+from mixreg._checks import logits_of
 from mixreg.folding import FoldedLayer
 from mixreg.models import LeNet, RandomFourierFeatures
 
@@ -216,7 +219,9 @@ def test_state_dict_and_export_of_a_map():
 def test_a_map_refuses_inputs_of_another_size():
     net = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), *tail(4))
     folded = rescaled(IMAGE, "softmax", lambda: net).fold()
-    with pytest.raises(ValueError, match=r"gives outputs of shape \(n, 4, 8, 8\), got \(1, 4, 9,"):
+    with pytest.raises(
+        ValueError, match=r"takes inputs of shape \(n, 2, 8, 8\), got \(1, 2, 9, 9\)"
+    ):
         folded(torch.randn(1, 2, 9, 9, dtype=torch.float64))
 
 
@@ -237,6 +242,23 @@ class Doubling(nn.Linear):
         return 2 * super().forward(x)
 
 
+class Standardised(nn.Linear):
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight / self.weight.std(), self.bias)
+
+
+class TwoHeads(nn.Module):
+    """The mean of two heads, as of DeiT with distillation."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.a, self.b = nn.Linear(D, D), nn.Linear(D, C), nn.Linear(D, C)
+
+    def forward(self, x):
+        h = torch.relu(self.hidden(x))
+        return (self.a(h) + self.b(h)) / 2
+
+
 def hooked():
     net = Written(lambda net, x: net.head(torch.relu(net.hidden(x))))
     net.head.register_forward_hook(lambda _module, _args, output: output + 1)
@@ -250,50 +272,99 @@ def tied():
     return net
 
 
-REFUSED = {
-    "random features": (
-        lambda: RandomFourierFeatures((D,), C),
-        "its first operation is (linear|addmm|matmul), not Linear or Conv",
-    ),
-    "normalised input": (
-        lambda: nn.Sequential(nn.BatchNorm1d(D), nn.Linear(D, C)),
-        "its first operation is BatchNorm1d '0', not Linear or Conv",
-    ),
-    "dropout on the input": (
-        lambda: nn.Sequential(nn.Dropout(), nn.Linear(D, C)),
-        "its first operation is Dropout '0'",
-    ),
+# They fold in evaluation mode: what stands before the first layer or after the last is affine.
+IN_EVALUATION = {
+    "normalised input": (lambda: nn.Sequential(nn.BatchNorm1d(D), nn.Linear(D, C)), ()),
+    "dropout on the input": (lambda: nn.Sequential(nn.Dropout(), nn.Linear(D, C)), ()),
     "transposed convolution": (
         lambda: nn.Sequential(
             nn.Unflatten(1, (D, 1)), nn.ConvTranspose1d(D, 2, 1), nn.Flatten(), nn.Linear(2, C)
         ),
-        "its first operation is ConvTranspose1d '1'",
-    ),
-    "softmax at the end": (
-        lambda: nn.Sequential(nn.Linear(D, C), nn.LogSoftmax(1)),
-        "its last operation is LogSoftmax '1', not Linear",
-    ),
-    "functional softmax": (
-        lambda: Written(lambda net, x: torch.softmax(net.head(net.hidden(x)), 1)),
-        "its last operation is softmax, not Linear",
+        (),
     ),
     "convolution at the end": (
         lambda: nn.Sequential(nn.Unflatten(1, (D, 1)), nn.Conv1d(D, C, 1), nn.Flatten()),
-        "its last operation is Conv1d '1', not Linear",
+        (),
+    ),
+    "convolution and mean at the end": (
+        lambda: nn.Sequential(
+            nn.Unflatten(1, (1, D)), nn.Conv1d(1, C, 1), nn.AdaptiveAvgPool1d(1), nn.Flatten()
+        ),
+        ("1.layer.weight", "1.layer.bias", "1.offset"),
+    ),
+    "layer with its own forward": (
+        lambda: Written(lambda net, x: net.head(net.hidden(x)), Doubling(D, D)),
+        ("hidden.layer.weight", "hidden.layer.bias", "hidden.offset"),
+    ),
+    "two heads": (TwoHeads, ()),
+    "batch norm without a bias before it": (
+        lambda: Written(
+            lambda net, x: net.head(torch.relu(net.hidden(x))),
+            nn.Sequential(nn.Linear(D, D, bias=False), nn.BatchNorm1d(D)),
+        ),
+        (),
+    ),
+    "logits of Hugging Face's kind": (
+        lambda: Written(lambda net, x: SimpleNamespace(logits=net.head(net.hidden(x)))),
+        (),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IN_EVALUATION)
+def test_folding_in_evaluation_mode_and_the_keys_of_its_state(name):
+    torch.manual_seed(0)
+    make, added = IN_EVALUATION[name]
+    net = make().double().eval()
+    model = RescaledModel(net, statistics((D,), "softmax", (C,)), LAW)
+    folded, x = model.fold(), torch.randn(5, D, dtype=torch.float64)
+    torch.testing.assert_close(logits_of(folded(x)), model(x), rtol=1e-12, atol=1e-12)
+    assert set(folded.state_dict()) - set(net.state_dict()) == set(added)
+    if not added:
+        net.load_state_dict(folded.state_dict())
+        torch.testing.assert_close(logits_of(net(x)), logits_of(folded(x)), rtol=0, atol=0)
+
+
+def random_features():
+    net = RandomFourierFeatures((D,), C)
+    nn.init.normal_(net.output.weight)
+    return net
+
+
+OUTPUT, INPUT = "its output is not that of {} alone", "its input does not go to {} alone"
+REFUSED = {
+    "random features": (random_features, INPUT.format("Linear 'output'")),
+    "softmax at the end": (
+        lambda: nn.Sequential(nn.Linear(D, C), nn.LogSoftmax(1)),
+        OUTPUT.format("Linear '0'"),
+    ),
+    "functional softmax": (
+        lambda: Written(lambda net, x: torch.softmax(net.head(net.hidden(x)), 1)),
+        OUTPUT.format("Linear 'head'"),
+    ),
+    "activation and mean at the end": (  # SqueezeNet's head
+        lambda: nn.Sequential(
+            nn.Unflatten(1, (1, D)),
+            nn.Conv1d(1, C, 1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool1d(1),
+            nn.Flatten(),
+        ),
+        OUTPUT.format("Conv1d '1'"),
     ),
     "skip from the input": (
         lambda: Written(lambda net, x: net.head(x + net.hidden(x))),
-        "its input goes to (Linear 'hidden', add|add, Linear 'hidden'), not to one layer",
+        INPUT.format("Linear 'hidden'"),
     ),
-    "input returned": (lambda: nn.Flatten(), "its input goes to the output|its first operation is"),
+    "input returned": (lambda: nn.Flatten(), "it calls no Linear or Conv layer"),
     "layer called twice": (
         lambda: Written(lambda net, x: net.head(net.hidden(torch.relu(net.hidden(x))))),
-        "Linear 'hidden' is used more than once",
+        INPUT.format("Linear 'hidden'"),
     ),
-    "tied weights": (tied, "Linear 'hidden' is used more than once"),
+    "tied weights": (tied, "the weight of Linear 'hidden' is used by another layer too"),
     "weight read elsewhere": (
         lambda: Written(lambda net, x: net.head(net.hidden(x) @ net.hidden.weight)),
-        "Linear 'hidden' is used more than once",
+        INPUT.format("Linear 'hidden'"),
     ),
     "computed weights": (
         lambda: Written(
@@ -301,26 +372,24 @@ REFUSED = {
         ),
         "the weight of ParametrizedLinear 'hidden' is computed from other parameters",
     ),
-    "layer with its own forward": (
-        lambda: Written(lambda net, x: net.head(net.hidden(x)), Doubling(D, D)),
-        "Doubling 'hidden' has a forward method of its own",
+    "standardised weights": (  # of NFNet: what they are multiplied by is lost
+        lambda: Written(lambda net, x: net.head(net.hidden(x)), Standardised(D, D)),
+        INPUT.format("Standardised 'hidden'"),
     ),
-    "hooks": (hooked, "Linear 'head' has forward hooks"),
+    "hooks": (hooked, OUTPUT.format("Linear 'head'")),
     "branching on values": (
         lambda: Written(lambda net, x: net.head(net.hidden(x)) if x.sum() > 0 else net.head(x)),
-        r"cannot be traced symbolically \(symbolically traced variables cannot be used as inputs",
-    ),
-    "batch merged with an axis": (
-        lambda: Written(
-            lambda net, x: net.head(net.hidden(x.view(-1, 2)).view(len(x), D)), nn.Linear(2, 2)
-        ),
-        "it merges the batch with another axis|cannot be traced",
+        INPUT.format("Linear 'head'"),
     ),
     "batch merged by its size": (
         lambda: Written(
             lambda net, x: net.head(net.hidden(x.view(-1, 2)).view(x.size(0), D)), nn.Linear(2, 2)
         ),
         "it merges the batch with another axis before its first layer",
+    ),
+    "inputs it does not take": (
+        lambda: nn.Linear(D + 1, C),
+        r"it does not run on inputs of shape \(n, 4\) \(mat1.*give inputs .* by example=",
     ),
 }
 
@@ -337,7 +406,6 @@ def test_refused_networks(name):
         model.fold()
     assert str(caught.value).startswith("cannot fold equation 22 into the weights")
     assert str(caught.value).endswith("keep the RescaledModel, which is exact for every network")
-    assert model(torch.zeros(2, D)).shape == (2, len(y_mean))
 
 
 def test_outputs_of_another_number():
@@ -345,3 +413,92 @@ def test_outputs_of_another_number():
     model = RescaledModel(nn.Linear(D, C), TrainingStatistics(mean, y_mean, 5), Beta(1.0))
     with pytest.raises(ValueError, match="its last layer has 3 outputs, the statistics 4"):
         model.fold()
+
+
+# -- by name, by channel, into the normalisation, compiled -----------------------------------------
+
+
+def convolutional():
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2, 1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 5, 3),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, C),
+    )  # fmt: skip
+
+
+def channel_model(make=convolutional, **options):
+    torch.manual_seed(0)
+    stats = statistics((3, 16, 16), "softmax", (C,)).per_channel()
+    return RescaledModel(make().double().eval(), stats, LAW, **options)
+
+
+@pytest.mark.parametrize("size", [16, 23])
+def test_channel_means_fold_for_images_of_any_size(size):
+    model, x = channel_model(), torch.randn(4, 3, size, size, dtype=torch.float64)
+    for folded in (model.fold(example=x), channel_model().fold(example=x[:, :, :16, :16])):
+        assert folded[0].offset.shape == (3, 1, 1)
+        torch.testing.assert_close(folded(x), model(x), rtol=1e-11, atol=1e-12)
+
+
+def test_channel_means_of_a_network_for_larger_images_need_an_example():
+    with pytest.raises(ValueError, match=r"on inputs of shape \(n, 3, 1, 1\).*example="):
+        channel_model().fold()
+
+
+@pytest.mark.parametrize("names", [("0", "6"), ("0", ("6",)), (None, "6"), ("0", None)], ids=str)
+def test_layers_by_name(names):
+    model, x = channel_model(), torch.randn(4, 3, 16, 16, dtype=torch.float64)
+    folded = model.fold(first=names[0], last=names[1], example=x)
+    torch.testing.assert_close(folded(x), model(x), rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"first": "3"}, "its input does not go to Conv2d '3' alone.*off by .* of "),
+        ({"first": "2"}, "it calls no Linear or Conv layer '2'"),
+        ({"last": "2"}, "ReLU '2' is no Linear or Conv layer"),
+        ({"last": "7.a"}, "it has no layer '7.a'"),
+        ({"last": "3"}, "its last layer has 5 outputs, the statistics 3"),
+    ],
+)
+def test_names_of_other_layers_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        channel_model().fold(**options, example=torch.randn(4, 3, 16, 16))
+
+
+@pytest.mark.parametrize("options", [{}, {"inputs": "keep"}, {"outputs": "keep"}], ids=str)
+def test_into_the_normalisation(options):
+    """Against the definition: pixels, normalised as for training, asked of the RescaledModel."""
+    model, mean, std = channel_model(**options), (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
+    pixels = torch.rand(4, 3, 19, 16, dtype=torch.float64)
+    x = v2.functional.normalize(pixels, mean, std)
+    folded = model.fold("normalisation", mean=mean, std=std, example=x)
+    inputs = v2.functional.normalize(pixels, folded.mean, folded.std)
+    torch.testing.assert_close(folded.net(inputs), model(x), rtol=1e-11, atol=1e-12)
+    changed = {
+        k for k, v in folded.net.state_dict().items() if not v.equal(model.net.state_dict()[k])
+    }
+    assert changed == (set() if "outputs" in options else {"6.weight", "6.bias"})
+
+
+@pytest.mark.parametrize(
+    ("stats", "given", "message"),
+    [
+        ((3, 16, 16), {"mean": [0.5] * 3, "std": [0.5] * 3}, r"stats\.per_channel\(\)"),
+        ((3, 1, 1), {"mean": [0.5] * 3}, r"needs mean=\.\.\. and std=\.\.\. of the 3 channels"),
+        ((3, 1, 1), {"mean": [0.5], "std": [0.5]}, r"got \[0\.5\] and \[0\.5\]"),
+    ],
+)
+def test_normalisations_that_do_not_fit(stats, given, message):
+    model = RescaledModel(convolutional().eval(), statistics(stats, "softmax", (C,)), LAW)
+    with pytest.raises(ValueError, match=message):
+        model.fold("normalisation", **given, example=torch.randn(2, 3, 16, 16))
+
+
+def test_a_compiled_network_folds_as_what_it_was_compiled_from():
+    net = nn.Sequential(nn.Linear(D, C))
+    stats = statistics((D,), "softmax", (C,))
+    folded = RescaledModel(torch.compile(net), stats, LAW).fold()
+    assert type(folded) is nn.Sequential
+    x = torch.randn(3, D)
+    torch.testing.assert_close(folded(x), RescaledModel(net, stats, LAW)(x))

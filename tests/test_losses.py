@@ -5,10 +5,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from torch.autograd import forward_ad
 from torch.autograd.gradcheck import gradcheck, gradgradcheck
 
-from mixreg import cross_entropy, logistic, squared_error
+from mixreg import Beta, Mixup, cross_entropy, logistic, mixed_loss, squared_error
 from mixreg.losses import probabilities, resolve_loss, two_class_logits
 
 N, C = 6, 4
@@ -168,3 +169,77 @@ def test_losses_by_name_and_as_functions():
     for loss in (cross_entropy, logistic, squared_error):
         assert resolve_loss(loss.__name__) is loss
         assert resolve_loss(loss) is loss
+
+
+# Mixed batches, in pair and in dense form
+
+
+def mixed(y, num_classes, generator, **options):
+    x = torch.zeros(len(y), 1, dtype=torch.float64)
+    return Mixup(Beta(1.0), num_classes, generator=generator, **options)(x, y)
+
+
+WEIGHTS = torch.tensor([1.0, 30.0, 2.0, 0.5], dtype=torch.float64)
+
+
+def by_hand(loss, outputs, batch):
+    """Each pair apart, by PyTorch's own loss of one example: values, and what its mean counts."""
+    total, count = 0.0, 0.0
+    for i, (w, j) in enumerate(zip(batch.weight.tolist(), batch.partner.tolist(), strict=True)):
+        for share, k in ((w, i), (1 - w, j)):
+            y = batch.labels[k : k + 1]
+            total += share * loss(outputs[i : i + 1], y).sum().item()
+            kept = y[y != loss.ignore_index] if isinstance(loss, nn.CrossEntropyLoss) else y
+            class_weight = getattr(loss, "weight", None)
+            counted = kept.numel() if class_weight is None else class_weight[kept].sum().item()
+            count += share * counted
+    return total, count
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHTS], ids=["plain", "class weights"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("shape", [(N,), (N, 3, 2)])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_pairs_of_class_indices_count_as_pytorch_counts(
+    weight, smoothing, shape, reduction, generator
+):
+    y = torch.randint(C, shape, generator=generator)
+    y[0] = -100
+    batch = mixed(y, C, generator, ignore_index=-100)
+    outputs = draws((N, C, *shape[1:]), generator)
+    loss, each = (
+        nn.CrossEntropyLoss(weight, label_smoothing=smoothing, reduction=r)
+        for r in (reduction, "none")
+    )
+    total, count = by_hand(each, outputs, batch)
+    value = mixed_loss(loss, outputs, batch)
+    assert value.shape == (shape if reduction == "none" else ())
+    expected = total / count if reduction == "mean" else total
+    assert value.sum().item() == pytest.approx(expected, rel=1e-12)
+    assert loss.reduction == reduction
+
+
+def test_the_dense_form_of_losses_linear_in_the_label_is_the_pair_form(generator):
+    y, u = torch.randint(C, (N,), generator=generator), draws((N, C), generator)
+    hot = nn.functional.one_hot(y, C).double()
+    index, soft = mixed(y, C, generator), mixed(hot, C, generator)
+    cases = [
+        (nn.CrossEntropyLoss(), index, cross_entropy(index.targets, u)),
+        (nn.CrossEntropyLoss(), soft, cross_entropy(soft.targets, u)),
+        (
+            nn.CrossEntropyLoss(WEIGHTS),
+            index,
+            cross_entropy(index.targets, u, class_weights=WEIGHTS),
+        ),
+        (nn.BCEWithLogitsLoss(), soft, logistic(soft.targets, u) / C),
+    ]
+    for loss, batch, dense in cases:
+        torch.testing.assert_close(mixed_loss(loss, u, batch), dense.mean())
+
+
+def test_the_squared_error_of_pairs_exceeds_the_dense_one_by_the_spread_of_the_labels(generator):
+    y, u = draws((N, 2), generator), draws((N, 2), generator)
+    batch = mixed(y, None, generator)
+    spread = (y - y[batch.partner]).square().sum(1) * batch.weight * (1 - batch.weight)
+    pair = mixed_loss(lambda u, y: (u - y).square().sum(1), u, batch)
+    torch.testing.assert_close(pair, 2 * squared_error(batch.targets, u) + spread)

@@ -88,7 +88,7 @@ def test_inputs_like_mixes_are_left_as_they_are(stats):
     torch.testing.assert_close(matching(seen), seen, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("factor", [1e-4, 0.5, 3.0, 1e4])
+@pytest.mark.parametrize("factor", [1e-2, 0.5, 3.0, 30.0])
 def test_power_ends_in_the_range_or_is_doubled_in_size(factor, stats, images):
     mean, deviation = stats.second_moments.of_mixes(LAW)
     bands = stats.second_moments.bands(stats.x_mean.shape)
@@ -101,7 +101,7 @@ def test_power_ends_in_the_range_or_is_doubled_in_size(factor, stats, images):
     inside = (after - mean).abs() <= deviation + 1e-4
     doubled = torch.isclose(after, level(x) + 2 * np.log(2), atol=1e-4)
     assert (inside | (doubled & (after < mean))).all()
-    assert factor > 1e-3 or doubled.all()
+    assert factor > 0.1 or doubled.all()
 
 
 def test_components_of_features():
@@ -178,7 +178,7 @@ def test_refusals(model, stats, images):
         PowerMatchedModel(network(), stats, boxes)
     with pytest.raises(TypeError, match="mixes of whole inputs"):
         PowerMatching(stats, 0.75)
-    with pytest.raises(ValueError, match="cannot be folded"):
+    with pytest.raises(ValueError, match="cannot fold equation 22"):
         model.fold()
     with pytest.raises(ValueError, match="the statistics describe inputs of shape"):
         model(images[:, :1])

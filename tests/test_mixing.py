@@ -1,8 +1,10 @@
 """Mixed batches are the stated combinations, estimate equation 4, and leave what is given alone."""
 
+import collections
 import copy
 import math
 from multiprocessing.reduction import ForkingPickler
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -81,6 +83,7 @@ def test_soft_labels_and_regression_targets(targets, num_classes, generator):
     batch = mixup(num_classes=num_classes)(x, y)
     assert_combined(batch.targets, y, batch)
     assert_same(mixup(num_classes=num_classes).transform(x, y), batch[:2])
+    assert batch.labels is y
 
 
 @given(st.integers(1, 40), st.integers(0, 2**32), st.sampled_from(["sample", "batch"]))
@@ -202,6 +205,126 @@ def test_as_a_torchvision_transform():
         assert inputs.shape == x.shape
         seen |= set(targets.unique().tolist()) - {0.0, 1.0}
     assert seen == {0.25, 0.75}
+
+
+class Pair(NamedTuple):
+    """Two inputs of one network."""
+
+    image: torch.Tensor
+    table: torch.Tensor
+
+
+def test_nests_are_mixed_by_the_same_draws():
+    image, table = torch.randn(5, 3, 4, 4), torch.rand(5, 2).double()
+    batch = mixup(num_classes=5)(
+        x := {"both": Pair(image, table), "more": [image]}, torch.arange(5)
+    )
+    assert (type(batch.inputs), type(batch.inputs["both"])) == (dict, Pair)
+    for mixed, plain in zip(batch.inputs["both"], (image, table), strict=True):
+        torch.testing.assert_close(mixed.double(), combined(plain, batch))
+    assert x["both"].image is x["more"][0] is image
+    assert torch.equal(batch.inputs["more"][0], batch.inputs["both"].image)
+
+
+BATCHES = {
+    "keys": ({"labels": "y", "inputs": "x"}, lambda x, y, ids: {"x": x, "y": y, "ids": ids}),
+    "all others": ({"labels": "y"}, lambda x, y, _: collections.OrderedDict(x=x, y=y)),
+    "positions": ({"labels": 2, "inputs": [1]}, lambda x, y, ids: (ids, x, y)),
+    "functions": (
+        {"labels": lambda b: b["deep"][1], "inputs": lambda b: b["deep"][0]},
+        lambda x, y, ids: collections.UserDict(deep=[x, y], name="a batch", ids=ids),
+    ),
+    "a pair": ({}, lambda x, y, _: [x, y]),
+}
+
+
+@pytest.mark.parametrize(("places", "made"), BATCHES.values(), ids=BATCHES)
+def test_whole_batches_keep_their_types_and_what_is_not_mixed(places, made):
+    x, y, ids = torch.randn(4, 3), torch.arange(4), torch.arange(4)
+    mixer = Mixup(Beta(1.0), 4, **places, generator=torch.Generator().manual_seed(0))
+    given, (inputs, targets) = made(x, y, ids), mixup(num_classes=4).transform(x, y)
+    batch, expected = mixer.transform(given), made(inputs, targets, ids)
+    assert type(batch) is type(given)
+    assert repr(batch) == repr(expected)
+    assert repr(given) == repr(made(x, y, ids))
+    if "inputs" in places or places == {}:
+        means = TrainingStatistics.from_loader([given], 4, **places_of_one(places))
+        torch.testing.assert_close(means.x_mean, x.double().mean(0))
+
+
+def places_of_one(places):
+    return places | ({"inputs": 1} if places.get("inputs") == [1] else {})
+
+
+def test_transformers_batches():
+    transformers = pytest.importorskip("transformers")
+    outputs = pytest.importorskip("transformers.modeling_outputs")
+    places = {"labels": "labels", "inputs": "pixel_values"}
+    x, y = torch.randn(4, 3), torch.arange(4)
+    mixer = Mixup(Beta(1.0), 4, **places).transform
+    batch = mixer(transformers.BatchFeature({"pixel_values": x, "labels": y, "bool_mask": y > 1}))
+    assert type(batch) is transformers.BatchFeature
+    assert batch["labels"].shape == (4, 4)
+    output = outputs.ImageClassifierOutput(loss=y, logits=x)
+    mixed = Mixup(Beta(1.0), 4, labels="loss").transform(output)
+    assert type(mixed) is type(output)
+    assert mixed.loss is mixed["loss"] is not y
+
+
+def test_pixels_are_mixed_before_their_normalisation():
+    pixels, y = torch.randint(256, (9, 3, 8, 8), dtype=torch.uint8), torch.arange(9)
+    batch, exact = mixup(num_classes=9)(pixels, y), mixup(num_classes=9)(pixels.float(), y)
+    assert batch.inputs.dtype == torch.uint8
+    assert torch.equal(batch.inputs.float(), exact.inputs.round())
+    assert_same(batch[1:], exact[1:])
+
+
+def test_the_loaders_of_timm_mix_uint8_in_their_collate_function():
+    loader = pytest.importorskip("timm.data.loader")
+    images = [(np.full((3, 4, 4), 40 * k, np.uint8), k) for k in range(6)]
+    data = DataLoader(images, 3, collate_fn=mixup(Constant(0.75), 6).transform.collate)
+    mean, std = (0.5, 0.25, 0.75), (0.5, 0.5, 0.25)
+    for x, y in loader.PrefetchLoader(data, mean, std, device=torch.device("cpu")):
+        assert y.shape == (3, 6)
+        pixels = (x * torch.tensor(std).view(3, 1, 1) + torch.tensor(mean).view(3, 1, 1)) * 255
+        torch.testing.assert_close(pixels.mean((1, 2, 3)), y @ (40.0 * torch.arange(6)))
+
+
+@pytest.mark.parametrize(("shape", "ignored"), [((7,), -1), ((7, 9), -100), ((7, 4, 5), 255)])
+def test_maps_of_classes_and_ignored_labels(shape, ignored, generator):
+    x, y = torch.randn(7, 2), torch.randint(3, shape, generator=generator)
+    y[torch.rand(shape, generator=generator) < 0.3] = ignored
+    batch = Mixup(Beta(1.0), 3, ignore_index=ignored, generator=generator)(x, y)
+    dense = torch.stack([(y == k).float() for k in range(3)], 1)
+    assert_combined(batch.targets, dense, batch)
+
+
+def test_the_switch_of_timm_is_obeyed():
+    mixer = mixup(num_classes=5).transform
+    x, y = torch.randn(5, 2), torch.arange(5)
+    for _ in range(2):
+        mixer.mixup_enabled = False
+        mixer.mixup_enabled = False
+        assert not mixer.mixup_enabled
+        assert_same(mixer(x, y), (x, torch.eye(5)))
+        mixer.mixup_enabled = True
+        assert mixer.mixup_enabled
+        assert mixer.mixup(x, y).weight.max() < 1
+
+
+def test_another_law_holds_from_the_next_batch_on():
+    mixer, x, y = mixup(Constant(0.75), 4), torch.randn(4, 2), torch.arange(4)
+    mixer(x, y)
+    start = mixer.state_dict()
+    mixer.law = mixer.law
+    assert torch.equal(mixer.state_dict()["position"], start["position"])
+    mixer.law = Beta(0.4)
+    again = mixup(Beta(0.4), 4, seed=5)
+    again.load_state_dict(mixer.state_dict())
+    expected = mixer(x, y)
+    assert_same(again(x, y), expected)
+    assert mixer.law == Beta(0.4)
+    assert len(expected.weight.unique()) == 4
 
 
 def test_as_a_collate_function():

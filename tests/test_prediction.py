@@ -1,6 +1,7 @@
 """Equation 22 against Algorithm 1 as printed, and the rescaled model as a module like any other."""
 
 import copy
+import dataclasses
 import io
 import warnings
 from multiprocessing.reduction import ForkingPickler
@@ -14,7 +15,19 @@ from safetensors.torch import load, save
 from scipy import special
 from torch import nn
 
-from mixreg import Beta, Constant, RescaledModel, TrainingStatistics, Uniform, shrink, unshrink
+from mixreg import (
+    ApproximateMixupLoss,
+    Beta,
+    CheckpointError,
+    Constant,
+    RescaledModel,
+    TrainingStatistics,
+    Uniform,
+    perturb,
+    shrink,
+    unshrink,
+)
+from mixreg.evaluation import predict
 
 C = 4
 
@@ -249,3 +262,37 @@ def test_unmeasured_ranges_give_no_warning(stats, batch):
     unmeasured = TrainingStatistics(stats.x_mean, stats.y_mean, stats.count)
     model = RescaledModel(conv_net(), unmeasured, Beta(1.0))
     assert model(255 * batch[0]).shape == (9, C)
+
+
+def test_from_a_state_dict_without_statistics(stats, batch):
+    state = RescaledModel(conv_net(), stats, Beta(0.3), "sigmoid", inputs="keep").state_dict()
+    net = conv_net()
+    nn.init.zeros_(net[4].weight)
+    model = RescaledModel.from_state_dict(net, state)
+    assert (model.law, model.link, model.inputs) == (Beta(0.3), "sigmoid", "keep")
+    assert all(value.equal(state[key]) for key, value in model.state_dict().items())
+    with pytest.raises(CheckpointError, match="it has no x_mean, y_mean, _extra_state"):
+        RescaledModel.from_state_dict(net, net.state_dict())
+
+
+@pytest.mark.parametrize("size", [8, 11])
+def test_channel_means_at_any_image_size(size, stats, generator):
+    """Against x̄ written out at that size, in prediction, in perturbations and in the loss (12)."""
+    channels, net = stats.per_channel(), nn.Sequential(*conv_net()[:3], nn.AdaptiveAvgPool2d(1))
+    net = nn.Sequential(net, nn.Flatten(), nn.Linear(5, C))
+    whole = dataclasses.replace(stats, x_mean=channels.x_mean.expand(3, size, size))
+    x, y = torch.randn(6, 3, size, size, generator=generator), torch.arange(6) % C
+    small, large = ([f(s) for f in (
+        lambda s: RescaledModel(net, s, Beta(1.0))(x),
+        lambda s: perturb(x, y, s, Beta(1.0), "gaussian", generator=seeded()).inputs,
+        lambda s: ApproximateMixupLoss(s, Beta(1.0), generator=seeded())(net.eval(), x, y),
+        lambda s: predict(net, [(x, y)], s.x_mean, Beta(1.0)).shrunk,
+    )] for s in (channels, whole))  # fmt: skip
+    for a, b in zip(small, large, strict=True):
+        torch.testing.assert_close(a, b)
+    with pytest.raises(ValueError, match=r"of shape \(n, 3, 1, 1\), got \(6, 3, 8\)"):
+        shrink(torch.zeros(6, 3, 8), channels.x_mean, Beta(1.0))
+
+
+def seeded():
+    return torch.Generator().manual_seed(0)

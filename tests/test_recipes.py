@@ -379,3 +379,18 @@ def test_a_recipe_for_another_image_size_is_refused(images):
     recipe = r.from_timm({"mixup_alpha": 0.0, "cutmix_alpha": 1.0}, image_size=(8, 8))
     with pytest.raises(ValueError, match="mixes images of 8, 8 pixels"):
         RescaledModel(net, stats, recipe)(x)
+
+
+# -- schedules -------------------------------------------------------------------------------------
+
+
+def test_a_schedule_ends_as_its_last_epochs_and_warns_where_these_did_not_mix():
+    high, low, none = Beta(1.0), Beta(0.4).with_probability(0.5), Constant(1.0)
+    assert r.scheduled([high, low]) == r.Recipe(low, low)
+    assert r.scheduled([none, none]) == r.Recipe(none, none)
+    with pytest.warns(UserWarning, match="after epoch 2: in the last 1 of 3 epochs .* .ended_as"):
+        recipe = r.scheduled([high, low, none])
+    timms = r.from_timm({"mixup": 0.4, "mixup_prob": 0.5, "mixup_off_epoch": 2, "epochs": 3})
+    assert recipe.label_law.shrinkage == pytest.approx(timms.label_law.shrinkage)
+    assert recipe.notes == timms.notes
+    assert recipe.ended_as.label_law.shrinkage == timms.ended_as.label_law.shrinkage == 0

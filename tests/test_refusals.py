@@ -28,6 +28,7 @@ from mixreg import (
     logistic,
     mix,
     mixed_accuracy,
+    mixed_loss,
     mixture,
     perturb,
     perturbation_covariances,
@@ -42,6 +43,7 @@ from mixreg.laws import Mixture
 from mixreg.losses import resolve_loss
 from mixreg.pairing import draw_independent_partners, paired_targets
 from mixreg.perturbation import modified, perturbation
+from mixreg.recipes import scheduled
 
 X, Y = torch.linspace(-1, 1, 12).reshape(4, 3), torch.tensor([0, 1, 1, 0])
 SOFT, HALF, NEXT = torch.eye(2)[Y], torch.full((4,), 0.5), torch.tensor([1, 2, 3, 0])
@@ -152,7 +154,7 @@ CASES = {
         (lambda: labels([0], classes=True), TypeError, "must be an integer or None, got True"),
     ],
     "inputs": [
-        (lambda: MIXUP(X.byte(), Y), TypeError, r"torch.uint8; .* pixels .* x\.float\(\) / 255"),
+        (lambda: mixed(x=X.byte()), TypeError, r"torch.uint8; .* pixels .* x\.float\(\) / 255"),
         (lambda: MIXUP(X.short(), Y), TypeError, r"sound .* x\.float\(\) / 32768"),
         (lambda: MIXUP(X.long(), Y), TypeError, "token ids cannot be averaged, so pass embeddings"),
         (lambda: MIXUP(X, Y[:3]), ValueError, r"one row an example, got shapes \(4, 3\) and \(3,"),
@@ -173,12 +175,59 @@ CASES = {
         (lambda: Mixup(1.0), TypeError, r"law must be a mixing law such as Beta\(1.0\), got 1.0"),
         (lambda: Mixup(LAW, generator=3), TypeError, "must be a torch.Generator, got 3"),
         *(
-            (lambda n=n: setattr(MIXUP, n, 0), AttributeError, f"no setting '{n}' to change; to st")
-            for n in ("mixup_enabled", "law", "per")  # the first is timm's for the last epochs
+            (
+                lambda n=n: setattr(MIXUP, n, 0),
+                AttributeError,
+                f"no setting '{n}' to change; .* set",
+            )
+            for n in ("mixup_enabled", "per")  # the first is timm's, and obeyed by `transform`
+        ),
+        (lambda: setattr(MIXUP, "law", 1.0), TypeError, "law must be a mixing law"),
+        (lambda: Mixup(LAW, 2, ignore_index=0.5), TypeError, "ignore_index must be an integer or"),
+        (lambda: MIXUP([X, Y], Y), TypeError, "token ids cannot be averaged"),
+        (lambda: MIXUP([X, X[:3]], Y), ValueError, "one row an example"),
+        (lambda: MIXUP({"x": X, "name": "a"}, Y), TypeError, "a nest of them, got str; use torch"),
+        (lambda: MIXUP([], Y), ValueError, "the nest holds no tensor"),
+        (lambda: MIXUP([X], Y, out=X), TypeError, "a buffer for one tensor"),
+        (lambda: MIXUP(X.byte(), Y, out=X), TypeError, "a buffer for one tensor"),
+        (lambda: MIXUP(X, Y.view(4, 1, 1) + 2), ValueError, r"0\.\.1 .* from 2 to 3"),
+        (lambda: Mixup(LAW)(X, Y.view(4, 1, 1)), TypeError, "need num_classes=...$"),
+        (
+            lambda: Mixup(LAW, 2, ignore_index=9)(X, 10 * Y.clamp(max=0) + 5),
+            ValueError,
+            "from 5 to 5",
+        ),
+        *(
+            (lambda b=b, p=p: Mixup(LAW, 2, **p).transform(b), error, message)
+            for b, p, error, message in (
+                ({"x": X, "y": Y}, {}, TypeError, "got dict of 'x', 'y'; .* with labels=..."),
+                ((X, Y, X), {}, TypeError, "only pairs .* got 3 parts; name inputs and labels"),
+                (
+                    {"x": X, "y": Y},
+                    {"labels": "z"},
+                    ValueError,
+                    "labels='z' is no part .* 'x', 'y'",
+                ),
+                ((X, Y), {"labels": 2}, ValueError, "labels=2 is no part of the batch, tuple of 2"),
+                ({"x": X, "y": [0]}, {"labels": "y"}, TypeError, "labels must be a torch.Tensor"),
+                (
+                    {"x": X, "path": "a", "y": Y},
+                    {"labels": "y"},
+                    TypeError,
+                    "got str; name the inputs with inputs=...",
+                ),
+                ({"ids": Y, "y": Y.clone()}, {"labels": "y"}, TypeError, "token ids cannot"),
+                (
+                    {"x": X, "y": Y},
+                    {"labels": "y", "inputs": lambda b: b["x"] + 1},
+                    ValueError,
+                    "of the batch itself, not made from them",
+                ),
+            )
         ),
         (lambda: MIXUP.collate([(X[0], [0, 1])] * 2), TypeError, r"each sample, got \[0, 1\]"),
         (lambda: MIXUP.collate([(X[0], 0, 1)] * 2), TypeError, r"pairs \(x, y\).*, got tuple of 3"),
-        (lambda: MIXUP.collate([{"x": X[0], "y": 0}]), TypeError, "got dict of 2; write a collate"),
+        (lambda: MIXUP.collate([{"x": X[0], "y": 0}]), TypeError, "got dict of 2; say where the l"),
     ],
     "buffers": [
         (lambda: MIXUP(X, Y, out=X[:, :2]), ValueError, r"like the inputs, \(4, 3\) torch.float32"),
@@ -243,8 +292,13 @@ CASES = {
             for b in ([], [(X[:0], Y[:0])])
         ),
         *(
-            (lambda b=b: TrainingStatistics.from_loader([b], 2), TypeError, "batches must")
+            (lambda b=b: TrainingStatistics.from_loader([b], 2), TypeError, "must be")
             for b in (X, {"x": X, "y": Y}, (X,), (X, [0, 1, 1, 0]), (X.numpy(), Y))
+        ),
+        (
+            lambda: TrainingStatistics.from_loader([{"a": X, "b": X, "y": Y}], 2, labels="y"),
+            TypeError,
+            "one tensor, got list of 2; name it with inputs=",
         ),
         (lambda: statistics(x_mean=MEAN.float()), ValueError, "must be float64, got torch.float32"),
         (lambda: statistics(x_mean=MEAN / 0), ValueError, "x_mean must be finite"),
@@ -272,6 +326,17 @@ CASES = {
             for n in ("mse", 3, None)
         ),
         (lambda: resolve_loss("square_error"), ValueError, "did you mean 'squared_error'"),
+    ],
+    "losses of mixed batches": [
+        (
+            lambda: mixed_loss(nn.functional.cross_entropy, SOFT, BATCH),
+            ValueError,
+            "got shape \\(\\)",
+        ),
+        (lambda: mixed_loss(lambda u, _: u, SOFT[:3], BATCH), ValueError, "each of the 4 examples"),
+        (lambda: mixed_loss(cross_entropy, SOFT, BATCH), TypeError, "call it with batch.targets"),
+        (lambda: cross_entropy(SOFT, SOFT, class_weights=HALF), ValueError, r"shape \(2,\), got"),
+        (lambda: scheduled([]), ValueError, "at least one epoch"),
     ],
     "perturbations": [
         (
@@ -530,7 +595,7 @@ def test_other_containers(name, container):
 
 @pytest.mark.parametrize(
     ("x", "y", "error"),
-    [(X.byte(), Y, TypeError), (X, Y + 2, ValueError), (X, Y[:2], ValueError)],
+    [(X.long(), Y, TypeError), (X, Y + 2, ValueError), (X, Y[:2], ValueError)],
 )
 def test_refused_batches_draw_nothing(x, y, error):
     mixer, untouched = (Mixup(LAW, 2, generator=g()) for _ in range(2))

@@ -307,3 +307,16 @@ def test_two_processes(tmp_path):
     healthy, failing = errors("bad_labels")
     assert failing.startswith("ValueError: class indices must lie in 0..2")
     assert healthy.startswith("DataError: process 1 could not measure its part of the data: class")
+
+
+def test_means_of_channels():
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(20, 3, 4, 5, generator=g), torch.randint(2, (20,), generator=g)
+    stats = TrainingStatistics.from_tensors(x, y, 2)
+    channels = stats.per_channel()
+    np.testing.assert_allclose(channels.x_mean[:, 0, 0], x.double().numpy().mean((0, 2, 3)))
+    assert channels.x_mean.shape == (3, 1, 1)
+    assert channels.y_mean is stats.y_mean
+    assert (channels.count, channels.x_min, channels.x_max) == (20, stats.x_min, stats.x_max)
+    with pytest.raises(ValueError, match="have no channels with positions"):
+        TrainingStatistics.from_tensors(x[:, :, 0, 0], y, 2).per_channel()

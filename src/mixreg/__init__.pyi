@@ -17,6 +17,7 @@ from mixreg.recipes import estimate_law as estimate_law
 from mixreg.mixing import (
     MixedBatch as MixedBatch,
     Mixup as Mixup,
+    MixupTransform as MixupTransform,
     mix as mix,
     mixed_accuracy as mixed_accuracy,
 )
@@ -34,6 +35,7 @@ from mixreg._checks import (
 from mixreg.losses import (
     cross_entropy as cross_entropy,
     logistic as logistic,
+    mixed_loss as mixed_loss,
     squared_error as squared_error,
 )
 

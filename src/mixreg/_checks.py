@@ -53,16 +53,25 @@ def dense_targets(y: Tensor, num_classes: int | None, *, dtype: torch.dtype) -> 
         raise
 
 
-def mixed_one_hot(y: Tensor, shift: int, shares: Tensor, num_classes: int | None) -> Tensor:
-    """s_i0 e_{y_i} + s_i1 e_{y_j}, j = (i + shift) mod n, without unmixed one-hot vectors."""
-    num_classes = _check_indices(y, num_classes)
+def mixed_one_hot(
+    y: Tensor, shift: int, shares: Tensor, num_classes: int | None, ignored: int | None = None
+) -> Tensor:
+    """s_i0 e_{y_i} + s_i1 e_{y_j}, j = (i + shift) mod n, also of maps; ignored classes add 0."""
+    num_classes = _check_indices(y, num_classes, maps=y.ndim > 2 or ignored is not None)
     n = y.shape[0]
-    mixed = shares.new_zeros(n, num_classes)
-    twice = torch.cat((y, y)).long()
+    mixed = shares.new_zeros(n, num_classes, *y.shape[1:])
+    if y.ndim == 1 and ignored is None:
+        pairs = torch.cat((y, y)).long().as_strided((n, 2), (1, shift))
+    else:
+        pairs = torch.stack((y, torch.roll(y, -shift, 0)), 1).long()
+        shares = shares.view(n, 2, *(1,) * (y.ndim - 1)).expand_as(pairs)
+    if ignored is not None:
+        left_out = pairs == ignored
+        pairs, shares = pairs.masked_fill(left_out, 0), shares.masked_fill(left_out, 0)
     try:
-        return mixed.scatter_add_(1, twice.as_strided((n, 2), (1, shift)), shares)
+        return mixed.scatter_add_(1, pairs, shares)
     except RuntimeError:
-        _check_range(y, num_classes)
+        _check_range(y if ignored is None else y[y != ignored], num_classes)
         raise
 
 
@@ -162,6 +171,29 @@ def first_not_finite(values: Tensor) -> int | None:
     return None if bool(finite.all()) else int(finite.logical_not().nonzero()[0])
 
 
+def fits(x: Tensor, mean: Tensor) -> bool:
+    """Whether a mean has the shape of one input, or is one number for each of its channels."""
+    pairs = zip(mean.shape, x.shape[1:], strict=False)
+    return x.ndim == mean.ndim + 1 and all(m in (1, size) for m, size in pairs)
+
+
+def dims(mean: Tensor) -> str:
+    """The shape of one input or output, in words."""
+    return ", ".join(map(str, mean.shape)) or "no further axis"
+
+
+def logits_of(outputs: object) -> Tensor:
+    """The outputs of a network: a tensor, or the logits in an output of Hugging Face's kind."""
+    logits = getattr(outputs, "logits", outputs)
+    if not (isinstance(logits, Tensor) and logits.is_floating_point()):
+        got = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+        raise TypeError(
+            f"outputs must be one floating-point tensor, got {got}; wrap the model in one that "
+            "returns its logits or values alone"
+        )
+    return logits
+
+
 PROBABILITIES = (
     "the outputs of the network lie in [0, 1] and sum to one in every row, as probabilities do; "
     "this needs logits: take them before the network's softmax, or p.log()"
@@ -190,19 +222,22 @@ def keep_float(record: object, name: str) -> None:
     object.__setattr__(record, name, python_float(getattr(record, name), name))
 
 
-def _check_indices(y: Tensor, num_classes: int | None) -> int:
+def _check_indices(y: Tensor, num_classes: int | None, *, maps: bool = False) -> int:
     if y.is_complex():
         raise TypeError(f"labels must be integer or floating point, got {y.dtype}")
     if num_classes is None:
+        numbers = "; for regression targets use y.float()" if y.ndim < 3 else ""
         raise TypeError(
-            f"labels of dtype {y.dtype} are class indices and need num_classes=...; "
-            "for regression targets use y.float()"
+            f"labels of dtype {y.dtype} are class indices and need num_classes=...{numbers}"
         )
-    if y.ndim != 1:
+    if y.ndim != 1 and not maps:
         if y.shape[1:] == (1,):
             remedy = "use y.squeeze(1)"
         elif y.ndim == 2:
-            remedy = "for soft or multi-hot labels use y.float()"
+            remedy = (
+                "for soft or multi-hot labels use y.float(); a class for each position is mixed by "
+                "mixreg.Mixup(..., ignore_index=-100)"
+            )
         else:
             remedy = "for maps of classes use one_hot(y, num_classes).movedim(-1, 1).float()"
         raise ValueError(f"class indices must have shape (n,), got {tuple(y.shape)}; {remedy}")

@@ -6,6 +6,7 @@ T = θ̄ known in advance (section 3); here T is fitted to held-out logits inste
 
 import math
 import warnings
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
 
 import torch
@@ -16,6 +17,10 @@ from mixreg._checks import PROBABILITIES, are_probabilities, check_tensor
 _LARGEST = 1e3
 _SMALLEST = 1e-6
 _STEPS = 200
+_NUMBERS = 2**20
+"""Numbers that are treated at once in float64."""
+
+Parts = Callable[[], Iterable[tuple[Tensor, Tensor]]]
 
 Limit = Literal["sharp", "flat", "constant"]
 
@@ -71,18 +76,31 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 def search_temperature(logits: Tensor, labels: Tensor) -> TemperatureFit:
     """`fit_temperature` with what it found on the way."""
     check_logits(logits, labels)
-    z = logits.detach().to("cpu", torch.float64)
-    y = labels.to("cpu", torch.int64).unsqueeze(1)
-    z = z - z.mean(1, keepdim=True)
-    deviation = float(z.square().mean().sqrt())
+    return search_in_parts(lambda: ((logits[rows], labels[rows]) for rows in row_blocks(logits)))
+
+
+def search_in_parts(parts: Parts) -> TemperatureFit:
+    """`search_temperature` of logits and labels that come in parts, as often as they are asked."""
+
+    def centred() -> Iterator[tuple[Tensor, Tensor]]:
+        for logits, labels in parts():
+            z = logits.detach().to("cpu", torch.float64)
+            yield z - z.mean(1, keepdim=True), labels.to("cpu", torch.int64).unsqueeze(1)
+
+    sizes = [(len(z), z.shape[1], float(z.square().sum())) for z, _ in centred()]
+    n, classes = sum(size for size, *_ in sizes), sizes[0][1]
+    deviation = math.sqrt(math.fsum(square for *_, square in sizes) / (n * classes))
     if deviation == 0:
-        return TemperatureFit(1.0, math.log(z.shape[1]), "constant")
-    z = z / deviation
-    beta, limit = _root(z, y)
-    vouched = 1 / (len(z) + 2)
-    if _nll(z, y, beta) < vouched:
-        beta, limit = _where_nll_is(vouched, z, y, beta), "sharp"
-    return TemperatureFit(deviation / beta, _nll(z, y, beta), limit)
+        return TemperatureFit(1.0, math.log(classes), "constant")
+
+    def scaled() -> Iterator[tuple[Tensor, Tensor]]:
+        return ((z / deviation, y) for z, y in centred())
+
+    beta, limit = _root(scaled)
+    vouched = 1 / (n + 2)
+    if _nll(scaled, beta) < vouched:
+        beta, limit = _where_nll_is(vouched, scaled, beta), "sharp"
+    return TemperatureFit(deviation / beta, _nll(scaled, beta), limit)
 
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
@@ -121,6 +139,12 @@ def describe_limit(limit: Limit) -> str:
     }[limit]
 
 
+def row_blocks(logits: Tensor) -> Iterator[slice]:
+    """Consecutive rows, so many at a time that float64 copies of them take little memory."""
+    rows = max(1, _NUMBERS // logits.shape[1])
+    return (slice(start, start + rows) for start in range(0, len(logits), rows))
+
+
 def check_logits(logits: Tensor, labels: Tensor) -> None:
     """Refuse what is not logits of a classifier with the labels of the same examples."""
     check_tensor(logits, "logits", "logits")
@@ -152,16 +176,16 @@ def check_logits(logits: Tensor, labels: Tensor) -> None:
         )
 
 
-def _root(z: Tensor, y: Tensor) -> tuple[float, Limit | None]:
+def _root(parts: Parts) -> tuple[float, Limit | None]:
     """β with zero slope, by Newton on log β, bisecting whenever a step leaves the bracket."""
     low, high = -math.log(_LARGEST), -math.log(_SMALLEST)
-    if _slope(z, y, math.exp(low))[0] >= 0:
+    if _slope(parts, math.exp(low))[0] >= 0:
         return math.exp(low), "flat"
-    if _slope(z, y, math.exp(high))[0] <= 0:
+    if _slope(parts, math.exp(high))[0] <= 0:
         return math.exp(high), "sharp"
     log_beta = 0.0
     for _ in range(_STEPS):
-        slope, curvature = _slope(z, y, math.exp(log_beta))
+        slope, curvature = _slope(parts, math.exp(log_beta))
         low, high = (log_beta, high) if slope < 0 else (low, log_beta)
         step = slope / (curvature * math.exp(log_beta)) if curvature > 0 else math.inf
         proposal = log_beta - step
@@ -173,22 +197,28 @@ def _root(z: Tensor, y: Tensor) -> tuple[float, Limit | None]:
     return math.exp(log_beta), None
 
 
-def _where_nll_is(target: float, z: Tensor, y: Tensor, beta: float) -> float:
+def _where_nll_is(target: float, parts: Parts, beta: float) -> float:
     """β' < β at which the NLL, there a decreasing function, has grown to the target."""
     low, high = -math.log(_LARGEST), math.log(beta)
     while high - low > 1e-12:
         middle = (low + high) / 2
-        low, high = (middle, high) if _nll(z, y, math.exp(middle)) > target else (low, middle)
+        low, high = (middle, high) if _nll(parts, math.exp(middle)) > target else (low, middle)
     return math.exp(high)
 
 
-def _nll(z: Tensor, y: Tensor, beta: float) -> float:
-    return -float((beta * z).log_softmax(1).gather(1, y).mean())
+def _nll(parts: Parts, beta: float) -> float:
+    sums = [(len(z), -float((beta * z).log_softmax(1).gather(1, y).sum())) for z, y in parts()]
+    n, nll = map(math.fsum, zip(*sums, strict=True))
+    return nll / n
 
 
-def _slope(z: Tensor, y: Tensor, beta: float) -> tuple[float, float]:
+def _slope(parts: Parts, beta: float) -> tuple[float, float]:
     """First and second derivative of the mean NLL in β."""
-    p = (beta * z).softmax(1)
-    mean = (p * z).sum(1, keepdim=True)
-    variance = (p * (z - mean).square()).sum(1)
-    return float((mean - z.gather(1, y)).mean()), float(variance.mean())
+    sums = []
+    for z, y in parts():
+        p = (beta * z).softmax(1)
+        mean = (p * z).sum(1, keepdim=True)
+        variance = (p * (z - mean).square()).sum(1)
+        sums.append((len(z), float((mean - z.gather(1, y)).sum()), float(variance.sum())))
+    n, slope, curvature = map(math.fsum, zip(*sums, strict=True))
+    return slope / n, curvature / n

@@ -1,4 +1,4 @@
-"""The command line: `mixreg train | evaluate | compare | reproduce | diagnose | report`.
+"""The command line: `mixreg train | evaluate | compare | tune | reproduce | diagnose | report`.
 
 A command's settings are a frozen dataclass; its fields are the options, its docstring the help, and
 msgspec decodes their words. What a command runs is imported when it is called.
@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from itertools import zip_longest
 from pathlib import Path
@@ -39,8 +39,8 @@ _METAVARS = {int: "N", float: "X", bool: "true|false", Path: "PATH"}
 _GROUPS = {
     "what": (
         *("config", "data", "data_root", "model", "method", "methods", "alpha", "seed", "seeds"),
-        *("scale", "training_fraction", "label_noise", "mean", "std", "held_out"),
-        *("samples", "exact", "reference"),
+        *("scale", "training_fraction", "label_noise", "mean", "std", "weights", "held_out"),
+        *("samples", "exact", "reference", "metric", "trials", "reduction", "rungs"),
     ),
     "how to train": (
         *("epochs", "batch_size", "learning_rate", "momentum", "weight_decay", "milestones"),
@@ -55,17 +55,66 @@ _LONGEST = 500  # characters of a word in an error
 
 
 class _Command(NamedTuple):
-    """A command: the class of its settings, as module:name, what runs it, and its first recipe.
+    """A command: its settings, what runs them and what plans them, and what it writes.
 
-    The recipe `default` is taken where neither a recipe nor data are named.
+    Functions are named as module:name. The recipe `default` is taken where neither a recipe nor
+    data are named.
     """
 
     name: str
     summary: str
     settings: str
-    run: Callable[[Any], None]
-    positional: tuple[str, ...] = ()
+    run: str
+    plan: str = ""
+    writes: str = "report"
     default: str | None = None
+
+
+_COMMANDS = (
+    _Command(
+        "train", "train one model, or resume its training", "TrainConfig", "mixreg.cli:_train"
+    ),
+    _Command(
+        "evaluate",
+        "evaluate a trained model: raw, rescaled, temperature-scaled, ...",
+        "EvaluateOptions",
+        "mixreg.experiments.evaluate:evaluate_checkpoint",
+    ),
+    _Command(
+        "compare",
+        "train and compare methods over several seeds",
+        "CompareConfig",
+        "mixreg.experiments.compare:compare",
+        "mixreg.experiments.compare:plan_comparison",
+        default="few-digits",
+    ),
+    _Command(
+        "tune",
+        "choose the law of mixing and the correction on held-out data",
+        "TuneOptions",
+        "mixreg.experiments.tune:tune",
+    ),
+    _Command(
+        "reproduce",
+        "make a figure or table of the paper",
+        "ReproduceOptions",
+        "mixreg.experiments.reproduce:reproduce",
+        "mixreg.experiments.reproduce:plan_reproduction",
+        writes="results",
+    ),
+    _Command(
+        "diagnose",
+        "measure the Mixup risk and its regularizers on a trained model",
+        "DiagnoseOptions",
+        "mixreg.experiments.diagnose:diagnose_checkpoint",
+    ),
+    _Command(
+        "report",
+        "one page of any runs and results, with all tested claims of the paper",
+        "ReportOptions",
+        "mixreg.experiments.report:report",
+    ),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -98,15 +147,14 @@ def _run(words: Sequence[str]) -> None:
     command = next((c for c in _COMMANDS if c.name == words[0]), None)
     if command is None:
         raise ConfigurationError(_unknown("command", words[0], [c.name for c in _COMMANDS]))
-    module, name = command.settings.split(":")
     try:
-        settings = getattr(importlib.import_module(module), name)
+        settings = _imported(f"mixreg.settings:{command.settings}")
         shows = {"--print-config", "--print_config"} & {*words}
         values = read_settings(command, settings, [word for word in words[1:] if word not in shows])
         if shows:
             print(_as_file(values), end="")
         else:
-            command.run(values)
+            _call(command, values)
     except ModuleNotFoundError as error:
         if (error.name or "mixreg").partition(".")[0] == "mixreg":
             raise
@@ -114,6 +162,19 @@ def _run(words: Sequence[str]) -> None:
             f"`mixreg {command.name}` needs the package {error.name}, which is not installed; "
             "install it with: pip install 'mixreg[cli]'"
         ) from error
+
+
+def _imported(name: str) -> Any:
+    module, _, member = name.partition(":")
+    return getattr(importlib.import_module(module), member)
+
+
+def _call(command: _Command, settings: Any) -> None:
+    if command.plan and settings.dry_run:
+        print(_imported(command.plan)(settings))
+    elif written := _imported(command.run)(settings):
+        text, path = written
+        print(f"{text}\n{command.writes}: {path}")
 
 
 def _train(config: Any) -> None:
@@ -124,88 +185,6 @@ def _train(config: Any) -> None:
         last = run.read_result().history[-1]
         values = ", ".join(f"{name} {value:.4g}" for name, value in last.items())
         print(f"{run.path}: finished ({values})\nnext: mixreg evaluate {run.path}")
-
-
-def _evaluate(options: Any) -> None:
-    from mixreg.experiments.evaluate import evaluate_checkpoint
-
-    _print("report", *evaluate_checkpoint(options))
-
-
-def _compare(config: Any) -> None:
-    from mixreg.experiments.compare import compare, plan_comparison
-
-    if config.dry_run:
-        print(plan_comparison(config))
-    else:
-        _print("report", *compare(config))
-
-
-def _reproduce(options: Any) -> None:
-    from mixreg.experiments.reproduce import plan_reproduction, reproduce
-
-    if options.dry_run:
-        print(plan_reproduction(options))
-    else:
-        _print("results", *reproduce(options))
-
-
-def _diagnose(options: Any) -> None:
-    from mixreg.experiments.diagnose import diagnose_checkpoint
-
-    _print("report", *diagnose_checkpoint(options))
-
-
-def _report(options: Any) -> None:
-    from mixreg.experiments.report import report
-
-    _print("report", *report(options))
-
-
-def _print(what: str, text: str, path: Path) -> None:
-    print(f"{text}\n{what}: {path}")
-
-
-_COMMANDS = (
-    _Command(
-        "train", "train one model, or resume its training", "mixreg.settings:TrainConfig", _train
-    ),
-    _Command(
-        "evaluate",
-        "evaluate a trained model: raw, rescaled, temperature-scaled, ...",
-        "mixreg.settings:EvaluateOptions",
-        _evaluate,
-        ("checkpoint",),
-    ),
-    _Command(
-        "compare",
-        "train and compare methods over several seeds",
-        "mixreg.settings:CompareConfig",
-        _compare,
-        default="few-digits",
-    ),
-    _Command(
-        "reproduce",
-        "make a figure or table of the paper",
-        "mixreg.settings:ReproduceOptions",
-        _reproduce,
-        ("name",),
-    ),
-    _Command(
-        "diagnose",
-        "measure the Mixup risk and its regularizers on a trained model",
-        "mixreg.settings:DiagnoseOptions",
-        _diagnose,
-        ("checkpoint",),
-    ),
-    _Command(
-        "report",
-        "one page of any runs and results, with all tested claims of the paper",
-        "mixreg.settings:ReportOptions",
-        _report,
-        ("runs",),
-    ),
-)
 
 
 # -- words to settings -----------------------------------------------------------------------------
@@ -242,9 +221,19 @@ def read_settings(command: _Command, settings: type, words: Sequence[str]) -> An
                 raise ConfigurationError(f"{config}: {_unknown('setting', name, list(hints))}")
             values[name] = _decode(f"{config}: {name}", value, hints[name], strict=True)
     for name, word in given.items():
-        label = name if name in command.positional else f"--{name.replace('_', '-')}"
+        label = name if name in _positional(settings) else f"--{name.replace('_', '-')}"
         values[name] = _decode(label, word, hints[name], strict=False)
     return settings(**values)
+
+
+def _positional(settings: type) -> list[str]:
+    """The settings that have no default."""
+    missing = dataclasses.MISSING
+    return [
+        field.name
+        for field in dataclasses.fields(settings)
+        if field.default is missing and field.default_factory is missing
+    ]
 
 
 def _decode(label: str, value: Any, hint: Any, *, strict: bool) -> Any:
@@ -347,10 +336,10 @@ def _parser(command: _Command, settings: type, hints: dict[str, Any]) -> argpars
     )
     meanings = _meanings(settings)
     fields = {field.name: field for field in dataclasses.fields(settings)}
-    for name in command.positional:
+    for name in _positional(settings):
         nargs = "+" if _is_list(hints[name]) else None
         parser.add_argument(name, nargs=nargs, help=meanings[name])
-    options = ["config", *(name for name in fields if name not in command.positional)]
+    options = ["config", *(name for name in fields if name not in _positional(settings))]
     placed = {name for names in _GROUPS.values() for name in names}
     groups = _GROUPS | {_RARE: tuple(name for name in options if name not in placed)}
     for title, names in groups.items():

@@ -1,26 +1,26 @@
 """Equation 22 merged into the weights of a network, at no cost at prediction time."""
 
 import copy
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mixreg._checks import dims, fits, logits_of
 
 Affine = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
-# Operations that move entries without changing or reordering them, in any framework of calls.
-_MOVING_MODULES = (nn.Identity, nn.Flatten, nn.Unflatten)
-_MOVING_METHODS = {"flatten", "unflatten", "view", "reshape", "squeeze", "contiguous"}
-_MOVING_FUNCTIONS = {torch.flatten, torch.unflatten, torch.reshape, torch.squeeze}
-_SIZE_METHODS = {"size", "dim", "ndimension"}
-_SIZE_ATTRIBUTES = {"shape", "ndim", "dtype", "device"}
+_AGREEMENT = 1e-5
+"""Largest error of a folded network in float64, as a part of the largest output."""
 
 
 class FoldedLayer(nn.Module):
-    """A layer with a constant for each position of its output, which no bias can hold.
+    """A layer whose input is moved by a constant, which no bias can hold.
 
     Padding makes the response to x̄ differ between the border and the middle, as a mean image of
-    its own for each pixel does; so it is added as a map.
+    its own for each pixel does.
     """
 
     offset: Tensor
@@ -31,43 +31,74 @@ class FoldedLayer(nn.Module):
         self.register_buffer("offset", offset)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The layer's output plus the constant."""
-        response: Tensor = self.layer(x)
-        if response.shape[1:] != self.offset.shape:
+        """The layer's response to its input plus the constant."""
+        if not fits(x, self.offset):
             raise ValueError(
-                f"the folded layer gives outputs of shape (n, {_dims(self.offset)}), got "
-                f"{tuple(response.shape)}; it holds for inputs of the size of the statistics alone"
+                f"the folded layer takes inputs of shape (n, {dims(self.offset)}), got "
+                f"{tuple(x.shape)}; it holds for inputs of the size of the statistics alone: "
+                "per-channel means (TrainingStatistics.per_channel) hold for every size"
             )
-        return response + self.offset
+        response: Tensor = self.layer(x + self.offset)
+        return response
+
+
+class FoldedNormalisation(NamedTuple):
+    """A network with another last layer alone, and the normalisation its inputs need.
+
+    Args:
+        net: the network, of the class and with the state keys of the given one.
+        mean: what to subtract from the pixels of each channel.
+        std: what to divide them by.
+    """
+
+    net: nn.Module
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 def fold(
-    net: nn.Module, x_mean: Tensor, *, shrinkage: float, shift: Tensor, divisor: float
+    net: nn.Module,
+    x_mean: Tensor,
+    *,
+    shrinkage: float,
+    shift: Tensor,
+    divisor: float,
+    first: str | None = None,
+    last: str | Sequence[str] | None = None,
+    example: Tensor | None = None,
 ) -> nn.Module:
-    """A copy of a network that itself predicts by equation 22.
+    """A copy of a network that itself predicts by equation 22 in evaluation mode.
 
-    With W and b of the layer that takes the input, and V and c of the linear layer that gives the
-    output:
+    With W and b of the layer that takes the input, and V and c of the one that gives the output
+    (of each, where the output is the mean of several):
 
         W → θ̄ W,  b → b + (1 − θ̄) W x̄,   V → V/θ̄,  c → (c − (1 − θ̄) ȳ)/θ̄.
 
-    Where (1 − θ̄) W x̄ differs between the positions of an output (a convolution with padding, or
-    with a mean image that is not constant on each channel) the layer becomes a `FoldedLayer`, for
-    inputs of one size; else the result holds no class of this library.
+    A network with x̄ constant on each channel and no zeros padded keeps its state keys, if its
+    first layer has a bias or a batch norm behind it. Where (1 − θ̄) W x̄ differs between the
+    positions of an output, the layer becomes a `FoldedLayer`, which adds (1 − θ̄)/θ̄ x̄ to its input.
+
+    The layers are found by running the network, and the result is compared with equation 22 in
+    float64 at random inputs around x̄, or at examples.
 
     Args:
-        net: the trained network; it is not changed.
+        net: the trained network; it is not changed. One that was compiled is folded uncompiled.
         x_mean: x̄, on its device and in its dtype.
         shrinkage: 1 − θ̄ of the inputs; 0 leaves the first layer as it is.
         shift: what (22) subtracts: (1 − θ̄) ȳ, or (1 − θ̄)(2ȳ − 1) for `link="sigmoid"`.
         divisor: what (22) divides by: θ̄.
+        first: name of the layer that takes the input; by default the first Linear or Conv called.
+        last: name of the layer that gives the output, or names of those whose mean it is; by
+            default the last Linear or Conv called, or all with as many outputs.
+        example: inputs (n, ...) to compare at; needed where x̄ is of channels alone and the network
+            takes no image of one pixel.
 
     Returns:
         The network, of the class of the given one, in the same modes.
 
     Raises:
-        ValueError: the network does not begin with one Linear or Conv layer and end with one
-            Linear layer of its own. `RescaledModel` itself is exact for every network.
+        ValueError: the network does not begin and end with Linear or Conv layers, or the result
+            does not predict by equation 22. `RescaledModel` itself is exact for every network.
 
     Source: Carratino et al., equation 22.
 
@@ -79,209 +110,237 @@ def fold(
         >>> torch.allclose(folded(torch.zeros(1, 3)), expected)
         True
     """
-    whole = nn.Sequential(copy.deepcopy(net))  # gives the network itself a name
+    net = getattr(net, "_orig_mod", net)
+    shift = shift.detach().to("cpu", torch.float64).reshape(-1)
+    scales = divisor != 1 or bool(shift.any())
     try:
-        ends = _affine_ends(whole)
-        first, last = whole.get_submodule(ends.first), whole.get_submodule(ends.last)
         with torch.no_grad():
-            _absorb_unshrinking(last, shift, divisor)
-            if shrinkage == 0:
-                return whole[0]
-            folded = _absorb_shrinking(first, x_mean, shrinkage, whole)
+            plan = _Plan(net, x_mean, example)
+            heads = plan.heads(_names(last), shift, divisor) if scales else ()
+            stem = plan.stem(first, shrinkage) if shrinkage else None
+            whole = nn.Sequential(copy.deepcopy(net))  # gives the network itself a name
+            _unshrink(whole, heads, shift, divisor)
+            if stem is not None:
+                _shrink(whole, stem)
     except _NotAffineError as error:
         raise ValueError(
             f"cannot fold equation 22 into the weights of this network: {error}; keep the "
             "RescaledModel, which is exact for every network"
         ) from error
-    parent, _, name = ends.first.rpartition(".")
-    setattr(whole.get_submodule(parent), name, folded)
-    return whole[0]
-
-
-def _absorb_unshrinking(layer: nn.Module, shift: Tensor, divisor: float) -> None:
-    """V/θ̄ and (c − (1 − θ̄) ȳ)/θ̄."""
-    assert isinstance(layer, nn.Linear)
-    shift = shift.double().reshape(-1)
-    if len(shift) != layer.out_features:
-        raise _NotAffineError(
-            f"its last layer has {layer.out_features} outputs, the statistics {len(shift)}"
-        )
-    bias = 0 if layer.bias is None else layer.bias.double()
-    _set(layer, layer.weight.double() / divisor, (bias - shift) / divisor)
-
-
-def _absorb_shrinking(
-    layer: nn.Module, x_mean: Tensor, shrinkage: float, whole: nn.Module
-) -> nn.Module:
-    """θ̄ W, and (1 − θ̄) W x̄ in the bias or beside it."""
-    assert isinstance(layer, Affine)
-    mean = _layer_input(layer, whole, x_mean.unsqueeze(0)).double()
-    if len(mean) != 1:
-        raise _NotAffineError("it merges the batch with another axis before its first layer")
-    linear = copy.deepcopy(layer).double()
-    linear.bias = None
-    response = (shrinkage * linear(mean))[0]
-    weight = (1 - shrinkage) * linear.weight
-    own = None if layer.bias is None else layer.bias.double()
-    constant = _constant(response, layer, mean[0])
-    if constant is not None:
-        _set(layer, weight, constant if own is None else own + constant)
-        return layer
-    _set(layer, weight, own)
-    return FoldedLayer(layer, response.to(layer.weight.dtype))
-
-
-def _constant(response: Tensor, layer: Affine, mean: Tensor) -> Tensor | None:
-    """The response for each output channel, if it is the same at all positions."""
-    if isinstance(layer, nn.Linear):
-        return response if response.ndim == 1 else None
-    pixels = mean.flatten(1)
-    unpadded = layer.padding == "valid" or not any(layer.padding)
-    if bool((pixels == pixels[:, :1]).all()) and (unpadded or layer.padding_mode != "zeros"):
-        return response.flatten(1)[:, 0]
-    return None
-
-
-def _set(layer: Affine, weight: Tensor, bias: Tensor | None) -> None:
-    dtype, learned = layer.weight.dtype, layer.weight.requires_grad
-    layer.weight = nn.Parameter(weight.to(dtype), requires_grad=learned)
-    layer.bias = None if bias is None else nn.Parameter(bias.to(dtype), requires_grad=learned)
-
-
-def _dims(offset: Tensor) -> str:
-    return ", ".join(map(str, offset.shape))
-
-
-class _AffineEnds(NamedTuple):
-    """Names of the first and the last layer, which may be the same."""
-
-    first: str
-    last: str
+    folded: nn.Module = whole[0]
+    return folded
 
 
 class _NotAffineError(Exception):
     """The network does not begin or end with an affine layer of its own; the message says how."""
 
 
-def _affine_ends(net: nn.Module) -> _AffineEnds:
-    """Find the layers by symbolic tracing in evaluation mode."""
-    tracer = _Tracer()
-    modes = {module: module.training for module in net.modules()}
-    try:
-        graph = tracer.trace(net.eval())
-    except Exception as error:
-        raise _NotAffineError(f"the network cannot be traced symbolically ({error})") from error
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-    trace = _Trace(net, graph)
-    ends = _AffineEnds(trace.first(), trace.last())
-    if not isinstance(net.get_submodule(ends.last), nn.Linear):
-        raise _NotAffineError(f"its last operation is {trace.described(ends.last)}, not Linear")
-    for name in set(ends):
-        trace.check_own(name)
-    return ends
+class _Call(NamedTuple):
+    """One call of a layer."""
+
+    name: str
+    layer: nn.Module
+    x: Tensor
+    y: Tensor
 
 
-def _layer_input(layer: nn.Module, net: nn.Module, x: Tensor) -> Tensor:
-    """What a layer receives when the network is evaluated on one batch."""
-    seen: list[Tensor] = []
-    modes = {module: module.training for module in net.modules()}
-    handle = layer.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    try:
-        net.eval()(x)
-    finally:
-        handle.remove()
-        for module, mode in modes.items():
-            module.training = mode
-    return seen[0]
+class _Stem(NamedTuple):
+    """The first layer, its input at x̄, 1 − θ̄, and the batch norm that takes its output alone."""
+
+    name: str
+    mean: Tensor
+    shrinkage: float
+    norm: str | None
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Affine) or super().is_leaf_module(m, module_qualified_name)
+class _Plan:
+    """A network in float64, what it says at examples, and which of its layers to change."""
 
+    def __init__(self, net: nn.Module, x_mean: Tensor, example: Tensor | None) -> None:
+        self.whole = nn.Sequential(copy.deepcopy(net)).to("cpu", torch.float64).eval()
+        mean = x_mean.detach().to("cpu", torch.float64)
+        if example is None:
+            d = torch.randn(
+                2, *mean.shape, dtype=mean.dtype, generator=torch.Generator().manual_seed(0)
+            )
+        else:
+            d = example.detach().to("cpu", torch.float64) - mean
+        self.mean = mean.expand(d.shape[1:])
+        self.examples = (self.mean + d, self.mean - d)
+        try:
+            self.calls = _calls(self.whole, self.mean.unsqueeze(0))
+            self.raw = self._outputs(self.whole, self.examples)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            raise _NotAffineError(
+                f"it does not run on inputs of shape (n, {dims(self.mean)}) ({error}); give inputs "
+                "that it takes by example=..."
+            ) from error
 
-class _Trace:
-    """A traced network, followed from its input and back from its output."""
-
-    def __init__(self, net: nn.Module, graph: fx.Graph) -> None:
-        self.net = net
-        self.nodes = list(graph.nodes)
-
-    def first(self) -> str:
-        node = self.nodes[0]
-        while True:
-            users = [user for user in node.users if not _is_size(user)]
-            if len(users) != 1:
-                names = ", ".join(self.described(user) for user in users) or "nothing"
-                raise _NotAffineError(f"its input goes to {names}, not to one layer")
-            node = users[0]
-            if self._is_affine(node):
-                return str(node.target)
-            if not self._moves(node):
-                raise _NotAffineError(
-                    f"its first operation is {self.described(node)}, not Linear or Conv"
-                )
-
-    def last(self) -> str:
-        node = self.nodes[-1].args[0]
-        while isinstance(node, fx.Node) and self._moves(node):
-            node = node.args[0]
-        if isinstance(node, fx.Node) and self._is_affine(node):
-            return str(node.target)
-        name = self.described(node) if isinstance(node, fx.Node) else f"a {type(node).__name__}"
-        raise _NotAffineError(f"its last operation is {name}, not Linear")
-
-    def check_own(self, name: str) -> None:
-        """Refuse a layer whose weights are used twice, computed, or watched by hooks."""
-        layer = self.net.get_submodule(name)
-        described = self.described(name)
-        calls = [n for n in self.nodes if n.op == "call_module" and self._module(n) is layer]
-        reads = [n for n in self.nodes if n.op == "get_attr" and n.target.startswith(f"{name}.")]
-        if type(layer).forward not in {kind.forward for kind in Affine.__args__}:
-            raise _NotAffineError(f"{described} has a forward method of its own")
-        if layer._parameters.get("weight") is None:
-            raise _NotAffineError(f"the weight of {described} is computed from other parameters")
-        if len(calls) > 1 or reads or self._is_tied(layer):
-            raise _NotAffineError(f"{described} is used more than once")
-        if layer._forward_hooks or layer._forward_pre_hooks:
-            raise _NotAffineError(f"{described} has forward hooks")
-
-    def described(self, node: fx.Node | str) -> str:
-        """An operation as the user wrote it."""
-        if isinstance(node, fx.Node) and node.op == "output":
-            return "the output"
-        if isinstance(node, fx.Node) and node.op != "call_module":
-            return getattr(node.target, "__name__", str(node.target))
-        name = node if isinstance(node, str) else str(node.target)
-        return f"{type(self.net.get_submodule(name)).__name__} {name.partition('.')[2]!r}"
-
-    def _is_affine(self, node: fx.Node) -> bool:
-        return node.op == "call_module" and isinstance(self._module(node), Affine)
-
-    def _moves(self, node: fx.Node) -> bool:
-        if node.op == "call_module":
-            return type(self._module(node)) in _MOVING_MODULES
-        if node.op == "call_method":
-            return node.target in _MOVING_METHODS
-        return node.op == "call_function" and node.target in _MOVING_FUNCTIONS
-
-    def _is_tied(self, layer: nn.Module) -> bool:
-        own = {id(parameter) for parameter in layer.parameters()}
-        others = (module for module in self.net.modules() if module is not layer)
-        return any(
-            id(parameter) in own for module in others for parameter in module._parameters.values()
+    def heads(self, given: tuple[str, ...], shift: Tensor, divisor: float) -> tuple[str, ...]:
+        """The layers that give the output, checked."""
+        names = [call.name for call in self.calls if isinstance(call.layer, Affine)]
+        wide = tuple(dict.fromkeys(n for n in names if _width(self.whole, n) == len(shift)))
+        candidates = [given] if given else [wide[-1:] or tuple(names[-1:]), wide]
+        reasons = []
+        for heads in candidates:
+            changed = copy.deepcopy(self.whole)
+            _unshrink(changed, heads, shift, divisor)
+            expected = [(u - shift.reshape(u.shape[1:])) / divisor for u in self.raw]
+            reasons.append(self._difference(changed, expected))
+            if not reasons[-1]:
+                return heads
+        if not candidates[0]:
+            raise _NotAffineError("it calls no Linear or Conv layer")
+        described = " and ".join(map(self._described, candidates[0]))
+        raise _NotAffineError(
+            f"its output is not that of {described} alone, as it came from it ({reasons[0]})"
         )
 
-    def _module(self, node: fx.Node) -> nn.Module:
-        return self.net.get_submodule(str(node.target))
+    def stem(self, given: str | None, shrinkage: float) -> _Stem:
+        """The layer that takes the input, checked."""
+        calls = [call for call in self.calls if isinstance(call.layer, Affine)]
+        if given is not None:
+            calls = [call for call in calls if call.name == _names(given)[0]]
+        if not calls:
+            named = "" if given is None else f" {given!r}"
+            raise _NotAffineError(f"it calls no Linear or Conv layer{named}")
+        name, _, x, y = calls[0]
+        if len(x) != 1:
+            raise _NotAffineError("it merges the batch with another axis before its first layer")
+        norms = [c.name for c in self.calls if isinstance(c.layer, _BatchNorm) and c.x is y]
+        stem = _Stem(name, x, shrinkage, norms[0] if norms else None)
+        changed = copy.deepcopy(self.whole)
+        _shrink(changed, stem)
+        shrunk = [x.lerp(self.mean.expand_as(x), shrinkage) for x in self.examples]
+        if reason := self._difference(changed, self._outputs(self.whole, shrunk)):
+            raise _NotAffineError(
+                f"its input does not go to {self._described(name)} alone, or this layer is used "
+                f"elsewhere or computes its weights ({reason})"
+            )
+        return stem
+
+    def _difference(self, changed: nn.Module, expected: Sequence[Tensor]) -> str:
+        """How far a changed network is off, in words; none if it agrees."""
+        found = torch.stack(self._outputs(changed, self.examples))
+        wanted = torch.stack(list(expected))
+        error, scale = float((found - wanted).abs().max()), float(wanted.abs().max())
+        return "" if error <= _AGREEMENT * scale else f"off by {error:.2g} of {scale:.2g}"
+
+    def _outputs(self, whole: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
+        return [logits_of(whole(x)) for x in inputs]
+
+    def _described(self, name: str) -> str:
+        return f"{type(self.whole.get_submodule(name)).__name__} {name.partition('.')[2]!r}"
 
 
-def _is_size(node: fx.Node) -> bool:
-    """Whether a node reads the size of a tensor rather than its entries."""
-    if node.op == "call_method":
-        return node.target in _SIZE_METHODS
-    arguments: tuple[Any, ...] = node.args
-    reads_attribute = node.op == "call_function" and node.target is getattr
-    return reads_attribute and arguments[1] in _SIZE_ATTRIBUTES
+def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Names of layers in the network as names below the sequence that holds it."""
+    names = (given,) if isinstance(given, str) else tuple(given or ())
+    return tuple(f"0.{name}" if name else "0" for name in names)
+
+
+def _calls(whole: nn.Module, x: Tensor) -> list[_Call]:
+    """The affine layers and batch norms in the order in which they are called on a batch."""
+    calls: list[_Call] = []
+    handles = [
+        module.register_forward_hook(
+            lambda module, args, output, name=name: calls.append(
+                _Call(name, module, args[0], output)
+            )
+        )
+        for name, module in whole.named_modules()
+        if isinstance(module, Affine | _BatchNorm)
+    ]
+    try:
+        whole(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return calls
+
+
+def _unshrink(whole: nn.Module, heads: Sequence[str], shift: Tensor, divisor: float) -> None:
+    """V/θ̄ and (c − (1 − θ̄) ȳ)/θ̄."""
+    for name in heads:
+        layer = _layer(whole, name)
+        if len(shift) != len(layer.weight):
+            raise _NotAffineError(
+                f"its last layer has {len(layer.weight)} outputs, the statistics {len(shift)}"
+            )
+        bias = -shift if layer.bias is None else _exact(layer.bias) - shift
+        _set(layer, _exact(layer.weight) / divisor, bias / divisor if bias.any() else None)
+
+
+def _shrink(whole: nn.Module, stem: _Stem) -> None:
+    """θ̄ W, and (1 − θ̄) W x̄ in the bias, in a batch norm, or as (1 − θ̄)/θ̄ x̄ before the layer."""
+    layer = _layer(whole, stem.name)
+    weight, theta_mean = _exact(layer.weight), 1 - stem.shrinkage
+    constant = _constant(layer, stem.mean)
+    _set(layer, theta_mean * weight, layer.bias)
+    norm = whole.get_submodule(stem.norm) if stem.norm else None
+    if constant is None:
+        offset = (stem.shrinkage / theta_mean * _compact(stem.mean[0])).to(layer.weight)
+        parent, _, name = stem.name.rpartition(".")
+        setattr(whole.get_submodule(parent), name, FoldedLayer(layer, offset))
+    elif layer.bias is None and isinstance(norm, _BatchNorm) and norm.running_mean is not None:
+        norm.running_mean -= (stem.shrinkage * constant).to(norm.running_mean)
+    else:
+        bias = 0.0 if layer.bias is None else _exact(layer.bias)
+        _set(layer, theta_mean * weight, bias + stem.shrinkage * constant)
+
+
+def _constant(layer: Affine, mean: Tensor) -> Tensor | None:
+    """W x̄ for each output channel, if x̄ is constant over positions and no padding changes it."""
+    axis, groups = (-1, 1) if isinstance(layer, nn.Linear) else (1, layer.groups)
+    linear = copy.deepcopy(layer).to("cpu", torch.float64)
+    linear.bias = None
+    pixels = mean.movedim(axis, 1)[0].reshape(mean.shape[axis], -1)
+    response = linear(mean).movedim(axis, 1)[0].reshape(len(layer.weight), -1)
+    taps = linear.weight.reshape(groups, len(layer.weight) // groups, len(pixels) // groups, -1)
+    whole = torch.einsum("goik,gi->go", taps, pixels[:, 0].reshape(groups, -1)).reshape(-1, 1)
+    same = (response - whole).abs().max() <= 1e-12 * whole.abs().max()
+    return whole.flatten() if bool(same & (pixels == pixels[:, :1]).all()) else None
+
+
+def _compact(mean: Tensor) -> Tensor:
+    """A mean of one value a channel, where it is constant on each, for images of any size."""
+    channels = mean[(slice(None), *(slice(1),) * (mean.ndim - 1))]
+    return channels if bool((mean == channels).all()) else mean
+
+
+def _layer(whole: nn.Module, name: str) -> Affine:
+    """A layer by name, whose weights are its own."""
+    described = name.partition(".")[2]
+    try:
+        layer = whole.get_submodule(name)
+    except AttributeError as error:
+        raise _NotAffineError(f"it has no layer {described!r}") from error
+    kind = type(layer).__name__
+    if not isinstance(layer, Affine):
+        raise _NotAffineError(f"{kind} {described!r} is no Linear or Conv layer")
+    if layer._parameters.get("weight") is None:
+        raise _NotAffineError(
+            f"the weight of {kind} {described!r} is computed from other parameters"
+        )
+    others = (module for module in whole.modules() if module is not layer)
+    if any(p is layer.weight for module in others for p in module._parameters.values()):
+        raise _NotAffineError(f"the weight of {kind} {described!r} is used by another layer too")
+    return layer
+
+
+def _width(whole: nn.Module, name: str) -> int:
+    layer = whole.get_submodule(name)
+    assert isinstance(layer, Affine)
+    return layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+
+
+def _exact(values: Tensor) -> Tensor:
+    return values.detach().to("cpu", torch.float64)
+
+
+def _set(layer: Affine, weight: Tensor, bias: Tensor | None) -> None:
+    old = layer.weight
+    values = {"weight": weight, "bias": bias}
+    for name, value in values.items():
+        new = None if value is None else nn.Parameter(value.detach().to(old), old.requires_grad)
+        setattr(layer, name, new)

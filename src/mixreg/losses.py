@@ -8,38 +8,47 @@ where A' is the softmax, the sigmoid or the identity. A'' v = w ∘ Cv with a we
 and Cv = v − p·v for the softmax (diag p − p pᵀ), Cv = v for the others.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from mixreg._checks import check_tensor
+from mixreg._checks import as_rows, check_tensor
 from mixreg._errors import unknown_name
+from mixreg.mixing import MixedBatch
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 LossName = Literal["cross_entropy", "logistic", "squared_error"]
 Loss = LossName | LossFunction
 
 
-def cross_entropy(targets: Tensor, logits: Tensor) -> Tensor:
+def cross_entropy(
+    targets: Tensor, logits: Tensor, *, class_weights: Tensor | None = None
+) -> Tensor:
     """Cross-entropy with soft targets: ℓ(y, u) = log Σ_k exp u_k − yᵀu (equation 3).
 
     For targets that sum to one it is the negative log-likelihood, computed as −yᵀ log softmax(u),
     without overflow or cancellation for logits of any size.
 
+    With class weights w it is −Σ_k w_k y_k log softmax(u)_k over the mean of wᵀy in the batch, so
+    that the mean of the values is the weighted mean that PyTorch takes of class indices (which it
+    does not take of soft labels, pytorch#107680).
+
     Args:
         targets: y, floating point, shape (n, c), each row summing to one.
         logits: u, shape (n, c).
+        class_weights: w, shape (c,).
 
     Returns:
         Values of each example, shape (n,).
 
     Raises:
         TypeError: integer targets or outputs.
-        ValueError: the shapes differ or are not (n, c).
+        ValueError: the shapes differ or are not (n, c), or the weights are not (c,).
 
     Example:
         >>> cross_entropy(torch.tensor([[0.5, 0.5]]), torch.tensor([[1e4, 0.0]]))
@@ -51,6 +60,14 @@ def cross_entropy(targets: Tensor, logits: Tensor) -> Tensor:
             f"cross-entropy needs logits of shape (n, c), got {tuple(logits.shape)}; "
             "for one logit use the logistic loss"
         )
+    if class_weights is None:
+        return -(targets * functional.log_softmax(logits, dim=1)).sum(1)
+    if class_weights.shape != logits.shape[1:]:
+        raise ValueError(
+            f"class weights need shape ({logits.shape[1]},), got {tuple(class_weights.shape)}"
+        )
+    targets = targets * class_weights.to(targets.device, targets.dtype)
+    targets = targets / targets.sum(1).mean()
     return -(targets * functional.log_softmax(logits, dim=1)).sum(1)
 
 
@@ -97,6 +114,73 @@ def squared_error(targets: Tensor, outputs: Tensor) -> Tensor:
     """
     _check_pair(targets, outputs)
     return sum_outputs((targets - outputs).square()) / 2
+
+
+def mixed_loss(
+    loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, batch: MixedBatch
+) -> Tensor:
+    """Any loss on a mixed batch, in pair form: λ_i ℓ(u_i, y_i) + (1 − λ_i) ℓ(u_i, y_j(i)).
+
+    For a loss linear in the label it is the loss of `batch.targets` (equation 4). For others, such
+    as the squared or the focal loss, it differs, and needs no soft label.
+
+    Class weights and ignored labels count as PyTorch's mean has them for class indices: it is
+    Σ λ w(y_i) ℓ(u_i, y_i) + (1 − λ) w(y_j) ℓ(u_i, y_j) over Σ λ w(y_i) + (1 − λ) w(y_j), with w = 0
+    for an ignored label.
+
+    Args:
+        loss: one of PyTorch's loss modules, or a function that is called as they are,
+            loss(outputs, labels), and returns one value for each example (n,) or position (n, ...).
+        outputs: u of the mixed inputs, shape (n, ...).
+        batch: the mixed batch; its `labels` are passed to the loss as they are.
+
+    Returns:
+        A scalar for a module whose `reduction` is "mean" or "sum", else the values as they come.
+
+    Raises:
+        TypeError: one of the losses of this module, which take targets first.
+        ValueError: the loss does not return values for each example.
+
+    Source: pair form of Zhang et al., 2018; Carratino et al., equation 4.
+
+    Example:
+        >>> from mixreg import Beta, Mixup
+        >>> batch = Mixup(Beta(1.0), num_classes=3)(torch.randn(4, 2), torch.tensor([0, 1, 2, 0]))
+        >>> logits = torch.randn(4, 3)
+        >>> dense = cross_entropy(batch.targets, logits).mean()
+        >>> bool(torch.isclose(mixed_loss(nn.CrossEntropyLoss(), logits, batch), dense))
+        True
+    """
+    if loss in CANONICAL:
+        raise TypeError("this loss takes (targets, outputs): call it with batch.targets instead")
+    reduction = getattr(loss, "reduction", "none") if isinstance(loss, nn.Module) else "none"
+    if reduction != "none":
+        loss = copy.copy(loss)
+        vars(loss)["reduction"] = "none"
+    pair = batch.labels, batch.labels[batch.partner]
+    own, other = (loss(outputs, labels) for labels in pair)
+    if own.ndim == 0 or len(own) != len(batch.weight):
+        raise ValueError(
+            f"loss must return a value for each of the {len(batch.weight)} examples, got shape "
+            f"{tuple(own.shape)}; use reduction='none'"
+        )
+    weight = as_rows(batch.weight, own)
+    values = torch.lerp(other, own, weight)
+    if reduction == "none":
+        return values
+    if reduction == "sum":
+        return values.sum()
+    counted, counted_other = (_counted(loss, labels, own) for labels in pair)
+    return values.sum() / torch.lerp(counted_other, counted, weight).sum()
+
+
+def _counted(loss: object, labels: Tensor, values: Tensor) -> Tensor:
+    """What the mean of a loss of PyTorch divides by: each value, or its class's weight."""
+    ones = torch.ones_like(values)
+    if not isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) or labels.is_floating_point():
+        return ones
+    kept = labels != loss.ignore_index
+    return ones * kept if loss.weight is None else loss.weight[labels.where(kept, 0)] * kept
 
 
 class LossAlong(NamedTuple):

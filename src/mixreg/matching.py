@@ -125,14 +125,3 @@ class PowerMatchedModel(RescaledModel):
         input_law = law.input_law if isinstance(law, Recipe) else law
         matching = PowerMatching(stats, input_law)
         super().__init__(nn.Sequential(matching, net), stats, law, link)
-
-    def fold(self) -> nn.Module:
-        """Not possible: the gains depend on the input.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError(
-            "the gains of a PowerMatchedModel depend on its input and cannot be folded into "
-            "weights; keep the model, or fold a RescaledModel"
-        )

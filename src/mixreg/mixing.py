@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from mixreg._batches import Place, replaced, split, tensors
 from mixreg._checks import (
     as_rows,
     check_examples,
@@ -23,12 +24,21 @@ _FEW = 2**14  # entries below which one rolled copy costs less than two interpol
 
 
 class MixedBatch(NamedTuple):
-    """A mixed batch: inputs == weight·x + (1 − weight)·x[partner], and targets likewise."""
+    """A mixed batch: inputs == weight·x + (1 − weight)·x[partner], and targets likewise.
 
-    inputs: Tensor
+    Attributes:
+        inputs: one tensor (n, ...), or the nest of them that was given.
+        targets: the dense form of the mixed labels.
+        weight: λ, shape (n,).
+        partner: j, shape (n,).
+        labels: y as it was given; with `partner` and `weight` the pair form (y_i, y_j, λ).
+    """
+
+    inputs: Any
     targets: Tensor
     weight: Tensor
     partner: Tensor
+    labels: Tensor
 
 
 def mix(x: Tensor, y: Tensor, weight: Tensor, partner: Tensor) -> MixedBatch:
@@ -60,7 +70,7 @@ def mix(x: Tensor, y: Tensor, weight: Tensor, partner: Tensor) -> MixedBatch:
     partner = partner.long()  # as uint8 it would be taken for a mask
     inputs = torch.lerp(x[partner], x, as_rows(weight, x))
     targets = torch.lerp(y[partner], y, as_rows(weight, y))
-    return MixedBatch(inputs, targets, weight, partner)
+    return MixedBatch(inputs, targets, weight, partner, y)
 
 
 class Mixup:
@@ -80,13 +90,17 @@ class Mixup:
         num_classes: number of classes c, for labels that are class indices; None for soft labels
             and regression targets.
         per: "sample" draws λ for each example, "batch" one λ for all (still returned as (n,)).
+        ignore_index: class of labels that count for nothing, in maps such as segmentation masks.
+        inputs: what of a whole batch `transform` mixes: a key or position, several of them, or a
+            function of the batch; by default all but the labels.
+        labels: where its labels are, likewise; needed for batches that are no pairs.
         generator: CPU generator that seeds the own one of this object, by one draw when it is
             made; by default PyTorch's global one, so that a program after `torch.manual_seed`
             repeats its draws and two objects never share theirs. In worker processes of a
             `DataLoader` and in processes of `torch.distributed` each draws its own stream.
 
     Raises:
-        TypeError: `law` is no mixing law, `generator` no generator, `num_classes` no integer.
+        TypeError: `law` is no mixing law, `generator` no generator, a class no integer.
         ValueError: an unknown `per`, a generator that is not on the CPU, `num_classes` below 1.
 
     Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018; Carratino et al.,
@@ -100,7 +114,7 @@ class Mixup:
         (torch.Size([5, 2]), torch.Size([5, 3]), torch.Size([5]))
     """
 
-    __slots__ = ("__weakref__", "_draws", "num_classes")
+    __slots__ = ("__weakref__", "_draws", "_inputs", "_labels", "ignore_index", "num_classes")
 
     def __init__(
         self,
@@ -108,14 +122,19 @@ class Mixup:
         num_classes: int | None = None,
         *,
         per: Per = "sample",
+        ignore_index: int | None = None,
+        inputs: Place | None = None,
+        labels: Place | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        if not isinstance(law, MixingLaw):
-            raise TypeError(f"law must be a mixing law such as Beta(1.0), got {law!r}")
+        _check_law(law)
         if per not in get_args(Per):
             raise ValueError(f"per must be 'sample' or 'batch', got {per!r}")
         check_num_classes(num_classes)
-        self.num_classes = num_classes
+        if type(ignore_index) not in (int, type(None)):
+            raise TypeError(f"ignore_index must be an integer or None, got {ignore_index!r}")
+        self.num_classes, self.ignore_index = num_classes, ignore_index
+        self._inputs, self._labels = inputs, labels
         self._draws = BatchDraws(law, per, generator)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -123,50 +142,72 @@ class Mixup:
             super().__setattr__(name, value)
         except AttributeError:
             raise AttributeError(
-                f"Mixup has no setting {name!r} to change; to stop mixing, do not call it, and for "
-                "another law or mode make a new one"
+                f"Mixup has no setting {name!r} to change; for another law set `law`, which is "
+                "law.with_probability(0.0) to stop mixing, and for another mode make a new one"
             ) from None
 
     @property
     def law(self) -> MixingLaw:
-        """Law of λ."""
+        """Law of λ; another one can be set at any time, as schedules do."""
         return self._draws.law
+
+    @law.setter
+    def law(self, law: MixingLaw) -> None:
+        _check_law(law)
+        with self._draws.lock:
+            self._draws.change(law)
 
     @property
     def per(self) -> Per:
         """Whether λ is drawn for each "sample" or for the whole "batch"."""
         return self._draws.per
 
-    def __call__(self, x: Tensor, y: Tensor, *, out: Tensor | None = None) -> MixedBatch:
+    def __call__(self, x: Any, y: Tensor, *, out: Tensor | None = None) -> MixedBatch:
         """Mix one batch; neither `x` nor `y` is changed.
 
         Args:
-            x: inputs in the model's input space, floating point, shape (n, ...).
-            y: class indices (n,), or soft labels (n, c), or regression targets (n,) or (n, ...).
+            x: inputs in the model's input space, floating point, shape (n, ...); or uint8 pixels
+                before normalisation, with which mixing commutes, rounded to the nearest; or a nest
+                of mappings, tuples and lists of such tensors, all mixed by the same draws.
+            y: class indices (n,) or maps of them (n, ...), or soft labels (n, c), or regression
+                targets (n,) or (n, ...).
             out: buffer for the mixed inputs, of the shape, dtype and device of `x`; reusing one
                 saves the allocation of fresh memory. Not differentiable.
 
         Returns:
-            Mixed inputs, mixed targets, weights λ (n,) in the dtype of `x` and partners j (n,).
-            Class indices become targets in the dtype of `x`, at least float32.
+            Mixed inputs of the type of `x`, mixed targets, weights λ (n,) in the dtype of `x`, and
+            partners j (n,). Class indices become targets (n, c) in the dtype of `x`, at least
+            float32; maps become (n, c, ...), of which ignored labels take no part.
 
         Raises:
             TypeError: integer inputs or ambiguous labels.
             ValueError: an empty batch, labels out of range or of another width, unfit `out`.
         """
-        _check_batch(x, y)
-        _check_buffer(out, x)
+        given = [x] if isinstance(x, Tensor) else tensors(x)
+        if not given:
+            raise ValueError("there are no inputs to mix: the nest holds no tensor")
+        leaves = [_as_float(leaf) for leaf in given]
+        for leaf in leaves:
+            _check_batch(leaf, y)
+        if out is not None:
+            _check_buffer(out, x)
         with self._draws.lock:
-            draw = self._draws.current(x)
+            draw = self._draws.current(leaves[0])
             targets = self._targets(y, draw)
-            inputs = _mix_shifted(x, draw.rows, draw.shift, out)  # last, as it empties the caches
+            mixed = [_mix_shifted(leaves[0], draw.rows, draw.shift, out)]  # empties the caches
+            for leaf in leaves[1:]:
+                mixed += [_mix_shifted(leaf, as_rows(draw.weight, leaf), draw.shift, None)]
             self._draws.advance()
-        return MixedBatch(inputs, targets, draw.weight, draw.partner)
+        for k, (leaf, values) in enumerate(zip(given, mixed, strict=True)):
+            if leaf.dtype == torch.uint8:
+                mixed[k] = values.round_().to(torch.uint8)
+        inputs = mixed[0] if isinstance(x, Tensor) else replaced(x, given, mixed)
+        return MixedBatch(inputs, targets, draw.weight, draw.partner, y)
 
-    def transform(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Mix one batch and return the pair (inputs, targets), as torchvision's transforms do."""
-        batch = self(x, y)
-        return batch.inputs, batch.targets
+    @property
+    def transform(self) -> "MixupTransform":
+        """The same mixing in the form that other libraries call."""
+        return MixupTransform(self)
 
     def collate(self, samples: Sequence[Any]) -> MixedBatch:
         """Collate (x, y) samples and mix them: a `collate_fn` for a `DataLoader`.
@@ -184,8 +225,8 @@ class Mixup:
         if not isinstance(batch, Sequence) or len(batch) != 2:
             raise TypeError(
                 "samples must be pairs (x, y) of inputs and one label, got "
-                f"{type(samples[0]).__name__} of {len(samples[0])}; write a collate_fn that picks "
-                "both and calls this object"
+                f"{type(samples[0]).__name__} of {len(samples[0])}; say where the labels of others "
+                "are, Mixup(..., labels=...), and use mixup.transform.collate"
             )
         x, y = batch
         if isinstance(y, Sequence):
@@ -215,7 +256,79 @@ class Mixup:
         if y.is_floating_point():
             check_floating_targets(y, self.num_classes)
             return _mix_shifted(y, as_rows(draw.weight, y), draw.shift, None)
-        return mixed_one_hot(y, draw.shift, draw.shares, self.num_classes)
+        return mixed_one_hot(y, draw.shift, draw.shares, self.num_classes, self.ignore_index)
+
+
+class MixupTransform:
+    """Mixing in the form of timm, torchvision and `collate_fn`: what is given comes back, mixed.
+
+    It is `Mixup(...).transform`. Called with inputs and labels it returns both; called with one
+    batch, a batch of the same types. timm's switch for the last epochs is obeyed.
+
+    Example:
+        >>> from mixreg import Beta
+        >>> mixup = Mixup(Beta(1.0), num_classes=3, labels="label").transform
+        >>> x, y = torch.randn(5, 2), torch.tensor([0, 1, 2, 0, 1])
+        >>> inputs, targets = mixup(x, y)
+        >>> batch = mixup({"image": x, "label": y})
+        >>> batch["image"].shape, batch["label"].shape
+        (torch.Size([5, 2]), torch.Size([5, 3]))
+    """
+
+    def __init__(self, mixup: Mixup) -> None:
+        self.mixup, self._law = mixup, mixup.law
+
+    @property
+    def mixup_enabled(self) -> bool:
+        """Whether batches are mixed; else λ = 1, and labels only become dense."""
+        return self.mixup.law.gamma_squared > 0
+
+    @mixup_enabled.setter
+    def mixup_enabled(self, enabled: bool) -> None:
+        if not enabled and self.mixup_enabled:
+            self._law = self.mixup.law
+        self.mixup.law = self._law if enabled else self._law.with_probability(0.0)
+
+    def __call__(self, *batch: Any) -> Any:
+        """Mix inputs and labels, or one whole batch.
+
+        Args:
+            batch: x and y as `Mixup` takes them, or one batch that holds both, where `inputs` and
+                `labels` of the `Mixup` say.
+
+        Returns:
+            The pair (mixed inputs, targets), or a batch of the same types in which they take the
+            place of inputs and labels.
+
+        Raises:
+            TypeError: labels that nothing was said of, or what `Mixup` refuses.
+            ValueError: likewise.
+        """
+        if len(batch) == 2:
+            mixed = self.mixup(*batch)
+            return mixed.inputs, mixed.targets
+        (whole,) = batch
+        labels = self.mixup._labels
+        if labels is None and isinstance(whole, Sequence) and len(whole) > 2:
+            raise TypeError(
+                f"only pairs (x, y) say what is what, got {len(whole)} parts; name inputs and "
+                "labels, for example Mixup(..., inputs=0, labels=1)"
+            )
+        x, y = split(whole, self.mixup._inputs, labels)
+        mixed = self.mixup(x, y)
+        old = [*tensors(x), y]
+        return replaced(whole, old, [*tensors(mixed.inputs), mixed.targets])
+
+    def collate(self, samples: Sequence[Any]) -> Any:
+        """Collate samples and mix them: a `collate_fn` for a `DataLoader`.
+
+        Args:
+            samples: as the data set returns them.
+
+        Returns:
+            The mixed batch.
+        """
+        return self(default_collate(list(samples)))
 
 
 def mixed_accuracy(logits: Tensor, y: Tensor, batch: MixedBatch) -> Tensor:
@@ -275,6 +388,15 @@ def _interpolate_views(values: Tensor, rows: Tensor, shift: int, out: Tensor) ->
     return out
 
 
+def _as_float(x: Tensor) -> Tensor:
+    return x.float() if isinstance(x, Tensor) and x.dtype == torch.uint8 else x
+
+
+def _check_law(law: object) -> None:
+    if not isinstance(law, MixingLaw):
+        raise TypeError(f"law must be a mixing law such as Beta(1.0), got {law!r}")
+
+
 def _check_batch(x: Tensor, y: Tensor) -> None:
     check_examples(x, y)
     if x.shape[0] == 0:
@@ -307,9 +429,9 @@ def _check_pairing(x: Tensor, y: Tensor, weight: Tensor, partner: Tensor) -> Non
         raise ValueError(f"partners must lie in 0..{len(x) - 1}, got some outside")
 
 
-def _check_buffer(out: Tensor | None, x: Tensor) -> None:
-    if out is None:
-        return
+def _check_buffer(out: Tensor, x: Tensor) -> None:
+    if not isinstance(x, Tensor) or x.dtype == torch.uint8:
+        raise TypeError("out is a buffer for one tensor of floating-point inputs; leave it out")
     if out.shape != x.shape or out.dtype != x.dtype or out.device != x.device:
         raise ValueError(
             f"out must be like the inputs, {tuple(x.shape)} {x.dtype} on {x.device}, got "

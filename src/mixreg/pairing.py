@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from mixreg._checks import check_examples, dense_targets
+from mixreg._checks import check_examples, dense_targets, fits
 from mixreg._errors import CheckpointError
 from mixreg._random import Stream, check_generator, draw_seed
 from mixreg._random import generator as own_generator
@@ -103,6 +103,11 @@ class BatchDraws:
         """Take the current draws as used."""
         self._used += 1
 
+    def change(self, law: MixingLaw) -> None:
+        """Draw by another law from the next batch on; what is drawn ahead is dropped."""
+        if law != self.law:
+            self.law, self._width, self._used, self._block, self._ready = law, 0, 0, None, []
+
     def state_dict(self) -> dict[str, Tensor]:
         """Where the draws of this process stand."""
         state = self._stream.state_dict()
@@ -151,7 +156,9 @@ class BatchDraws:
             numbers = torch.randint(2**63 - 1, (batches,), generator=generator, device="cpu")
             columns = 1 if self.per == "batch" else self._width
             weights = self.law.sample(batches * columns, generator=generator)
-            return _Block(start, numbers, weights.view(batches, -1).expand(batches, self._width))
+            return _Block(
+                start, numbers, weights.view(batches, columns).expand(batches, self._width)
+            )
 
 
 def _batches(width: int) -> int:
@@ -255,7 +262,7 @@ def paired_targets(x: Tensor, y: Tensor, stats: TrainingStatistics) -> Tensor:
 
 
 def _check_shape(what: str, values: Tensor, mean: Tensor) -> None:
-    if values.shape[1:] != mean.shape:
+    if not (fits(values, mean) if what == "inputs" else values.shape[1:] == mean.shape):
         raise ValueError(
             f"the statistics describe {what} of shape (n, {', '.join(map(str, mean.shape))}), "
             f"got {tuple(values.shape)}; measure them in the model's own input space"

@@ -29,7 +29,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from mixreg._checks import as_rows, check_tensor
+from mixreg._checks import as_rows, check_tensor, fits
 from mixreg._errors import check_name
 from mixreg.laws import MixingLaw
 from mixreg.pairing import draw_independent_partners, draw_partner, paired_targets
@@ -291,7 +291,8 @@ def _check_pair(x: Tensor, y: Tensor, x_mean: Tensor, y_mean: Tensor) -> None:
                 f"{name} must be floating point, got {values.dtype}; convert inputs with "
                 "x.float() and class indices with mixreg.dense_targets(y, num_classes, dtype=...)"
             )
-        if values.ndim == 0 or values.shape[1:] != mean.shape:
+        same = values.ndim > 0 and values.shape[1:] == mean.shape
+        if not (same or (name == "inputs" and fits(values, mean))):
             raise ValueError(
                 f"the mean of {name} of shape {tuple(values.shape)} must have the shape of one "
                 f"of them, got {tuple(mean.shape)}"

@@ -2,15 +2,16 @@
 
 import json
 import warnings
-from typing import Any, Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self, get_args, overload
 
 import torch
 from torch import Tensor, nn
 
-from mixreg._checks import PROBABILITIES, are_probabilities, check_inputs
+from mixreg._checks import PROBABILITIES, are_probabilities, check_inputs, dims, fits, logits_of
 from mixreg._errors import CheckpointError
-from mixreg.folding import fold
-from mixreg.laws import MixingLaw, law_from_dict
+from mixreg.folding import FoldedNormalisation, fold
+from mixreg.laws import Constant, MixingLaw, law_from_dict
 from mixreg.recipes.recipe import PixelLaw, Recipe, recipe_from_dict
 from mixreg.statistics import TrainingStatistics
 
@@ -18,7 +19,7 @@ Link = Literal["softmax", "sigmoid", "identity"]
 Inputs = Literal["shrink", "keep", "both"]
 Outputs = Literal["scale", "keep"]
 
-_CALLER = 5  # frames from a warning to the line that called the module, through nn.Module's two
+_CALLER = 6  # frames from a warning to the line that called the module, through nn.Module's two
 
 
 def shrink(x: Tensor, x_mean: Tensor, law: MixingLaw | PixelLaw) -> Tensor:
@@ -26,7 +27,7 @@ def shrink(x: Tensor, x_mean: Tensor, law: MixingLaw | PixelLaw) -> Tensor:
 
     Args:
         x: inputs, floating point, shape (n, ...).
-        x_mean: x̄, the shape of one input.
+        x_mean: x̄, the shape of one input, or one number for each channel, such as (3, 1, 1).
         law: law of λ the model was trained with; a law of pixels shrinks each by its own θ̄.
 
     Returns:
@@ -80,6 +81,7 @@ def unshrink(
     """
     _check_known(link)
     _check_smoothing(label_smoothing, link)
+    outputs = logits_of(outputs)
     mean = _fitting_mean(y_mean, outputs, link).to(outputs.device, outputs.dtype)
     kept = 1 - label_smoothing
     return (outputs - _shift(mean, law, link, label_smoothing)) / (kept * law.theta_mean)
@@ -95,7 +97,8 @@ class RescaledModel(nn.Module):
     as JSON in a byte tensor.
 
     Args:
-        net: f, the trained model, (n, ...) → (n, c) or (n,).
+        net: f, the trained model, (n, ...) → (n, c) or (n,), or an output that holds such `logits`,
+            as Hugging Face's do.
         stats: x̄ and ȳ of the training data in the model's own input space.
         law: law of λ the model was trained with, or a `Recipe` of another library, whose inputs
             and labels may have laws of their own.
@@ -161,13 +164,36 @@ class RescaledModel(nn.Module):
             TypeError: integer inputs, or outputs that are not one floating-point tensor.
             ValueError: inputs or outputs of another shape than the statistics.
         """
+        shrunk = self.shrunk(x)
+        outputs = logits_of(self.net(x if self.inputs == "keep" else shrunk))
+        if self.inputs == "both":
+            outputs = (outputs + logits_of(self.net(x))) / 2
+        return self.unshrunk(outputs)
+
+    def shrunk(self, x: Tensor) -> Tensor:
+        """What the inner model is asked at: x̄ + θ̄ (x − x̄).
+
+        Args:
+            x: inputs, shape (n, ...).
+
+        Returns:
+            Shrunk inputs.
+        """
         amount = self._recipe.input_law.shrinkage if self.pixel_map is None else self.pixel_map
         shrunk = _shrunk(x, self.x_mean, amount)
         if self._range_unchecked and not torch.compiler.is_compiling():
             self._check_range(x)
-        outputs: Tensor = self.net(x if self.inputs == "keep" else shrunk)
-        if self.inputs == "both":
-            outputs = (outputs + self.net(x)) / 2
+        return shrunk
+
+    def unshrunk(self, outputs: Tensor) -> Tensor:
+        """What the outputs of the inner model say: (u − (1 − θ̄) ȳ) / θ̄, or u where they are kept.
+
+        Args:
+            outputs: u, shape (n,) or (n, c).
+
+        Returns:
+            Rescaled outputs.
+        """
         if self.outputs == "keep":
             return outputs
         recipe = self._recipe
@@ -182,15 +208,58 @@ class RescaledModel(nn.Module):
             self._check_outputs(outputs)
         return rescaled
 
-    def fold(self) -> nn.Module:
-        """The inner network with equation 22 merged into its weights, by `mixreg.folding.fold`.
+    @overload
+    def fold(
+        self,
+        into: Literal["weights"] = "weights",
+        *,
+        first: str | None = None,
+        last: str | Sequence[str] | None = None,
+        example: Tensor | None = None,
+    ) -> nn.Module: ...
+
+    @overload
+    def fold(
+        self,
+        into: Literal["normalisation"],
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        last: str | Sequence[str] | None = None,
+        example: Tensor | None = None,
+    ) -> FoldedNormalisation: ...
+
+    def fold(
+        self,
+        into: Literal["weights", "normalisation"] = "weights",
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        first: str | None = None,
+        last: str | Sequence[str] | None = None,
+        example: Tensor | None = None,
+    ) -> nn.Module | FoldedNormalisation:
+        """The inner network with equation 22 merged into it, by `mixreg.folding.fold`.
+
+        Into the normalisation (p − m)/s of pixels p, where x̄ is one number for each channel, goes
+        its inner half: s' = s/θ̄ and m' = m − s (1 − θ̄)/θ̄ x̄. Then only the last layer changes, so
+        that it works for networks that begin with anything, at any image size, and keeps all keys.
+
+        Args:
+            into: "weights" of the first and the last layer, or "normalisation" and the last layer.
+            mean: m of each channel, for `into="normalisation"`.
+            std: s of each channel.
+            first: name of the layer that takes the input; by default the first one called.
+            last: name or names of those that give the output; by default found likewise.
+            example: inputs (n, ...) at which the result is compared; by default drawn around x̄.
 
         Returns:
-            A network of the class of the inner one, which predicts what this model does, without
-            its warning about the range of the inputs.
+            A network of the class of the inner one, which in evaluation mode predicts what this
+            model does, without its warnings; with its normalisation, where that was asked for.
 
         Raises:
-            ValueError: the network does not begin and end with linear layers of its own.
+            ValueError: the network does not begin and end with layers that this can be merged
+                into, or the means do not fit.
         """
         recipe, scaled = self._recipe, self.outputs == "scale"
         if self.inputs == "both" or (self.inputs == "shrink" and self.pixel_map is not None):
@@ -199,13 +268,54 @@ class RescaledModel(nn.Module):
                 "mean of two views; keep the RescaledModel, which is exact for every network"
             )
         kept, law = 1 - recipe.label_smoothing, recipe.label_law
-        return fold(
+        shrinkage = float(recipe.input_law.shrinkage) if self.inputs == "shrink" else 0.0
+        folded = fold(
             self.net,
             self.x_mean,
-            shrinkage=float(recipe.input_law.shrinkage) if self.inputs == "shrink" else 0.0,
+            shrinkage=shrinkage if into == "weights" else 0.0,
             shift=_shift(self.y_mean, law, self.link, recipe.label_smoothing) * scaled,
             divisor=kept * law.theta_mean if scaled else 1.0,
+            first=first,
+            last=last,
+            example=example,
         )
+        if into == "weights":
+            return folded
+        return FoldedNormalisation(folded, *self._normalisation(mean, std, shrinkage))
+
+    @classmethod
+    def from_state_dict(cls, net: nn.Module, state: Mapping[str, Tensor]) -> Self:
+        """The model whose `state_dict` this is, with no statistics at hand.
+
+        Args:
+            net: a network of the class of the inner one; its weights are replaced.
+            state: what `state_dict` gave.
+
+        Returns:
+            The model.
+
+        Raises:
+            CheckpointError: the state lacks means or law.
+            RuntimeError: the weights are those of another network.
+
+        Example:
+            >>> from mixreg import Beta
+            >>> x, y = torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 1])
+            >>> stats = TrainingStatistics.from_tensors(x, y, num_classes=2)
+            >>> state = RescaledModel(nn.Linear(1, 2), stats, Beta(1.0)).state_dict()
+            >>> RescaledModel.from_state_dict(nn.Linear(1, 2), state).law
+            Beta(alpha=1.0)
+        """
+        missing = [name for name in ("x_mean", "y_mean", "_extra_state") if name not in state]
+        if missing:
+            raise CheckpointError(
+                f"no state of a RescaledModel: it has no {', '.join(missing)}; for weights alone "
+                "make RescaledModel(net, stats, law)"
+            )
+        stats = TrainingStatistics(state["x_mean"].double(), state["y_mean"].double(), 1)
+        model = cls(net, stats, Constant(1.0), "identity")
+        model.load_state_dict(state)
+        return model
 
     def get_extra_state(self) -> Tensor:
         """Law, link and input range as JSON bytes, so that a state dict holds tensors alone."""
@@ -250,6 +360,27 @@ class RescaledModel(nn.Module):
         self.register_buffer("pixel_map", pixel_map, persistent=False)
         self.law, self.inputs, self.outputs, self._recipe = law, inputs, outputs, recipe
 
+    def _normalisation(
+        self, mean: Sequence[float] | None, std: Sequence[float] | None, shrinkage: float
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The m' and s' of (p − m')/s' = x̄ + θ̄ ((p − m)/s − x̄)."""
+        x_mean = self.x_mean.detach().to("cpu", torch.float64).flatten(1)
+        if bool((x_mean != x_mean[:, :1]).any()):
+            raise ValueError(
+                "a normalisation has one mean for each channel, these statistics one for each "
+                "pixel; make the RescaledModel with stats.per_channel()"
+            )
+        if mean is None or std is None or not len(mean) == len(std) == len(x_mean):
+            raise ValueError(
+                f"into='normalisation' needs mean=... and std=... of the {len(x_mean)} channels, "
+                f"got {mean} and {std}"
+            )
+        ratio = shrinkage / (1 - shrinkage)
+        folded = zip(mean, std, x_mean[:, 0].tolist(), strict=True)
+        return tuple(m - s * ratio * x for m, s, x in folded), tuple(
+            s / (1 - shrinkage) for s in std
+        )
+
     def _check_range(self, x: Tensor) -> None:
         """Warn once; look at every batch on the CPU but, to keep its queue full, one elsewhere."""
         assert self.input_range is not None
@@ -281,9 +412,9 @@ class RescaledModel(nn.Module):
 
 def _shrunk(x: Tensor, x_mean: Tensor, amount: float | Tensor) -> Tensor:
     check_inputs(x)
-    if x.ndim == 0 or x.shape[1:] != x_mean.shape:
+    if not fits(x, x_mean):
         raise ValueError(
-            f"the statistics describe inputs of shape (n, {_dims(x_mean)}), got "
+            f"the statistics describe inputs of shape (n, {dims(x_mean)}), got "
             f"{tuple(x.shape)}; measure them on the inputs this model takes"
         )
     mean = x_mean.to(x.device, x.dtype).expand_as(x)
@@ -291,19 +422,13 @@ def _shrunk(x: Tensor, x_mean: Tensor, amount: float | Tensor) -> Tensor:
         return torch.lerp(x, mean, amount)
     if x.shape[-2:] != amount.shape:
         raise ValueError(
-            f"the recipe mixes images of {_dims(amount)} pixels, the inputs have the shape "
+            f"the recipe mixes images of {dims(amount)} pixels, the inputs have the shape "
             f"{tuple(x.shape)}; give the recipe the image size of the training"
         )
     return torch.lerp(x, mean, amount.to(x.device, x.dtype))
 
 
 def _fitting_mean(y_mean: Tensor, outputs: Tensor, link: Link) -> Tensor:
-    if not (isinstance(outputs, Tensor) and outputs.is_floating_point()):
-        got = outputs.dtype if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise TypeError(
-            f"outputs must be one floating-point tensor, got {got}; wrap the model in one that "
-            "returns its logits or values alone"
-        )
     if link == "softmax" and outputs.ndim != 2:
         raise ValueError(
             f"link='softmax' needs outputs of shape (n, c), got {tuple(outputs.shape)}; "
@@ -312,7 +437,7 @@ def _fitting_mean(y_mean: Tensor, outputs: Tensor, link: Link) -> Tensor:
     expected, shape = y_mean.shape, outputs.shape[1:]
     if outputs.ndim == 0 or (expected != shape and not expected.numel() == shape.numel() == 1):
         raise ValueError(
-            f"the statistics describe targets of shape (n, {_dims(y_mean)}), but the model's "
+            f"the statistics describe targets of shape (n, {dims(y_mean)}), but the model's "
             f"outputs have shape {tuple(outputs.shape)}; measure them with the labels of this "
             "model (one logit: floating labels of shape (n,))"
         )
@@ -371,7 +496,3 @@ def _placement(net: nn.Module) -> tuple[torch.device, torch.dtype]:
         if parameter.is_floating_point():
             return parameter.device, parameter.dtype
     return torch.device("cpu"), torch.get_default_dtype()
-
-
-def _dims(mean: Tensor) -> str:
-    return ", ".join(map(str, mean.shape)) or "no further axis"

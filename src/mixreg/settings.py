@@ -23,17 +23,23 @@ _OPERATIONAL = {
 }
 """Settings that only say where files lie, what is shown and where it is computed."""
 
+DESIGN = ("theta_mean", "gamma_squared")
+"""Settings of a law by design, in place of α; runs stored before there were any lack them."""
+
 REPRODUCIBLE = {
     "fig1": "two_moons",
     "fig2": "fig2",
     "fig3": "fig3",
     "fig4": "fig4",
+    "fig5": "fig5",
+    "fig6": "fig6",
     "fig7": "fig7",
     "fig8": "two_moons",
     "fig9": "two_moons",
     "ablation": "ablation",
     "table1": "table1",
     "corollary3": "corollary3",
+    "map": "map",
     "claims": "ledger",
 }
 """What can be reproduced, and the module of `mixreg.experiments` that does it."""
@@ -41,6 +47,7 @@ REPRODUCIBLE = {
 SCALES = ("paper", "cpu", "smoke")
 
 _IMAGES = ("fig2", "fig3", "fig4", "fig7", "ablation")
+_SHIFT = ("fig5", "fig6")
 """Figures that share finished runs."""
 
 _LONGEST = 1000
@@ -74,6 +81,8 @@ class Recipe(_Typed):
         loss: "cross_entropy", or "logistic" for one logit and two classes.
         alpha: shape α of the law Beta(α, α) of λ.
         mixing_probability: chance that a sample (or batch) is mixed at all.
+        theta_mean: θ̄ of a law of λ by design, in place of Beta(α, α); see `mixreg.design_law`.
+        gamma_squared: γ² = E(1 − θ)² of that law, from (1 − θ̄)² to (1 − θ̄)/2.
         per: one λ per "sample" or per "batch".
         smoothing: ε of label smoothing towards the class means; by default 1 − θ̄, which is what
             mixup with this α amounts to.
@@ -111,6 +120,8 @@ class Recipe(_Typed):
     loss: Literal["cross_entropy", "logistic"] = "cross_entropy"
     alpha: float = 1.0
     mixing_probability: float = 1.0
+    theta_mean: float | None = None
+    gamma_squared: float | None = None
     per: Literal["sample", "batch"] = "sample"
     smoothing: float | None = None
     dropout: float = 0.5
@@ -159,13 +170,24 @@ class Recipe(_Typed):
             ("workers", 0 <= self.workers <= 10**4, "at least 0 and at most 10,000"),
             ("batch_size", self.batch_size % max(self.devices, 1) == 0, "a multiple of devices"),
         )
+        _check_design(self)
 
     @property
     def law(self) -> "MixingLaw":
         """The law of λ."""
+        from mixreg.design import design_law
         from mixreg.laws import Beta
 
+        if self.theta_mean is not None and self.gamma_squared is not None:
+            return design_law(theta_mean=self.theta_mean, gamma_squared=self.gamma_squared)
         return Beta(self.alpha).with_probability(self.mixing_probability)
+
+    @property
+    def law_text(self) -> str:
+        """The law's parameters in words."""
+        if self.theta_mean is None:
+            return f"α = {self.alpha:g}"
+        return f"θ̄ = {self.theta_mean:g}, γ² = {self.gamma_squared:g}"
 
     @property
     def link(self) -> Literal["softmax", "sigmoid"]:
@@ -182,8 +204,9 @@ class TrainConfig(Recipe):
             "dropout", "spectral" (weights of spectral norm 1), "regmixup" (clean and mixed loss:
             Pinto et al., NeurIPS 2022), "unshrunk" (mixup, inputs stretched back), "mit-l" and
             "mit-a" (outputs, or those of every block, of two mixes taken apart: Wang et al., CVPR
-            2023), "approximate" (equation 12); or with a part of mixup's perturbations (6):
-            "inputs-only", "labels-only", "independent", "gaussian".
+            2023), "approximate" (equation 12), "linearized" (mixup of the network's tangents); or
+            with a part of mixup's perturbations (6): "inputs-only", "labels-only", "independent",
+            "gaussian".
         seed: seed of everything random: split, initial weights, order, augmentation, mixing.
         snapshots: epochs after which the weights are kept, beside those at the end.
         output: the run's directory; by default one named after the settings under ./mixreg-runs.
@@ -213,6 +236,8 @@ class TrainConfig(Recipe):
         if self.output is not None:
             return self.output
         law = f"alpha{self.alpha:g}"
+        if self.theta_mean is not None:
+            law = f"theta{self.theta_mean:g}-gamma{self.gamma_squared:g}"
         parts = (self.data, self.model, self.method, law, f"seed{self.seed}")
         return Path("mixreg-runs") / "-".join(parts).replace("/", "_")
 
@@ -300,13 +325,71 @@ class CompareConfig(Recipe, SweepSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TuneOptions(Recipe, SweepSettings):
+    """A search for the law of mixing and the correction that suit data and model.
+
+    The law is what is sought: `alpha`, `mixing_probability`, `theta_mean` and `gamma_squared` keep
+    their defaults.
+
+    Args:
+        metric: by which laws and corrections are chosen, on held-out examples.
+        trials: laws that are tried, ERM, Beta(1) and Beta(0.2) among them.
+        reduction: at each budget one in so many laws goes on, with as many times the epochs.
+        rungs: budgets; the last one is `epochs`, the first one that by `reduction` ^ (rungs − 1).
+        seeds: repetitions of each training; the final comparison has as many new ones.
+        output: directory of the runs and the report.
+
+    Raises:
+        ConfigurationError: a value is out of range, or the budget too small to be divided.
+    """
+
+    metric: Literal["nll", "ece", "accuracy"] = "nll"
+    trials: int = 12
+    reduction: int = 3
+    rungs: int = 3
+    seeds: int = 3
+    output: Path = Path("mixreg-runs/tune")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(
+            self,
+            ("reduction", self.reduction >= 2, "at least 2"),
+            ("rungs", 2 <= self.rungs <= 10, "from 2 to 10, for at least one halving"),
+            ("trials", self.trials >= max(4, self.reduction), "at least 4 and `reduction`"),
+            ("seeds", self.seeds >= 2, "at least 2, for intervals"),
+            ("validation_fraction", self.validation_fraction > 0, "above 0, to choose on"),
+            ("devices", self.devices == 1, "1, as in every sweep"),
+        )
+        if self.epochs < self.reduction ** (self.rungs - 1):
+            raise ConfigurationError(
+                f"{self.epochs} epochs are too few to be divided by {self.reduction} in "
+                f"{self.rungs} budgets; take --epochs of at least "
+                f"{self.reduction ** (self.rungs - 1)}, or fewer --rungs"
+            )
+        law = self.alpha, self.mixing_probability, self.theta_mean, self.gamma_squared
+        if law != (1.0, 1.0, None, None):
+            raise ConfigurationError(
+                "tune chooses the law; leave out alpha, mixing_probability, theta_mean and "
+                "gamma_squared"
+            )
+
+    @property
+    def budgets(self) -> list[int]:
+        """Epochs of each rung."""
+        first = self.epochs // self.reduction ** (self.rungs - 1)
+        return [*(first * self.reduction**k for k in range(self.rungs - 1)), self.epochs]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReproduceOptions(SweepSettings):
     """Which part of the paper, and how large.
 
     Args:
         name: fig1, fig8 or fig9 (one experiment on two moons makes all three); fig2, fig3, fig4,
-            fig7 or ablation (which share their trainings); table1; corollary3; or claims, the
-            ledger of what all results in `output` say of the paper's sentences.
+            fig7 or ablation (which share their trainings); fig5 or fig6 (theirs, and their
+            corrupted images); table1; corollary3; map, what laws off the Beta curve buy; or
+            claims, the ledger of what all results in `output` say of the paper's sentences.
         scale: "paper" for its settings, "cpu" for minutes to hours on two cores, "smoke" for
             seconds. For two moons the paper's own scale takes no longer; for Table 1, which in the
             paper is a summary without an experiment, "paper" is LeNet on CIFAR-10 and "cpu" digits.
@@ -351,7 +434,9 @@ class ReproduceOptions(SweepSettings):
         results = Path("mixreg-runs") / "reproduce"
         if self.name == "claims":
             return self.output or results
-        shared = "images" if self.name in _IMAGES else REPRODUCIBLE[self.name].replace("_", "-")
+        names = {"images": _IMAGES, "shift": _SHIFT}
+        own = REPRODUCIBLE[self.name].replace("_", "-")
+        shared = next((name for name, of in names.items() if self.name in of), own)
         return self.output or results / f"{shared}-{self.size}"
 
 
@@ -392,6 +477,8 @@ class CheckpointOptions(_Typed):
         mean: of the pixels from 0 to 1, with which the inputs of a file of weights were
             normalised: one number, or one for each channel; by default the data set's own.
         std: their deviation.
+        weights: name or prefix of the weights in a file that holds several; by default averaged
+            ones (EMA), else the trained ones.
     """
 
     checkpoint: Path
@@ -403,6 +490,7 @@ class CheckpointOptions(_Typed):
     class_order: Literal["torchvision", "timm"] | None = None
     mean: list[float] = dataclasses.field(default_factory=list)
     std: list[float] = dataclasses.field(default_factory=list)
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -412,7 +500,8 @@ class CheckpointOptions(_Typed):
         """The settings of a run that were given."""
         names = ("data", "data_root", "model", "alpha", "mixing_probability", "class_order")
         values = {name: getattr(self, name) for name in names}
-        return {name: value for name, value in values.items() if value is not None}
+        given = {name: value for name, value in values.items() if value is not None}
+        return given | dict.fromkeys(DESIGN if self.alpha is not None else ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -498,6 +587,7 @@ def command_of(settings: Mapping[str, Any], output: Path) -> str:
     for name, value in settings.items():
         if name in known and value != _default(known[name]):
             text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            text = text.lower() if isinstance(value, bool) else text
             words.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
     return " ".join([*words, f"--output {shlex.quote(str(output))}"])
 
@@ -509,6 +599,23 @@ def _check_law(settings: Recipe | CheckpointOptions) -> None:
         ("alpha", alpha is None or alpha > 0, "a positive finite number"),
         ("mixing_probability", chance is None or 0 <= chance <= 1, "in [0, 1]"),
     )
+
+
+def _check_design(recipe: Recipe) -> None:
+    """Refuse half a law by design, one beside another law, and numbers that no law has."""
+    values = [getattr(recipe, name) for name in DESIGN]
+    if values == [None, None]:
+        return
+    if None in values or (recipe.alpha, recipe.mixing_probability) != (1, 1):
+        raise ConfigurationError(
+            "a law by design is given by both theta_mean and gamma_squared, and by no alpha or "
+            f"mixing_probability, got theta_mean={values[0]} and gamma_squared={values[1]} with "
+            f"alpha={recipe.alpha:g} and mixing_probability={recipe.mixing_probability:g}"
+        )
+    try:
+        _ = recipe.law
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def check_types(settings: Any) -> None:

@@ -1,7 +1,8 @@
 """The training means x̄ and ȳ that shrinking and rescaling refer to (equations 5 and 22)."""
 
+import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar, get_args
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from mixreg._checks import check_examples, dense_targets
+from mixreg._batches import Place, split_one
+from mixreg._checks import check_examples, dense_targets, dims
 from mixreg._errors import CheckpointError, DataError, check_name
 from mixreg._files import read_tensors, write_tensors
 from mixreg.power import BandPower, Basis, component_bands, cosine_bands
@@ -28,7 +30,8 @@ class TrainingStatistics:
     That space is the one after normalisation and training augmentation, before mixing.
 
     Args:
-        x_mean: x̄, the mean input, float64, the shape of one input.
+        x_mean: x̄, the mean input, float64, the shape of one input, or one number for each channel,
+            such as (3, 1, 1).
         y_mean: ȳ, the mean label, float64, shape (c,) for classes, the shape of one target for
             regression, () for one number.
         count: how many examples were averaged.
@@ -75,6 +78,8 @@ class TrainingStatistics:
         loader: Iterable[Any],
         num_classes: int | None = None,
         *,
+        inputs: Place | None = None,
+        labels: Place | None = None,
         second_moments: Basis | None = None,
         progress: bool = True,
     ) -> Self:
@@ -89,6 +94,8 @@ class TrainingStatistics:
             loader: batches (x, y, ...): x floating point (n, ...); y class indices (n,), or soft
                 labels or regression targets (n,) or (n, c).
             num_classes: number of classes c; needed for class indices.
+            inputs: where in a batch x is, as for `Mixup`: a key, a position or a function.
+            labels: where y is, likewise; needed for batches that are no sequences (x, y, ...).
             second_moments: what else to measure for `PowerMatchedModel`: "spectral" bands of
                 images, in a second pass, or bands of principal "components" of inputs with d
                 entries, in two more passes with d² numbers in memory.
@@ -113,7 +120,7 @@ class TrainingStatistics:
         def over(sums: _S) -> _S:
             def measure() -> _S:
                 for batch in _with_progress(loader) if progress else loader:
-                    sums.add(*_pair(batch))
+                    sums.add(*split_one(batch, inputs, labels))
                 return sums
 
             return _over_all_processes(measure)
@@ -166,6 +173,29 @@ class TrainingStatistics:
         x_mean = sums.x.mean(n)
         power = None if basis is None else _band_power(x_mean, basis, over)
         return cls(x_mean, sums.y.mean(n), n, sums.low, sums.high, power)
+
+    def per_channel(self) -> Self:
+        """The same with one mean for each channel, which fit inputs of every size.
+
+        Returns:
+            Statistics with x̄ of shape (c, 1, ...), the mean over the positions of each channel,
+            without second moments, which are those of one size.
+
+        Raises:
+            ValueError: the inputs have no positions beside their channels.
+
+        Example:
+            >>> x, y = torch.arange(24.0).reshape(2, 3, 2, 2), torch.tensor([0, 1])
+            >>> TrainingStatistics.from_tensors(x, y, 2).per_channel().x_mean.flatten()
+            tensor([ 7.5000, 11.5000, 15.5000], dtype=torch.float64)
+        """
+        if self.x_mean.ndim < 2:
+            raise ValueError(
+                f"inputs of shape (n, {dims(self.x_mean)}) have no channels with positions; "
+                "their means are already one a feature"
+            )
+        mean = self.x_mean.mean(tuple(range(1, self.x_mean.ndim)), keepdim=True)
+        return dataclasses.replace(self, x_mean=mean, second_moments=None)
 
     def save(self, path: str | Path) -> None:
         """Write the statistics as one safetensors file, whole or not at all.
@@ -379,18 +409,6 @@ def _over_all_processes(measure: Callable[[], _S]) -> _S:
     for part in parts[1:]:
         merged.merge(part)
     return merged
-
-
-def _pair(batch: Any) -> tuple[Tensor, Tensor]:
-    if not isinstance(batch, Sequence) or len(batch) < 2:
-        raise TypeError(f"batches must be sequences (x, y, ...), got {type(batch).__name__}")
-    x, y = batch[0], batch[1]
-    if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
-        raise TypeError(
-            f"batches must start with tensors x and y, got {type(x).__name__} and "
-            f"{type(y).__name__}"
-        )
-    return x, y
 
 
 def _with_progress(loader: Iterable[Any]) -> Iterable[Any]:

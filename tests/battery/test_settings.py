@@ -15,6 +15,7 @@ COMMANDS = {
     "train": (settings.TrainConfig, []),
     "evaluate": (settings.EvaluateOptions, ["run"]),
     "compare": (settings.CompareConfig, []),
+    "tune": (settings.TuneOptions, []),
     "reproduce": (settings.ReproduceOptions, ["fig2"]),
     "diagnose": (settings.DiagnoseOptions, ["run"]),
     "report": (settings.ReportOptions, ["run"]),
@@ -24,7 +25,7 @@ OPTIONS = [
     for command, (kind, positional) in COMMANDS.items()
     for name, hint in typing.get_type_hints(kind).items()
     if name not in {"checkpoint", "runs", "name"}
-    and not (command == "compare" and hasattr(settings.Recipe(), name))
+    and not (command in {"compare", "tune"} and hasattr(settings.Recipe(), name))
 ]
 WORDS = ["0", "-1", "1", "0.5", "1e30", "1_0", "1:01", "0x10", "9" * 5000, "nan", "", "null", "0E0"]
 WORDS += ["true", "[1]", "{a: 1}", "a\0b", "\u00e9\n\x1b[2J", "[" * 99, "\udcff"]

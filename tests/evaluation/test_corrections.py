@@ -29,6 +29,7 @@ def test_each_correction_is_its_formula():
         "rescaled": mean * (1 - 1 / 0.75) + v / 0.75,
         "shrink-only": v,
         "scale-only": mean * (1 - 1 / 0.75) + u / 0.75,
+        "two-views": (mean * (1 - 1 / 0.75) + u / 0.75 + mean * (1 - 1 / 0.75) + v / 0.75) / 2,
         "temperature": u / 1.6,
         "rescaled+temperature": (mean * (1 - 1 / 0.75) + v / 0.75) / 1.6,
     }
@@ -92,7 +93,7 @@ def test_a_temperature_is_needed_where_it_is_used(name):
         correct(predictions(), name, y_mean=MEAN, law=LAW, temperature=0.0)
 
 
-@pytest.mark.parametrize("name", ["raw", "rescaled", "shrink-only", "scale-only"])
+@pytest.mark.parametrize("name", ["raw", "rescaled", "shrink-only", "scale-only", "two-views"])
 def test_a_temperature_is_refused_where_it_is_not_used(name):
     with pytest.raises(ValueError, match=r"uses no temperature, got 2\.0"):
         correct(predictions(), name, y_mean=MEAN, law=LAW, temperature=2.0)

@@ -15,7 +15,7 @@ TINY = {"samples": 30, "draws": 400, "pairs": 50, "progress": False}
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    monkeypatch.setattr("mixreg.report.diagnosis._pictures", lambda *_: ())
+    monkeypatch.setattr("mixreg.experiments.diagnose._pictures", lambda *_: ())
 
 
 def trained(path, **settings):

@@ -152,7 +152,8 @@ def test_temperatures_need_examples_that_were_not_trained_on(run, tmp_path):
     ("options", "message"),
     [
         ({"held_out": "test-half"}, "is a run and knows its held-out examples"),
-        ({"mean": [0.5], "std": [0.5]}, "is a run, which knows how its inputs were normalised"),
+        ({"mean": [0.5], "std": [0.5]}, "is a run, which knows its weights and how its inputs"),
+        ({"weights": "ema"}, "is a run, which knows its weights"),
     ],
 )
 def test_a_run_is_not_told_what_it_knows(run, options, message):

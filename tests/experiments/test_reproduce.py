@@ -7,27 +7,8 @@ from mixreg.experiments import two_moons
 from mixreg.experiments.reproduce import ReproduceOptions, reproduce
 
 
-@pytest.mark.parametrize("name", ["fig8", "table1"])
-def test_smoke_writes_numbers_and_pictures(tmp_path, name):
-    text, shown = reproduce(ReproduceOptions(name=name, scale="smoke", jobs=1, output=tmp_path))
-    assert "mixup" in text
-    assert shown.is_file()
-    assert list(tmp_path.rglob("*.json"))
-    assert list(tmp_path.rglob("*.svg"))
-
-
 def _smoke(name, folder, **settings):
     return ReproduceOptions(name=name, scale="smoke", jobs=1, output=folder, **settings)
-
-
-def test_two_moons_are_not_trained_again(tmp_path, monkeypatch):
-    first = reproduce(_smoke("fig1", tmp_path))
-    stored = (tmp_path / "two-moons.json").read_bytes()
-    monkeypatch.setattr(two_moons, "run", None)
-    assert reproduce(_smoke("fig9", tmp_path)) == first
-    assert (tmp_path / "two-moons.json").read_bytes() == stored
-    with pytest.raises(ConfigurationError, match="repetitions: 3 there, 2 here"):
-        reproduce(_smoke("fig8", tmp_path, seeds=2))
 
 
 def test_a_damaged_result_is_named_before_anything_is_trained(tmp_path, monkeypatch):

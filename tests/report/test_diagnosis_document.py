@@ -8,7 +8,7 @@ import torch
 
 from mixreg import Beta
 from mixreg.diagnostics import diagnose
-from mixreg.report.diagnosis import Subject, diagnosis_document
+from mixreg.experiments.diagnose import Subject, diagnosis_document
 from mixreg.risk import RiskEstimate
 
 MIXED = Subject("a run", "some data", "mixup", assumed_law=False, reference=None)
@@ -32,7 +32,7 @@ def document(diagnosis, subject=MIXED):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    monkeypatch.setattr("mixreg.report.diagnosis._pictures", lambda *_: ())
+    monkeypatch.setattr("mixreg.experiments.diagnose._pictures", lambda *_: ())
 
 
 def sentences(diagnosis, subject=MIXED):

@@ -9,8 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixreg import Beta, ConfigurationError
-from mixreg.settings import command_of
-from mixreg.training import METHODS, Recipe, TrainConfig, check_method, read_settings, recipe
+from mixreg.settings import DESIGN, CheckpointOptions, command_of
+from mixreg.training import (
+    METHODS,
+    Recipe,
+    RunDirectory,
+    TrainConfig,
+    check_method,
+    read_settings,
+    recipe,
+)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +55,15 @@ from mixreg.training import METHODS, Recipe, TrainConfig, check_method, read_set
         ({"seed": -1}, "seed must be at least 0"),
         ({"seed": 10**30}, r"seed must be at least 0 and below 2\^63"),
         ({"epochs": 2, "snapshots": [3]}, "snapshots must be epochs from 1 to 2"),
+        ({"theta_mean": 0.75}, "given by both theta_mean and gamma_squared.*gamma_squared=None"),
+        ({"gamma_squared": 0.1}, "given by both theta_mean and gamma_squared.*theta_mean=None"),
+        (
+            {"theta_mean": 0.75, "gamma_squared": 0.1, "alpha": 0.5},
+            "by no alpha or mixing_probability, got .* with alpha=0.5 and mixing_probability=1",
+        ),
+        ({"theta_mean": 0.75, "gamma_squared": 0.2}, "nearest that one has are theta_mean=0.72"),
+        ({"theta_mean": 1.5, "gamma_squared": 0.0}, "nearest that one has are theta_mean=1 "),
+        ({"theta_mean": 0.75, "gamma_squared": float("nan")}, "gamma_squared must be finite"),
         ({"output": Path("a\0b")}, r"output must be a path without NUL, got 'a\\x00b'"),
     ],
 )
@@ -56,6 +73,7 @@ def test_refuses_values_out_of_range(settings, message):
 
 
 OPTIONAL = {"class_order", "data_root", "label_noise", "smoothing", "output"}
+OPTIONAL |= {"theta_mean", "gamma_squared"}
 OTHER_TYPES = [
     (field.name, value)
     for field in dataclasses.fields(TrainConfig)
@@ -104,6 +122,31 @@ def test_integers_pass_as_numbers():
 def test_the_law_is_beta_mixed_with_no_mixing():
     assert Recipe(alpha=0.4).law == Beta(0.4)
     assert Recipe(alpha=1.0, mixing_probability=0.5).law.theta_mean == pytest.approx(0.875)
+
+
+def test_a_law_by_design():
+    designed = TrainConfig(theta_mean=0.9, gamma_squared=0.03)
+    assert (designed.law.theta_mean, designed.law.gamma_squared) == pytest.approx((0.9, 0.03))
+    assert designed.law_text == "θ̄ = 0.9, γ² = 0.03"
+    assert TrainConfig(alpha=0.5).law_text == "α = 0.5"
+    assert designed.directory.name == "digits-mlp-mixup-theta0.9-gamma0.03-seed0"
+
+
+def test_runs_from_before_there_were_laws_by_design(tmp_path):
+    config = TrainConfig(alpha=0.5, output=tmp_path)
+    RunDirectory(tmp_path).prepare(config)
+    stored = json.loads((tmp_path / "config.json").read_text())
+    for name in DESIGN:
+        del stored["config"][name]
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    assert RunDirectory(tmp_path).begun(config)
+
+
+def test_alpha_takes_the_place_of_a_law_by_design(tmp_path):
+    designed = TrainConfig(theta_mean=0.9, gamma_squared=0.03)
+    for options in (CheckpointOptions(checkpoint=tmp_path, alpha=a) for a in (None, 0.2)):
+        law = dataclasses.replace(designed, **options.given()).law
+        assert law == (designed.law if options.alpha is None else Beta(0.2))
 
 
 def test_identity_ignores_where_files_lie_and_what_is_printed(tmp_path):

@@ -3,6 +3,9 @@
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
+from collections import OrderedDict
+from fractions import Fraction
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ import mixreg
 from mixreg import Beta, CheckpointError, Constant, RescaledModel, TrainingStatistics
 from mixreg.training import RunDirectory, TrainConfig, load_bare, load_run, load_weights, train
 from mixreg.training.run import read_model
+from mixreg.training.weights import read_weights
 
 
 def _net():
@@ -126,18 +130,95 @@ def test_the_class_means_of_one_logit(small):
     assert run.read_result().history[-1]["test_accuracy"] > 0.7
 
 
-@pytest.mark.parametrize("form", ["safetensors", "pt", "entry", "checkpoint"])
-def test_each_form_of_weights_is_read(tmp_path, form):
-    net, state = _net(), _net().state_dict()
-    file = tmp_path / ("w.safetensors" if form == "safetensors" else "w.pt")
-    inner = {f"net.{key}": value for key, value in state.items()}
-    if form == "safetensors":
-        save_file(state, file)
-    else:
-        outer = {"state_dict": inner | {"stats.mean": torch.ones(1)}, "epoch": 3}
-        torch.save({"pt": state, "entry": {"state_dict": state}, "checkpoint": outer}[form], file)
-    assert load_weights(file, net) is net
-    assert all(value.equal(net.state_dict()[key]) for key, value in state.items())
+STATE = _net().state_dict()
+EMA = _net().state_dict()
+
+
+def _under(prefix, state):
+    return {f"{prefix}{key}": value for key, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("stored", "prefix"),
+    [
+        (STATE, ""),
+        (OrderedDict(STATE), ""),
+        ({"state_dict": STATE, "epoch": 3}, ""),
+        ({"model": STATE, "optimizer": {"state": {0: {"m": torch.ones(1)}}}}, ""),
+        ({"model": {"state_dict": STATE}}, ""),
+        ({"net": STATE, "acc": 91.2, "epoch": 3}, ""),
+        ({"model_state_dict": STATE, "loss": torch.tensor(0.3)}, ""),
+        (_under("module.", STATE), "module."),
+        (_under("_orig_mod.", STATE), "_orig_mod."),
+        ({"state_dict": _under("module._orig_mod.", STATE)}, "module._orig_mod."),
+        ({"state_dict": _under("model.", STATE) | {"metric.sum": torch.ones(1)}}, "model."),
+        ({"state_dict": _under("net.", STATE) | {"stats.mean": torch.ones(1)}}, "net."),
+        ({"n_averaged": torch.tensor(3)} | _under("module.", STATE), "module."),
+        ({"state_dict": STATE, "arch": "mlp", "args": Namespace(model="mlp", lr=0.1)}, ""),
+    ],
+    ids=lambda value: "-".join(value)[:40] if isinstance(value, dict) else value,
+)
+def test_each_container_is_read(tmp_path, stored, prefix):
+    net = _net()
+    torch.save(stored, tmp_path / "w.pt")
+    found = read_weights(tmp_path / "w.pt")
+    assert found.put(net) == [f"The prefix {prefix} of all keys in w.pt was stripped."] * (
+        prefix != ""
+    )
+    assert all(value.equal(STATE[key]) for key, value in net.state_dict().items())
+    assert found.arguments == ({"model": "mlp", "lr": 0.1} if "args" in stored else None)
+
+
+def test_safetensors_may_have_a_prefix_as_well(tmp_path):
+    net = _net()
+    save_file(_under("module.", STATE), tmp_path / "w.safetensors")
+    with pytest.warns(UserWarning, match=r"The prefix module\. of all keys in w\.safetensors"):
+        assert load_weights(tmp_path / "w.safetensors", net) is net
+    assert all(value.equal(STATE[key]) for key, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("stored", "averaged", "trained"),
+    [
+        ({"state_dict": STATE, "state_dict_ema": EMA}, "state_dict_ema", "state_dict"),
+        ({"model": STATE, "model_ema": _under("module.", EMA)}, "model_ema", "model"),
+        ({"model": STATE, "ema": {"state_dict": EMA}}, "ema.state_dict", "model"),
+        (
+            {"state_dict": _under("ema_model.", EMA) | _under("model.", STATE)},
+            "ema_model",
+            "model",
+        ),
+    ],
+    ids=["timm", "torchvision", "nested", "lightning"],
+)
+def test_averaged_weights_are_taken_unless_others_are_named(tmp_path, stored, averaged, trained):
+    torch.save(stored, tmp_path / "w.pt")
+    found, net = read_weights(tmp_path / "w.pt"), _net()
+    note, *_ = found.put(net)
+    assert note.startswith("w.pt holds several weights of the model: ")
+    assert trained in note
+    assert f"those of {averaged}" in note or f"{averaged} state_dict were taken" in note
+    assert net.state_dict()["0.weight"].equal(EMA["0.weight"])
+    found.put(net, trained)
+    assert net.state_dict()["0.weight"].equal(STATE["0.weight"])
+    with pytest.raises(CheckpointError, match=f"no weights named 'other', only .*{trained}"):
+        found.put(net, "other")
+
+
+@pytest.mark.parametrize(
+    ("stored", "names"),
+    [
+        ({"a": STATE, "b": EMA}, "a, b"),
+        ({"state_dict": _under("student.", STATE) | _under("teacher.", EMA)}, "student, teacher"),
+    ],
+)
+def test_two_networks_are_not_chosen_between(tmp_path, stored, names):
+    torch.save(stored, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match=f"holds several weights of the model: .*{names}"):
+        load_weights(tmp_path / "w.pt", _net())
+    net = _net()
+    read_weights(tmp_path / "w.pt").put(net, names.split(", ")[1])
+    assert net.state_dict()["0.weight"].equal(EMA["0.weight"])
 
 
 def test_the_files_of_a_run_are_read_as_bare_weights(finished):
@@ -168,7 +249,9 @@ def test_a_network_whose_own_keys_begin_with_the_prefix(tmp_path):
         (torch.ones(3), "no state dict"),
         ({"epoch": 3}, "no state dict"),
         ({"state_dict": 3}, "no state dict"),
-        ({0: torch.ones(3)}, "no state dict"),
+        ({0: torch.ones(3)}, "no state dict among 0; "),
+        ({"epoch": 3, "optimizer": {}, "args": Namespace()}, "among epoch, optimizer, args; "),
+        ({"state_dict": {"weight": torch.ones(3)}, "args": Fraction(1)}, "pickled objects"),
     ],
 )
 def test_other_contents_are_refused_in_one_sentence(tmp_path, stored, message):
@@ -237,17 +320,6 @@ def test_half_precision_is_said(tmp_path, dtype):
     double = tmp_path / "double.pt"
     torch.save(_net().double().state_dict(), double)
     load_weights(double, _net())
-
-
-def test_which_of_several_states_is_taken_is_said(tmp_path):
-    """timm keeps averaged weights beside the trained ones; the trained ones are read."""
-    trained, averaged, net = _net(), _net(), _net()
-    states = {"state_dict": trained.state_dict(), "state_dict_ema": averaged.state_dict()}
-    torch.save(states, tmp_path / "w.pt")
-    with pytest.warns(UserWarning, match="state_dict_ema"):
-        load_weights(tmp_path / "w.pt", net)
-    assert _same(net, trained)
-    assert not _same(net, averaged)
 
 
 def test_an_unfinished_run_is_not_read_as_finished(finished, tmp_path):

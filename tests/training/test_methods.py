@@ -17,6 +17,7 @@ from mixreg import (
 )
 from mixreg.losses import cross_entropy
 from mixreg.models import build
+from mixreg.perturbation import perturb
 from mixreg.risk.mixup import folded_rule
 from mixreg.training import METHODS, TrainConfig
 from mixreg.training.decoupling import (
@@ -306,3 +307,22 @@ def test_what_equation_22_undoes(method, inputs, labels):
 
 def test_the_settings_name_every_method():
     assert [name for name in METHODS if f'"{name}"' not in TrainConfig.__doc__] == []
+
+
+def test_the_linearized_method_mixes_the_tangent(batch):
+    _, x, y, stats = batch
+    net = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3)).double()
+    value = _objective("linearized", stats)(net, x, y).value
+    drawn = perturb(x, y, stats, LAW, "mixup", generator=torch.Generator().manual_seed(1))
+    inputs = stats.x_mean + LAW.theta_mean * (x - stats.x_mean)
+    slopes = torch.stack([torch.autograd.functional.jacobian(net, row) for row in inputs])
+    moved = net(inputs) + torch.einsum("nkd,nd->nk", slopes, drawn.inputs - inputs)
+    torch.testing.assert_close(value, _cross_entropy(drawn.targets, moved))
+    assert value > 0
+
+
+def test_the_tangent_of_a_linear_network_is_the_network(batch):
+    net, x, y, stats = batch
+    value = _objective("linearized", stats)(net, x, y).value
+    drawn = perturb(x, y, stats, LAW, "mixup", generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(value, _cross_entropy(drawn.targets, net(drawn.inputs)))

@@ -1,5 +1,7 @@
 """From a trained classifier to numbers: predictions, corrections, metrics, intervals."""
 
+from mixreg.evaluation.bootstrap import paired_bootstrap
+from mixreg.evaluation.choice import Choice, choose
 from mixreg.evaluation.classifier import CorrectedResult, Evaluation, evaluate
 from mixreg.evaluation.corrections import CORRECTIONS, Correction, correct
 from mixreg.evaluation.intervals import MeanInterval, mean_interval, paired_difference
@@ -19,6 +21,7 @@ from mixreg.evaluation.predictions import Predictions, predict
 __all__ = [
     "CORRECTIONS",
     "METRICS",
+    "Choice",
     "CorrectedResult",
     "Correction",
     "Evaluation",
@@ -28,12 +31,14 @@ __all__ = [
     "Metrics",
     "Predictions",
     "ReliabilityCurve",
+    "choose",
     "confidence_histogram",
     "correct",
     "entropy_histogram",
     "evaluate",
     "mean_interval",
     "metrics",
+    "paired_bootstrap",
     "paired_difference",
     "predict",
     "reliability_curve",

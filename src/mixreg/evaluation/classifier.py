@@ -1,14 +1,28 @@
 """Every correction and every metric of one trained classifier, from the same logits."""
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from mixreg._checks import PROBABILITIES, are_probabilities
-from mixreg.calibration import describe_limit, search_temperature
+from mixreg.calibration import TemperatureFit, describe_limit, search_in_parts
+from mixreg.evaluation.bootstrap import RESAMPLES, ExampleSums, check_resamples, differences
+from mixreg.evaluation.choice import Choice, choose
 from mixreg.evaluation.corrections import CORRECTIONS, UNTEMPERED, Correction, correct
-from mixreg.evaluation.metrics import Histogram, Metrics, ReliabilityCurve, measure
+from mixreg.evaluation.intervals import MeanInterval
+from mixreg.evaluation.metrics import (
+    Histogram,
+    Measurement,
+    MetricName,
+    Metrics,
+    ReliabilityCurve,
+    Tally,
+    scores,
+)
 from mixreg.evaluation.predictions import Predictions
 from mixreg.laws import MixingLaw
 
@@ -24,6 +38,9 @@ class CorrectedResult:
         confidence: histogram of the top probabilities.
         entropy: histogram of the entropies of the predictions.
         remark: why the temperature is a bound and not a minimum, if it is.
+        effects: metrics less those of the raw prediction, with intervals by test examples; None
+            for the raw prediction, and where none were asked for.
+        held_out: metrics on the validation examples, None without any.
     """
 
     metrics: Metrics
@@ -32,6 +49,8 @@ class CorrectedResult:
     confidence: Histogram
     entropy: Histogram
     remark: str | None = None
+    effects: dict[MetricName, MeanInterval] | None = None
+    held_out: Metrics | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,8 @@ class Evaluation:
         count: number of test examples.
         num_classes: number of classes.
         theta_mean: θ̄ of the law that the corrections use.
+        choice: the correction to use for this model; None where no intervals were asked for.
+        resamples: number of sets of examples behind each interval, likewise.
 
     Raises:
         ValueError: no result for the raw predictions, or a number outside its range.
@@ -54,6 +75,8 @@ class Evaluation:
     count: int
     num_classes: int
     theta_mean: float
+    choice: Choice | None = None
+    resamples: int | None = None
 
     def __post_init__(self) -> None:
         if "raw" not in self.results:
@@ -71,10 +94,13 @@ def evaluate(
     *,
     y_mean: Tensor,
     law: MixingLaw,
+    resamples: int = RESAMPLES,
+    generator: torch.Generator | None = None,
 ) -> Evaluation:
-    """Evaluate raw, rescaled and temperature-scaled predictions on the same test logits.
+    """Evaluate every correction on the same test logits, and choose one for this model.
 
-    Memory does not grow with the number of test examples.
+    Memory does not grow with the number of examples. Intervals are those of `paired_bootstrap`,
+    the choice is that of `choose`: on the validation examples, or without any on the test examples.
 
     Args:
         validation: predictions for held-out examples, to fit the temperatures; without them the
@@ -83,13 +109,16 @@ def evaluate(
         y_mean: ȳ, the class means of the training labels, shape (c,); for two classes also the
             mean of one 0/1 label.
         law: law of λ that sets θ̄, the one of the predictions.
+        resamples: number of sets of examples behind each interval, at least 100.
+        generator: of their draws, on the CPU; without one there are no intervals and no choice.
 
     Returns:
-        Metrics, temperature, reliability curve and histograms of each correction.
+        Metrics, temperature, reliability curve and histograms of each correction, its effects on
+        the metrics with intervals, and the choice.
 
     Raises:
-        ValueError: validation and test predictions with different numbers of classes, or means
-            that do not fit them.
+        ValueError: validation and test predictions with different numbers of classes, means that
+            do not fit them, or too few resamples.
 
     Example:
         >>> import torch
@@ -100,6 +129,7 @@ def evaluate(
         >>> evaluation.results["rescaled"].metrics.accuracy
         0.5
     """
+    check_resamples(resamples)
     if validation is not None and validation.num_classes != test.num_classes:
         raise ValueError(
             "validation and test predictions must have the same number of classes, got "
@@ -107,29 +137,83 @@ def evaluate(
         )
     if all(are_probabilities(part.raw) for part in test.parts()):
         warnings.warn(PROBABILITIES, stacklevel=2)
-    results: dict[Correction, CorrectedResult] = {}
     absent: dict[Correction, str] = {}
+    fits: dict[Correction, TemperatureFit | None] = {}
     for name in CORRECTIONS:
-        fit = None
-        if name in UNTEMPERED:
-            if validation is None:
-                absent[name] = "needs held-out examples to fit its temperature, and none were given"
-                continue
-            held_out = correct(validation, UNTEMPERED[name], y_mean=y_mean, law=law)
-            fit = search_temperature(held_out, validation.labels)
-        temperature = None if fit is None else fit.temperature
-        corrected = (
-            (correct(part, name, y_mean=y_mean, law=law, temperature=temperature), part.labels)
-            for part in test.parts()
+        if name not in UNTEMPERED:
+            fits[name] = None
+        elif validation is None:
+            absent[name] = "needs held-out examples to fit its temperature, and none were given"
+        else:
+            fits[name] = _fit(validation, UNTEMPERED[name], y_mean, law)
+
+    def measured(of: Predictions) -> _Measured:
+        return _measure(of, fits, y_mean, law, resamples, generator)
+
+    tested = measured(test)
+    deciding = tested if validation is None else measured(validation)
+    results = {
+        name: CorrectedResult(
+            tested.of[name].metrics,
+            None if fit is None else fit.temperature,
+            tested.of[name].reliability,
+            tested.of[name].confidence,
+            tested.of[name].entropy,
+            None if fit is None or fit.limit is None else describe_limit(fit.limit),
+            tested.gaps.get((name, "raw")),
+            None if validation is None else deciding.of[name].metrics,
         )
-        measured = measure(corrected, test.num_classes)
-        remark = None if fit is None or fit.limit is None else describe_limit(fit.limit)
-        results[name] = CorrectedResult(
-            measured.metrics,
-            temperature,
-            measured.reliability,
-            measured.confidence,
-            measured.entropy,
-            remark,
-        )
-    return Evaluation(results, absent, test.count, test.num_classes, law.theta_mean)
+        for name, fit in fits.items()
+    }
+    evaluation = Evaluation(results, absent, test.count, test.num_classes, law.theta_mean)
+    if generator is None:
+        return evaluation
+    choice = choose(
+        fits,
+        lambda first, second: deciding.gaps[first, second]["nll"],
+        "test" if validation is None else "validation",
+    )
+    return replace(evaluation, choice=choice, resamples=resamples)
+
+
+class _Measured(NamedTuple):
+    """Every correction on one split, and the differences of every two of them."""
+
+    of: dict[Correction, Measurement]
+    gaps: dict[tuple[Correction, Correction], dict[MetricName, MeanInterval]]
+
+
+def _measure(
+    predictions: Predictions,
+    fits: Mapping[Correction, TemperatureFit | None],
+    y_mean: Tensor,
+    law: MixingLaw,
+    resamples: int,
+    generator: torch.Generator | None,
+) -> _Measured:
+    names = list(fits)
+    tallies = [Tally(predictions.num_classes) for _ in names]
+    sums = generator and ExampleSums(predictions.count, len(names), generator)
+    for part in predictions.parts():
+        scored = []
+        for name, fit in fits.items():
+            temperature = None if fit is None else fit.temperature
+            logits = correct(part, name, y_mean=y_mean, law=law, temperature=temperature)
+            scored.append(scores(logits, part.labels))
+        for tally, scores_of in zip(tallies, scored, strict=True):
+            tally.add(scores_of)
+        if sums:
+            sums.add(scored)
+    of = {name: tally.result() for name, tally in zip(names, tallies, strict=True)}
+    gaps = differences(*sums.resample(resamples), predictions.count) if sums else {}
+    return _Measured(of, {(names[a], names[b]): gap for (a, b), gap in gaps.items()})
+
+
+def _fit(
+    validation: Predictions, correction: Correction, y_mean: Tensor, law: MixingLaw
+) -> TemperatureFit:
+    def parts() -> Iterator[tuple[Tensor, Tensor]]:
+        for part in validation.parts():
+            yield correct(part, correction, y_mean=y_mean, law=law), part.labels
+
+    return search_in_parts(parts)

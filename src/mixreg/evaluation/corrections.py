@@ -11,7 +11,13 @@ from mixreg.laws import MixingLaw
 from mixreg.prediction import unshrink
 
 Correction = Literal[
-    "raw", "rescaled", "shrink-only", "scale-only", "temperature", "rescaled+temperature"
+    "raw",
+    "rescaled",
+    "shrink-only",
+    "scale-only",
+    "two-views",
+    "temperature",
+    "rescaled+temperature",
 ]
 CORRECTIONS: tuple[Correction, ...] = get_args(Correction)
 
@@ -38,6 +44,7 @@ def correct(
     - rescaled: (f(x̃) − (1 − θ̄) ȳ) / θ̄, equation 22
     - shrink-only: f(x̃), its inner half
     - scale-only: (f(x) − (1 − θ̄) ȳ) / θ̄, its outer half
+    - two-views: the mean of rescaled and scale-only, from two passes
     - temperature: f(x) / T
     - rescaled+temperature: rescaled / T'
 
@@ -71,9 +78,10 @@ def correct(
     if temperature is not None:
         inner = correct(predictions, UNTEMPERED[correction], y_mean=y_mean, law=law)
         return apply_temperature(inner, temperature)
-    at_shrunk_inputs = correction in ("rescaled", "shrink-only")
-    logits = (predictions.shrunk if at_shrunk_inputs else predictions.raw).to(torch.float64)
-    if correction in ("rescaled", "scale-only"):
+    raw, shrunk = (z.to(torch.float64) for z in (predictions.raw, predictions.shrunk))
+    views = {"rescaled": shrunk, "shrink-only": shrunk, "two-views": (raw + shrunk) / 2}
+    logits = views.get(correction, raw)
+    if correction in ("rescaled", "scale-only", "two-views"):
         return unshrink(logits, _class_means(y_mean, predictions.num_classes), law)
     return logits
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from scipy.special import stdtrit
 
-_LEVEL = 0.95
+LEVEL = 0.95
 _ROUNDING = 1e-9
 
 
@@ -77,7 +77,7 @@ def mean_interval(values: Sequence[float]) -> MeanInterval:
     if n == 1:
         return MeanInterval(mean, None, 1)
     variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
-    quantile = float(stdtrit(n - 1, (1 + _LEVEL) / 2))
+    quantile = float(stdtrit(n - 1, (1 + LEVEL) / 2))
     return MeanInterval(mean, quantile * math.sqrt(variance / n), n)
 
 

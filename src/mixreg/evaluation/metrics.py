@@ -1,7 +1,7 @@
 """Accuracy and calibration of predicted class probabilities, from one pass in constant memory."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple, get_args
@@ -10,16 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mixreg.calibration import check_logits
+from mixreg.calibration import check_logits, row_blocks
 
 MetricName = Literal["accuracy", "nll", "ece", "brier", "entropy", "confidence"]
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
 
-_ECE_BINS = 15
+ECE_BINS = 15
 _HISTOGRAM_BINS = 20
-_NUMBERS = 2**20
-"""Numbers that are treated at once in float64."""
-
 _ROUNDING = 2.0**-50
 """What the softmax may lose: a value so little below an edge lies on it."""
 
@@ -111,6 +108,17 @@ class ReliabilityCurve:
         return math.fsum(gaps) / sum(self.counts)
 
 
+class Scores(NamedTuple):
+    """What each of n examples adds to the metrics, float64, and its bin of the ECE."""
+
+    hit: Tensor
+    nll: Tensor
+    brier: Tensor
+    entropy: Tensor
+    confidence: Tensor
+    bin: Tensor
+
+
 class Measurement(NamedTuple):
     """Metrics, and the distributions behind their means."""
 
@@ -190,50 +198,61 @@ def entropy_histogram(logits: Tensor) -> Histogram:
     return _measured(logits, logits.new_zeros(len(logits), dtype=torch.int64)).entropy
 
 
+def scores(logits: Tensor, labels: Tensor) -> Scores:
+    """What every example adds to the metrics."""
+    z, y = logits.detach().to(torch.float64), labels.to(torch.int64)
+    log_p = z.log_softmax(1)
+    p = log_p.exp()
+    confidence = z.softmax(1).amax(1)
+    scored = Scores(
+        (logits.argmax(1) == y).to(torch.float64),
+        functional.nll_loss(log_p, y, reduction="none"),
+        (p - functional.one_hot(y, z.shape[1])).square().sum(1),
+        -(p * log_p).sum(1),
+        confidence,
+        _bins(confidence, _edges(ECE_BINS, 1.0)),
+    )
+    return Scores(*(values.cpu() for values in scored))
+
+
+class Tally:
+    """All metrics and distributions of scores that come in parts."""
+
+    def __init__(self, num_classes: int) -> None:
+        self._sums: list[tuple[float, ...]] = []
+        self._reliability = torch.zeros(3, ECE_BINS, dtype=torch.float64)
+        tops = {"confidence": 1.0, "entropy": math.log(num_classes)}
+        self._edges = {name: _edges(_HISTOGRAM_BINS, top) for name, top in tops.items()}
+        self._counts = {name: torch.zeros(_HISTOGRAM_BINS, dtype=torch.int64) for name in tops}
+
+    def add(self, of: Scores) -> None:
+        """Take the next examples."""
+        self._sums.append((len(of.hit), *(float(values.sum()) for values in of[:5])))
+        for row, weights in enumerate((torch.ones_like(of.hit), of.confidence, of.hit)):
+            self._reliability[row] += torch.bincount(of.bin, weights, minlength=ECE_BINS)
+        for name, edges in self._edges.items():
+            index = _bins(getattr(of, name), edges)
+            self._counts[name] += torch.bincount(index, minlength=_HISTOGRAM_BINS)
+
+    def result(self) -> Measurement:
+        """The metrics of all examples."""
+        sums = map(math.fsum, zip(*self._sums, strict=True))
+        n, hits, nll, brier, entropy, confidence = sums
+        curve = _curve(_edges(ECE_BINS, 1.0), self._reliability)
+        histograms = {
+            name: Histogram(edges, tuple(self._counts[name].tolist()))
+            for name, edges in self._edges.items()
+        }
+        means = (hits / n, nll / n, curve.expected_error, brier / n, entropy / n, confidence / n)
+        return Measurement(Metrics(*means), curve, **histograms)
+
+
 def measure(parts: Iterable[tuple[Tensor, Tensor]], num_classes: int) -> Measurement:
     """All metrics and distributions of logits and labels that come in parts."""
-    sums: list[tuple[float, ...]] = []
-    edges = _edges(_ECE_BINS, 1.0)
-    reliability = torch.zeros(3, _ECE_BINS, dtype=torch.float64)
-    tops = {"confidence": 1.0, "entropy": math.log(num_classes)}
-    histograms = {name: _edges(_HISTOGRAM_BINS, top) for name, top in tops.items()}
-    counts = {name: torch.zeros(_HISTOGRAM_BINS, dtype=torch.int64) for name in tops}
+    tally = Tally(num_classes)
     for logits, labels in parts:
-        z, y = logits.detach().to(torch.float64), labels.to(torch.int64)
-        log_p = z.log_softmax(1)
-        p = log_p.exp()
-        hit = (logits.argmax(1) == y).to(torch.float64)
-        values = {"confidence": z.softmax(1).amax(1), "entropy": -(p * log_p).sum(1)}
-        one_hot = functional.one_hot(y, num_classes)
-        sums.append(
-            (
-                len(y),
-                float(hit.sum()),
-                float(functional.nll_loss(log_p, y, reduction="sum")),
-                float((p - one_hot).square().sum(1).sum()),
-                float(values["entropy"].sum()),
-                float(values["confidence"].sum()),
-            )
-        )
-        index = _bins(values["confidence"], edges)
-        for row, weights in enumerate((torch.ones_like(hit), values["confidence"], hit)):
-            reliability[row] += torch.bincount(index, weights, minlength=_ECE_BINS).cpu()
-        for name, bins in histograms.items():
-            index = _bins(values[name], bins)
-            counts[name] += torch.bincount(index, minlength=_HISTOGRAM_BINS).cpu()
-    n, hits, nll, brier, entropy, confidence = map(math.fsum, zip(*sums, strict=True))
-    curve = _curve(edges, reliability)
-    return Measurement(
-        Metrics(hits / n, nll / n, curve.expected_error, brier / n, entropy / n, confidence / n),
-        curve,
-        *(Histogram(bins, tuple(counts[name].tolist())) for name, bins in histograms.items()),
-    )
-
-
-def row_blocks(logits: Tensor) -> Iterator[slice]:
-    """Consecutive rows, so many at a time that float64 copies of them take little memory."""
-    rows = max(1, _NUMBERS // logits.shape[1])
-    return (slice(start, start + rows) for start in range(0, len(logits), rows))
+        tally.add(scores(logits, labels))
+    return tally.result()
 
 
 def _measured(logits: Tensor, labels: Tensor) -> Measurement:

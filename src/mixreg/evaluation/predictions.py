@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from mixreg._errors import CheckpointError
 from mixreg._files import read_tensors, write_tensors
-from mixreg.calibration import check_logits
-from mixreg.evaluation.metrics import row_blocks
+from mixreg.calibration import check_logits, row_blocks
 from mixreg.laws import MixingLaw
 from mixreg.losses import two_class_logits
 from mixreg.prediction import shrink

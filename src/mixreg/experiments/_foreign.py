@@ -71,6 +71,7 @@ def assumptions(trained: TrainedClassifier, test_accuracy: float = 0.0) -> Itera
     """What was assumed of a file of weights, and what makes its training accuracy implausible."""
     if trained.run is not None:
         return
+    yield from trained.notes
     ours, net, others = trained.data.normalisation, trained.net, []
     if ours is not None:
         inner = net.net if isinstance(net, Renormalised) else net

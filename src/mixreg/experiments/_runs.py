@@ -178,38 +178,38 @@ def write(options: ReproduceOptions, document: Document) -> tuple[str, Path]:
 
 def evaluate_run(runs: Sequence[TrainConfig], run: RunDirectory, config: TrainConfig) -> None:
     """Evaluate a run with every rescaling, where that is not done or cannot be read."""
-    left = [a for a in _rescalings(config, runs) if not is_readable(_read_evaluation, config, a)]
+    left = [a for a in rescalings(config, runs) if not is_readable(read_evaluation, config, a)]
     if not left:
         return
     trained = load_run(run.path, {"data_root": config.data_root})
     for alpha in left:
         assumed = dataclasses.replace(trained.config, alpha=alpha)
         as_mixed = dataclasses.replace(trained, config=assumed)
-        place = _evaluation(config, alpha)
+        place = evaluation_of(config, alpha)
         place.evaluation.unlink(missing_ok=True)
         evaluate_trained(as_mixed, place.path)
 
 
 def evaluated(made: Made) -> list[Evaluated]:
     """The evaluations of all runs with every rescaling."""
-    pairs = [(run, alpha) for run in made.runs for alpha in _rescalings(run, made.runs)]
-    return [Evaluated(*pair, _read_evaluation(*pair)) for pair in pairs]
+    pairs = [(run, alpha) for run in made.runs for alpha in rescalings(run, made.runs)]
+    return [Evaluated(*pair, read_evaluation(*pair)) for pair in pairs]
 
 
-def _rescalings(run: TrainConfig, runs: Sequence[TrainConfig]) -> list[float]:
+def rescalings(run: TrainConfig, runs: Sequence[TrainConfig]) -> list[float]:
     """The α that a run is rescaled with: its own, ERM with those of all runs of its setting."""
     others = [r.alpha for r in runs if run.method == "erm" and label(r) == label(run)]
     return sorted({run.alpha, *others})
 
 
-def _evaluation(config: TrainConfig, alpha: float) -> RunDirectory:
+def evaluation_of(config: TrainConfig, alpha: float) -> RunDirectory:
     """Where the evaluation with an α lies: in the run, or in a folder of it."""
     folder = config.directory
     return RunDirectory(folder if alpha == config.alpha else folder / f"alpha{alpha:g}")
 
 
-def _read_evaluation(config: TrainConfig, alpha: float) -> Evaluation:
-    return _evaluation(config, alpha).read_evaluation()
+def read_evaluation(config: TrainConfig, alpha: float) -> Evaluation:
+    return evaluation_of(config, alpha).read_evaluation()
 
 
 def is_readable(read: Callable[..., object], *arguments: Any) -> bool:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -18,11 +18,15 @@ from torch import Tensor, nn
 
 from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg._files import whole_file
+from mixreg.calibration import row_blocks
 from mixreg.data import Dataset, InMemoryDataset, Normalisation
 from mixreg.data.corruptions import CorruptedSet, corrupted_sets
-from mixreg.evaluation import Predictions
-from mixreg.evaluation.metrics import row_blocks
+from mixreg.evaluation import CORRECTIONS, Correction, Metrics, Predictions, correct
+from mixreg.evaluation.corrections import UNTEMPERED
+from mixreg.evaluation.metrics import measure
 from mixreg.evaluation.predictions import class_logits, evaluating
+from mixreg.prediction import shrink
+from mixreg.training import TrainedClassifier
 
 PUBLISHED = {"cifar10": "CIFAR-10-C", "cifar100": "CIFAR-100-C"}
 """Folders with the published corruptions of a data set, looked for beside it."""
@@ -63,18 +67,23 @@ def corrupted_test_sets(
         )
     images, labels = data.samples("test")
     pixels = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
-    published = root / PUBLISHED.get(data.name, "")
-    is_published = data.name in PUBLISHED and published.is_dir()
-    used = len(labels) if is_published else count  # published files hold all images
+    published = published_folder(data.name, root)
+    used = len(labels) if published else count  # published files hold all images
     sets = corrupted_sets(
         pixels[:used],
         labels[:used].numpy(),
-        published=published if is_published else None,
+        published=published,
         cache=cache,
         **which,
     )
     for one in chain([CorruptedSet("clean", 0, pixels, "the clean test set")], sets):
         yield _in_model_space(one, labels, data.normalisation, count)
+
+
+def published_folder(name: str, root: Path) -> Path | None:
+    """Where the published corruptions of a data set lie, if they are there."""
+    folder = root / PUBLISHED.get(name, "")
+    return folder if name in PUBLISHED and folder.is_dir() else None
 
 
 def _in_model_space(
@@ -165,3 +174,58 @@ def in_parts(raw: Tensor, shrunk: Tensor, labels: Tensor) -> Iterator[Prediction
     """Mapped logits as predictions of a few examples at a time."""
     for rows in row_blocks(raw):
         yield Predictions(raw[rows], shrunk[rows], labels[rows])
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The metrics of every correction of one classifier on one shifted test set."""
+
+    kind: str
+    severity: int
+    count: int
+    source: str
+    metrics: dict[Correction, Metrics]
+
+
+def assuming(trained: TrainedClassifier, alpha: float) -> TrainedClassifier:
+    """The classifier as if it had been trained with this α."""
+    return replace(trained, config=replace(trained.config, alpha=alpha))
+
+
+def views_of(trained: TrainedClassifier, alphas: Iterable[float]) -> dict[str, View]:
+    """The inputs as they are, and shrunk by the law of each α."""
+    laws = {alpha: assuming(trained, alpha).recipe.input_law for alpha in alphas}
+    shrunk = {
+        shrunk_by(alpha): partial(shrink, x_mean=trained.stats.x_mean, law=law)
+        for alpha, law in laws.items()
+    }
+    return {"raw": _unchanged, **shrunk}
+
+
+def shrunk_by(alpha: float) -> str:
+    """The name of a view that is shrunk by the law of α."""
+    return f"shrunk-alpha{alpha:g}"
+
+
+def _unchanged(x: Tensor) -> Tensor:
+    return x
+
+
+def score(
+    trained: TrainedClassifier,
+    test: ShiftedSet,
+    raw: Tensor,
+    shrunk: Tensor,
+    temperatures: Mapping[Correction, float | None],
+) -> Scores:
+    """Every correction that has its temperature, or needs none, on one set."""
+    scores: dict[Correction, Metrics] = {}
+    for name in CORRECTIONS:
+        temperature = temperatures.get(name)
+        if temperature is None and name in UNTEMPERED:
+            continue
+        fixed: Any = {"y_mean": trained.class_means, "law": trained.law, "temperature": temperature}
+        parts = in_parts(raw, shrunk, test.labels)
+        corrected = ((correct(part, name, **fixed), part.labels) for part in parts)
+        scores[name] = measure(corrected, raw.shape[1]).metrics
+    return Scores(test.kind, test.severity, len(test.labels), test.source, scores)

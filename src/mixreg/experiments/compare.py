@@ -21,7 +21,7 @@ def compare(config: CompareConfig) -> tuple[str, Path]:
     results = [_result(run) for run in complete]
     share = config.training_fraction
     of_data = config.data if share == 1 else f"{share:g} of {config.data}"
-    title = f"{of_data}, {config.model}, α = {config.alpha:g}"
+    title = f"{of_data}, {config.model}, {config.law_text}"
     baseline = config.methods[0]
     document = comparison(results, title=title, baseline=baseline, missing=left_out)
     page = write_document(document, config.output, name="metrics", page="report")

@@ -37,10 +37,10 @@ def load_checkpoint(options: CheckpointOptions, **settings: Any) -> TrainedClass
     """The classifier that the options name; settings are those of a file of weights."""
     path = options.checkpoint
     if path.is_dir():
-        if options.mean or options.std:
+        if options.mean or options.std or options.weights:
             raise ConfigurationError(
-                f"{path} is a run, which knows how its inputs were normalised; leave out --mean "
-                "and --std"
+                f"{path} is a run, which knows its weights and how its inputs were normalised; "
+                "leave out --mean, --std and --weights"
             )
         return load_run(path, options.given())
     if not path.is_file():
@@ -51,7 +51,8 @@ def load_checkpoint(options: CheckpointOptions, **settings: Any) -> TrainedClass
             f"{path} is a file of weights; say what it is with "
             + ", ".join(f"--{name}" for name in missing)
         )
-    trained = load_bare(path, TrainConfig(**options.given(), **settings, output=path.parent))
+    config = TrainConfig(**options.given(), **settings, output=path.parent)
+    trained = load_bare(path, config, options.weights)
     is_own = not options.mean and not options.std
     return trained if is_own else renormalised(trained, options.mean, options.std)
 
@@ -97,7 +98,7 @@ def run_result(config: TrainConfig, run: RunDirectory | None, evaluation: Evalua
     return RunResult(
         method=config.method,
         seed=config.seed,
-        alpha=config.alpha if METHODS[config.method].mixes else None,
+        alpha=config.alpha if METHODS[config.method].mixes and not config.theta_mean else None,
         evaluation=evaluation,
         history=() if run is None else tuple(run.read_result().history),
         config=config.identity(),

@@ -167,22 +167,29 @@ def arm(records: Records, name: str, alpha: float) -> Records:
     return records.where(method=method, prediction=prediction, alpha=only or alpha)
 
 
-def performance(setting: Setting, records: Records) -> Table:
+def performance(
+    setting: Setting,
+    records: Records,
+    figure: str = "fig4",
+    arms: Sequence[str] = tuple(ARMS),
+    metrics: Sequence[MetricName] = JUDGED,
+) -> Table:
     """Every arm at every α, judged against the raw prediction of the same models."""
     rows = []
-    for name, (method, *_, only) in ARMS.items():
+    for name in arms:
+        method, *_, only = ARMS[name]
         for alpha in [only] if only else setting.alphas:
             raw = records.where(method=method, prediction="raw", alpha=alpha)
             written = "" if only and method == "erm" else f"{alpha:g}"
             rows.append((name, written, arm(records, name, alpha), raw))
     return table(
-        f"fig4-{setting.name}",
+        f"{figure}-{setting.name}",
         f"Test performance: {setting.label}",
         f"{_runs.MEANS}. A correction is marked better or worse where the 95% confidence interval "
         "of its difference to the raw prediction of the same models, paired by seed, excludes 0. "
         f"{overfitting(records)}",
-        ["prediction", "α", *(METRIC_FORMATS[metric].heading for metric in JUDGED), "n"],
-        JUDGED,
+        ["prediction", "α", *(METRIC_FORMATS[metric].heading for metric in metrics), "n"],
+        metrics,
         [row for row in rows if row[2]],
     )
 
@@ -199,12 +206,19 @@ def overfitting(records: Records) -> str:
     return f"The validation NLL of ERM ends {rise} nats above that of its best epoch."
 
 
-def figure(setting: Setting, records: Records) -> Figure:
+def figure(
+    setting: Setting,
+    records: Records,
+    arms: Sequence[str] = tuple(ARMS),
+    metrics: Sequence[MetricName] = JUDGED,
+) -> Figure:
     """One panel for each metric, a line with bars for each arm."""
-    drawn, axes = figures.panels(2, 2, size=(4.2, 2.9))
-    for panel, metric in zip(axes, JUDGED, strict=True):
-        for k, (name, (_, _, colour, style, only)) in enumerate(ARMS.items()):
-            shift = BESIDE ** (k - len(ARMS) / 2)
+    columns = 2 if len(metrics) == 4 else len(metrics)
+    drawn, axes = figures.panels(columns, len(metrics) // columns, size=(4.2, 2.9))
+    for panel, metric in zip(axes, metrics, strict=True):
+        for k, name in enumerate(arms):
+            _, _, colour, style, only = ARMS[name]
+            shift = BESIDE ** (k - len(arms) / 2)
             means = {
                 alpha * shift: mean
                 for alpha in setting.alphas

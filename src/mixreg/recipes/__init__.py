@@ -10,7 +10,7 @@ from mixreg.recipes.others import (
     from_mixup_cifar10,
     from_torch_uncertainty,
 )
-from mixreg.recipes.recipe import PixelLaw, Recipe, recipe_from_dict
+from mixreg.recipes.recipe import PixelLaw, Recipe, recipe_from_dict, scheduled
 from mixreg.recipes.timm import from_timm
 from mixreg.recipes.torchvision import from_torchvision
 
@@ -29,4 +29,5 @@ __all__ = [
     "from_torch_uncertainty",
     "from_torchvision",
     "recipe_from_dict",
+    "scheduled",
 ]

@@ -1,6 +1,7 @@
 """What a training recipe amounts to: the law of its inputs, that of its labels, its smoothing."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -123,6 +124,41 @@ def recipe_from_dict(values: dict[str, Any]) -> Recipe:
         case {"inputs": inputs, "labels": labels, "smoothing": s}:
             return Recipe(law_from_dict(inputs), law_from_dict(labels), s)
     raise ValueError(f"expected the values of a recipe as written by to_dict(), got {values}")
+
+
+def scheduled(laws: Sequence[MixingLaw]) -> Recipe:
+    """The recipe of a training whose law changed from epoch to epoch.
+
+    The network is what its last epochs made it, so the law is that of the last epoch that mixed.
+    Where the last epochs did not mix at all, nothing says which of the two it remembers: a warning
+    is given, and `ended_as` is the other answer, to be compared with this one.
+
+    Args:
+        laws: the law of each epoch, at least one.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        ValueError: there is no epoch.
+
+    Example:
+        >>> from mixreg import Beta
+        >>> scheduled([Beta(1.0), Beta(0.4)]).label_law
+        Beta(alpha=0.4)
+    """
+    if not laws:
+        raise ValueError("a schedule needs the law of at least one epoch")
+    mixing = [epoch for epoch, law in enumerate(laws, 1) if law.gamma_squared > 0]
+    if not mixing or mixing[-1] == len(laws):
+        return Recipe(laws[-1], laws[-1])
+    last, law = mixing[-1], laws[mixing[-1] - 1]
+    note = (
+        f"mixing was switched off after epoch {last}: in the last {len(laws) - last} of "
+        f"{len(laws)} epochs the network saw unmixed data"
+    )
+    warnings.warn(f"{note}; compare with the prediction by .ended_as", stacklevel=2)
+    return Recipe(law, law, notes=(note,), ended_as=Recipe(UNMIXED, UNMIXED))
 
 
 def _part(values: dict[str, Any]) -> MixingLaw | CutMix:

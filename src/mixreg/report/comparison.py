@@ -77,8 +77,9 @@ _CHOICES: dict[Correction, tuple[str, int]] = {
     "rescaled": ("the rescaled prediction (equation 22)", 1),
     "scale-only": ("the outer half of equation 22 alone (scale-only)", 1),
     "shrink-only": ("the inner half of equation 22 alone (shrink-only)", 1),
-    "temperature": ("temperature scaling", 2),
-    "rescaled+temperature": ("the rescaled prediction with a fitted temperature", 3),
+    "two-views": ("the mean of the rescaled and the scale-only logits (two-views)", 2),
+    "temperature": ("temperature scaling", 3),
+    "rescaled+temperature": ("the rescaled prediction with a fitted temperature", 4),
 }
 """The corrections to choose from, those that are preferred first, each with what it asks for."""
 

@@ -29,6 +29,7 @@ CORRECTION_COLOURS: dict[Correction, str] = {
     "rescaled": BLUE,
     "shrink-only": SKY,
     "scale-only": ORANGE,
+    "two-views": PINK,
     "temperature": RED,
     "rescaled+temperature": GREEN,
 }

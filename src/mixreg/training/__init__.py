@@ -8,11 +8,11 @@ from mixreg.training.load import (
     load_bare,
     load_data,
     load_run,
-    load_weights,
 )
 from mixreg.training.methods import METHODS, Method
 from mixreg.training.run import BusyError, Result, RunDirectory, environment, read_checkpoint
 from mixreg.training.train import is_first_process, quiet, train
+from mixreg.training.weights import load_weights
 
 __all__ = [
     "METHODS",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mixreg._errors import ConfigurationError
+from mixreg.curvature import directional_derivatives
 from mixreg.laws import MixingLaw
 from mixreg.losses import resolve_loss
 from mixreg.mixing import Mixup
@@ -147,6 +148,20 @@ def approximate(made: Ingredients) -> Objective:
     return objective
 
 
+def linearized(made: Ingredients) -> Objective:
+    """Mixup of the network's tangent at x̃: ℓ(ỹ + ε, f(x̃) + ∇f(x̃)·δ), which is never negative."""
+    # Equation 12 without R2 is its expansion to second order in (δ, ε); nothing else is left out.
+    loss, stats, law = resolve_loss(made.loss), made.stats, made.law
+
+    def objective(net: nn.Module, x: Tensor, y: Tensor) -> Step:
+        batch = perturb(x, y, stats, law, "mixup", generator=made.generator)
+        inputs = shrink(x, stats.x_mean, law)
+        at = directional_derivatives(net, inputs, batch.inputs - inputs)
+        return Step(loss(batch.targets, at.outputs + at.first).mean())
+
+    return objective
+
+
 def perturbed(kind: PerturbationKind) -> Callable[[Ingredients], Objective]:
     """Equation 7 with another law of perturbation than mixup's."""
 
@@ -247,6 +262,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "mit-l": Method(decoupled(between_blocks=False), mixes=False, passes=2),
         "mit-a": Method(decoupled(between_blocks=True), mixes=False, passes=2),
         "approximate": Method(approximate, mixes=True, examples=3, passes=2),
+        "linearized": Method(linearized, mixes=True, examples=3, passes=2),
         "inputs-only": Method(perturbed("inputs-only"), mixes=True, examples=3),
         "labels-only": Method(perturbed("labels-only"), mixes=True, examples=3),
         "independent": Method(perturbed("independent"), mixes=True, examples=3),

@@ -19,8 +19,9 @@ from mixreg.data import Dataset, Split
 from mixreg.losses import cross_entropy, two_class_logits
 from mixreg.settings import TrainConfig
 from mixreg.statistics import TrainingStatistics
-from mixreg.training.load import misfit, training_targets
+from mixreg.training.load import training_targets
 from mixreg.training.methods import METHODS, Ingredients, Objective
+from mixreg.training.weights import misfit
 
 SPLITS: tuple[Split, ...] = ("validation", "test")
 

@@ -24,7 +24,7 @@ from mixreg._files import read_tensors, write_bytes, write_tensors
 from mixreg.evaluation import Evaluation
 from mixreg.prediction import RescaledModel
 from mixreg.recipes.recipe import UNMIXED, Recipe
-from mixreg.settings import TrainConfig, command_of
+from mixreg.settings import DESIGN, TrainConfig, command_of
 from mixreg.statistics import TrainingStatistics
 from mixreg.training.methods import METHODS
 
@@ -177,7 +177,7 @@ class RunDirectory:
                 f"{_FORMAT}); delete it and train again: {command_of(settings, self.path)}"
             )
         config = _stored.decode(file, _Settings, remedy=remedy).config
-        if absent := config.identity().keys() - dict(settings or {}).keys():
+        if absent := config.identity().keys() - dict(settings or {}).keys() - {*DESIGN}:
             names = ", ".join(sorted(absent))
             raise CheckpointError(f"{file} is damaged: missing {names} - at `$.config`; {remedy}")
         return config

@@ -1,0 +1,248 @@
+"""Figure 5: accuracy, loss and calibration on corrupted images, with and without the rescaling."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mixreg import _stored
+from mixreg.data.location import data_root
+from mixreg.evaluation import CORRECTIONS, MetricName
+from mixreg.experiments import _runs, fig4
+from mixreg.experiments._runs import ALPHA, LENET, Setting
+from mixreg.experiments._shifted import (
+    Scores,
+    assuming,
+    corrupted_test_sets,
+    logits,
+    published_folder,
+    score,
+    shrunk_by,
+    views_of,
+)
+from mixreg.experiments.evaluate import digest_of
+from mixreg.report import Claim, Document, Record, Records, Sentence, figures, paired
+from mixreg.settings import ReproduceOptions
+from mixreg.training import RunDirectory, TrainConfig, load_run
+
+_TEN: dict[str, Any] = {"seeds": 10, "costly_seeds": 10, "alphas": (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)}
+_SHORT = {"epochs": 20, "milestones": [10]}
+PRESETS = {
+    "paper": tuple(
+        Setting(data=data, model="resnet34", recipe="cifar-resnet34", **_TEN)
+        for data in ("cifar10", "cifar100")
+    ),
+    "cpu": tuple(
+        dataclasses.replace(LENET["cpu"], data=data, changes=_SHORT, alphas=(0.5, 1.0))
+        for data in ("cifar10", "cifar100", "fashion-mnist")
+    ),
+    "smoke": (
+        Setting(
+            data="cifar10",
+            model="lenet",
+            recipe="cifar-lenet",
+            changes={"epochs": 1, "training_fraction": 0.01},
+            seeds=2,
+            costly_seeds=2,
+        ),
+    ),
+}
+
+
+class Part(NamedTuple):
+    """Of the first so many test images (None for all), which corruptions (none named for all)."""
+
+    images: int | None = None
+    which: Mapping[str, Sequence[Any]] = {}
+
+
+PARTS = {
+    "paper": Part(),
+    "cpu": Part(2000),
+    "smoke": Part(100, {"kinds": ("contrast", "fog"), "severities": (1, 5)}),
+}
+
+METRICS: tuple[MetricName, ...] = ("accuracy", "nll", "ece")
+ARMS = tuple(name for name in fig4.ARMS if name != "MIT-L")
+
+PLACE = "section 5, figure 5"
+WORSENS = Sentence(
+    "On CIFAR-10-C and CIFAR-100-C the rescaling worsens almost all metrics of Mixup.", PLACE
+)
+MIXUP = Sentence("Mixup has some benefits over ERM out of distribution.", "section 5")
+
+
+@dataclass(frozen=True)
+class Shift:
+    """The scores of a run with one rescaling on the clean and the corrupted test images.
+
+    made_of: digest of all that decides them.
+    """
+
+    made_of: str
+    scores: list[Scores]
+
+
+class Shifted(NamedTuple):
+    """A run, the α that it is rescaled with, and its scores."""
+
+    run: TrainConfig
+    alpha: float
+    scores: list[Scores]
+
+    def means(self, severity: int | None = None, kinds: Sequence[str] | None = None) -> Records:
+        """Means over the corruptions of a severity, or of all, but not the clean images."""
+        chosen = [
+            s.metrics
+            for s in self.scores
+            if (s.severity > 0 if severity is None else s.severity == severity)
+            and (kinds is None or s.kind in kinds)
+        ]
+        run, setting = self.run, setting_of(self.run, severity)
+        return Records(
+            Record(setting, run.method, self.alpha, run.seed, prediction, metric, value)
+            for prediction in (chosen[0] if chosen else ())
+            for metric in METRICS
+            for value in [sum(getattr(m[prediction], metric) for m in chosen) / len(chosen)]
+        )
+
+
+def setting_of(run: TrainConfig, severity: int | None) -> str:
+    """The setting in records: the network, and which images."""
+    which = {None: "corrupted", 0: "clean"}.get(severity, f"severity {severity}")
+    return f"{_runs.label(run)}, {which}"
+
+
+def runs(options: ReproduceOptions) -> list[TrainConfig]:
+    """ERM, and Mixup at each α."""
+    arms = []
+    for setting in PRESETS[options.size]:
+        arms += [_runs.Arm(setting, "erm")]
+        arms += [_runs.Arm(setting, "mixup", alpha) for alpha in setting.alphas]
+    return _runs.trainings(options, arms)
+
+
+plan = partial(_runs.plan, runs)
+
+
+def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
+    """Train, score on every corrupted set with every rescaling, and write the figure."""
+    made, shifted = scored(options)
+    return _runs.write(options, document(shifted, made))
+
+
+def scored(options: ReproduceOptions) -> tuple[_runs.Made, list[Shifted]]:
+    """The finished runs and their scores, which figures 5 and 6 share."""
+    wanted = runs(options)
+    made = _runs.make(options, wanted, partial(measure, options, wanted))
+    pairs = [(run, alpha) for run in made.runs for alpha in _runs.rescalings(run, made.runs)]
+    return made, [Shifted(run, alpha, _read(run, alpha).scores) for run, alpha in pairs]
+
+
+def measure(
+    options: ReproduceOptions, wanted: Sequence[TrainConfig], run: RunDirectory, config: TrainConfig
+) -> None:
+    """Score a run with every rescaling on every set, from logits that the run keeps."""
+    _runs.evaluate_run(wanted, run, config)
+    part, root = PARTS[options.size], data_root(config.data_root)
+    trained = load_run(run.path, {"data_root": config.data_root})
+    classifier = digest_of(trained)
+    made_of = hashlib.sha256(
+        repr((classifier, CORRECTIONS, part, published_folder(config.data, root))).encode()
+    ).hexdigest()
+    scores: dict[float, list[Scores]] = {
+        alpha: []
+        for alpha in _runs.rescalings(config, wanted)
+        if not _runs.is_readable(_read, config, alpha) or _read(config, alpha).made_of != made_of
+    }
+    if not scores:
+        return
+    cache, views = options.directory / "corrupted", views_of(trained, scores)
+    for test in corrupted_test_sets(trained.data, root, cache, count=part.images, **part.which):
+        kept = logits(trained.net, classifier, test, views, run.path / "shifted")
+        for alpha, own in scores.items():
+            results = _runs.read_evaluation(config, alpha).results
+            temperatures = {name: result.temperature for name, result in results.items()}
+            as_mixed, shrunk = assuming(trained, alpha), kept[shrunk_by(alpha)]
+            own.append(score(as_mixed, test, kept["raw"], shrunk, temperatures))
+    for alpha, own in scores.items():
+        _stored.write(_file(config, alpha), Shift(made_of, own))
+
+
+def _file(config: TrainConfig, alpha: float) -> Path:
+    return _runs.evaluation_of(config, alpha).path / "shift.json"
+
+
+def _read(config: TrainConfig, alpha: float) -> Shift:
+    return _stored.decode(_file(config, alpha), Shift, remedy="run the same command again")
+
+
+def by_setting(
+    shifted: Sequence[Shifted], made: _runs.Made
+) -> Iterator[tuple[Setting, list[Shifted]]]:
+    """The settings that have finished runs, with their scores."""
+    for setting in PRESETS[made.preset]:
+        if own := [item for item in shifted if _runs.label(item.run) == setting.label]:
+            yield setting, own
+
+
+def document(shifted: Sequence[Shifted], made: _runs.Made) -> Document:
+    """The whole figure: a table and a picture of each setting."""
+    drawn = [
+        (setting, Records(record for item in own for record in item.means()))
+        for setting, own in by_setting(shifted, made)
+    ]
+    return _runs.figure_document(
+        made,
+        "Figure 5: rescaled prediction on corrupted images",
+        records=Records(record for _, records in drawn for record in records),
+        claims=[claim for pair in drawn for claim in claims(*pair)],
+        caveats=sources(shifted, made),
+        tables=[fig4.performance(*pair, "fig5", ARMS, METRICS) for pair in drawn],
+        pictures=[
+            figures.Picture(
+                f"fig5-{setting.name}",
+                f"Performance on corrupted test images against α: {setting.label}",
+                "Mean over all corruptions and severities, then over seeds, a little beside one "
+                "another; bars are 95% confidence intervals over seeds. ERM and its temperature do "
+                "not depend on α; ERM is rescaled as if it had been trained with mixup of that α. "
+                "Temperatures are fitted on clean held-out examples.",
+                f"The same numbers stand in the table of {setting.label}.",
+                figures.draw(partial(fig4.figure, setting, records, ARMS, METRICS)),
+            )
+            for setting, records in drawn
+        ],
+    )
+
+
+def claims(setting: Setting, records: Records) -> Iterator[Claim]:
+    """What the rescaling does to Mixup, and Mixup to ERM."""
+    erm = records.where(method="erm", prediction="raw", alpha=ALPHA)
+    for alpha in setting.alphas:
+        place = f"{setting.label}, corrupted, α = {alpha:g}"
+        at = records.where(method="mixup", alpha=alpha)
+        raw, rescaled = (at.where(prediction=p) for p in ("raw", "rescaled"))
+        for metric, better in _runs.BETTER.items():
+            effect = paired(rescaled.by_seed(metric), raw.by_seed(metric))
+            measured = _runs.difference(metric, "Mixup rescaled − raw")
+            yield from WORSENS.test(place, measured, effect, fig4.WORSE[better])
+        for metric, better in _runs.BETTER.items():
+            effect = paired(raw.by_seed(metric), erm.by_seed(metric))
+            yield from MIXUP.test(place, _runs.difference(metric, "Mixup − ERM"), effect, better)
+
+
+def sources(shifted: Sequence[Shifted], made: _runs.Made) -> list[str]:
+    """Where the images of each setting come from, and how many they are."""
+    lines = []
+    for setting, own in by_setting(shifted, made):
+        corrupted = [score for score in own[0].scores if score.severity]
+        said = sorted({score.source for score in corrupted}, key=len)
+        kinds = len({score.kind for score in corrupted})
+        lines.append(
+            f"{setting.label}: {len(corrupted)} corrupted sets ({kinds} kinds) of "
+            f"{corrupted[0].count} test images each; {'; '.join(said)}."
+        )
+    return lines

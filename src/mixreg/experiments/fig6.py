@@ -1,0 +1,304 @@
+"""Figure 6: what the rescaling, and each other correction, does as corruption grows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+
+from mixreg.data.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS
+from mixreg.evaluation import CORRECTIONS, Correction, MeanInterval, MetricName
+from mixreg.experiments import _runs, fig4, fig5
+from mixreg.experiments._runs import Setting
+from mixreg.experiments.fig5 import METRICS, Shifted
+from mixreg.report import Claim, Document, Entry, Records, Sentence, Table, figures, paired
+from mixreg.report.document import entries
+from mixreg.report.records import (
+    METRIC_FORMATS,
+    Judgement,
+    judge,
+    mean_over_seeds,
+    number,
+    range_text,
+)
+from mixreg.settings import ReproduceOptions
+
+SHOWN: tuple[Correction, ...] = tuple(
+    name for name in CORRECTIONS if name not in ("raw", "shrink-only")
+)
+"""Corrections whose differences to the raw prediction are shown."""
+
+KINDS = {
+    "all": CORRUPTIONS,
+    "the 15 of the benchmark": tuple(k for k in CORRUPTIONS if k not in EXTRA_CORRUPTIONS),
+}
+
+PLACE = "section 5, figure 6"
+GROWS = Sentence(
+    "As corruption grows the gap between rescaled and standard Mixup grows in favour of the "
+    "standard one.",
+    PLACE,
+)
+LOW = Sentence(
+    "Rescaled Mixup is better than the standard one only where corruption is low.", PLACE
+)
+HIGH = (4, 5)
+"""Severities that are not low."""
+
+NO_MCE = (
+    "The mean corruption error (mCE) divides errors by those of AlexNet, which its authors "
+    "published for ImageNet-C alone (`mixreg reproduce table2`); for other sets the tables have "
+    "the accuracy itself."
+)
+
+runs, plan = fig5.runs, fig5.plan
+
+
+def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
+    """Train, score on every corrupted set, and write the figure."""
+    made, shifted = fig5.scored(options)
+    return _runs.write(options, document(shifted, made))
+
+
+def document(shifted: Sequence[Shifted], made: _runs.Made) -> Document:
+    """Differences to the raw prediction by severity and by corruption."""
+    drawn = [
+        (setting, alpha, [i for i in own if (i.run.method, i.alpha) == ("mixup", alpha)])
+        for setting, own in fig5.by_setting(shifted, made)
+        for alpha in setting.alphas
+    ]
+    drawn = [part for part in drawn if part[2]]
+    return _runs.figure_document(
+        made,
+        "Figure 6: corrections by severity of the corruption",
+        records=Records(
+            record
+            for *_, own in drawn
+            for item in own
+            for severity in severities(own)
+            for record in item.means(severity)
+            if record.prediction in ("raw", *SHOWN)
+        ),
+        claims=[claim for part in drawn for claim in claims(*part)],
+        caveats=[
+            *fig5.sources(shifted, made),
+            NO_MCE,
+        ],
+        tables=[
+            table
+            for part in drawn
+            for table in (by_severity(*part), by_corruption(*part), numbers(*part))
+        ],
+        pictures=[picture for part in drawn for picture in pictures(*part)],
+    )
+
+
+def severities(own: Sequence[Shifted]) -> list[int]:
+    """The severities that were scored, 0 for the clean images."""
+    return sorted({score.severity for score in own[0].scores})
+
+
+def effects(
+    own: Sequence[Shifted],
+    prediction: Correction,
+    metric: MetricName,
+    kinds: Sequence[str] | None = None,
+) -> dict[int, dict[int, float]]:
+    """Differences to the raw prediction, mean over corruptions: by severity, then by seed."""
+    values = {}
+    for severity in severities(own):
+        chosen = ["clean"] if severity == 0 else kinds
+        records = Records(r for item in own for r in item.means(severity, chosen))
+        pair = (records.by_seed(metric, prediction=p) for p in (prediction, "raw"))
+        if difference := paired(*pair):
+            values[severity] = difference
+    return values
+
+
+def intervals(by_seed: Mapping[int, Mapping[int, float]]) -> dict[int, MeanInterval]:
+    """Means over seeds by severity."""
+    return {s: mean for s, values in by_seed.items() if (mean := mean_over_seeds(values))}
+
+
+def in_words(judged: Mapping[int, Judgement]) -> str:
+    """At which severities a correction is better or worse, and from which on it loses."""
+    worse = [s for s in judged if judged[s] == "worse"]
+    better = [s for s in judged if judged[s] == "better"]
+    last = [s for s in judged if s >= min(worse, default=0)]
+    parts = [f"better {_places(better)}"] if better else []
+    if worse and last == worse:
+        parts.append("worse everywhere" if worse == [*judged] else f"worse from {worse[0]} on")
+    elif worse:
+        parts.append(f"worse {_places(worse)}")
+    return ", ".join(parts) or "no difference shown"
+
+
+def _places(places: Sequence[int]) -> str:
+    written = [f"{s}" for s in places if s]
+    clean = ["on clean images"] if 0 in places else []
+    return " and ".join([*clean, *([f"at {', '.join(written)}"] if written else [])])
+
+
+def claims(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Iterator[Claim]:
+    """How the gap grows from the lowest to the highest severity, and its sign at high ones."""
+    place = f"{setting.label}, α = {alpha:g}"
+    for metric, better in _runs.BETTER.items():
+        worse, by = fig4.WORSE[better], effects(own, "rescaled", metric)
+        low, high = min(filter(None, by)), max(by)
+        compared = f"Mixup rescaled − raw, at severity {high} − at {low}"
+        grown = paired(by[high], by[low])
+        yield from GROWS.test(place, _runs.difference(metric, compared), grown, worse)
+        for severity in (s for s in HIGH if s in by):
+            measured = _runs.difference(metric, f"Mixup rescaled − raw at severity {severity}")
+            yield from LOW.test(place, measured, by[severity], worse)
+
+
+def by_severity(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Table:
+    """Each correction less raw at each severity."""
+    rows: list[tuple[str, list[Entry]]] = []
+    for metric in METRICS:
+        form = METRIC_FORMATS[metric]
+        rows.append((f"{form.label} ({form.step})", []))
+        for name in SHOWN:
+            means = intervals(effects(own, name, metric))
+            judged = {s: judge(mean, form.direction) for s, mean in means.items()}
+            plain = form._replace(factor=1)
+            cells = [
+                Entry(
+                    number(mean.mean, plain, signed=True), judged[s], f"({range_text(mean, plain)})"
+                )
+                for s, mean in means.items()
+            ]
+            if cells:
+                rows.append((name, [*cells, Entry(in_words(judged))]))
+    shown = ["clean" if s == 0 else str(s) for s in severities(own)]
+    return Table(
+        f"fig6-severity-{setting.name}-alpha{alpha:g}",
+        f"Correction − raw by severity: {setting.label}, Mixup, α = {alpha:g}",
+        "Mean over corruptions, paired by seed, with the 95% confidence interval over "
+        f"{len(own)} seeds; better or worse where it excludes 0.",
+        ["correction", *shown, "in words"],
+        rows,
+    )
+
+
+def by_corruption(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Table:
+    """The rescaling on each corruption, mean over its severities."""
+    kinds = list(dict.fromkeys(s.kind for s in own[0].scores if s.severity))
+    groups = {kind: [kind] for kind in kinds} | {
+        f"mean of {name}": [kind for kind in of if kind in kinds] for name, of in KINDS.items()
+    }
+    rows = []
+    for name, chosen in groups.items():
+        records = Records(r for item in own for r in item.means(None, chosen))
+        cells = []
+        for metric in METRICS:
+            form = METRIC_FORMATS[metric]
+            plain = form._replace(factor=1)
+            raw, rescaled = (records.by_seed(metric, prediction=p) for p in ("raw", "rescaled"))
+            for values, signed in ((raw, False), (paired(rescaled, raw), True)):
+                if mean := mean_over_seeds(values):
+                    judged = judge(mean, form.direction) if signed else "undecided"
+                    beside = f"({range_text(mean, plain)})" if signed else ""
+                    cells.append(Entry(number(mean.mean, plain, signed=signed), judged, beside))
+        rows.append((name, cells))
+    headings = [
+        heading
+        for metric in METRICS
+        for heading in (METRIC_FORMATS[metric].heading, "rescaled − raw")
+    ]
+    return Table(
+        f"fig6-kinds-{setting.name}-alpha{alpha:g}",
+        f"By corruption: {setting.label}, Mixup, α = {alpha:g}",
+        "Raw, and rescaled − raw: mean over severities 1 to 5 and over "
+        f"{len(own)} seeds; better or worse where the 95% interval of the difference excludes 0.",
+        ["corruption", *headings],
+        rows,
+        ["text", "page"],
+    )
+
+
+def numbers(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Table:
+    """One line for each corruption, severity and metric, not rounded."""
+    headings = ["corruption", "severity", "metric", "n", "raw", "rescaled_minus_raw", "ci95_half"]
+    rows = []
+    for kind in dict.fromkeys(s.kind for s in own[0].scores if s.severity):
+        for metric in METRICS:
+            for severity, values in effects(own, "rescaled", metric, [kind]).items():
+                mean = mean_over_seeds(values)
+                records = Records(r for item in own for r in item.means(severity, [kind]))
+                raw = records.mean(metric, prediction="raw")
+                if raw and mean:
+                    written = [f"{raw.mean:.6g}", f"{mean.mean:.6g}", f"{mean.half_width or 0:.3g}"]
+                    rows.append((kind, entries([severity, metric, mean.n, *written])))
+    name = f"fig6-{setting.name}-alpha{alpha:g}"
+    return Table(name, f"Numbers of {name}", "", headings, rows, ["csv"])
+
+
+def pictures(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Iterator[figures.Picture]:
+    """Corrections by severity, and the rescaling by corruption and severity."""
+    place = f"{setting.label}, α = {alpha:g}"
+    yield figures.Picture(
+        f"fig6-{setting.name}-alpha{alpha:g}",
+        f"Correction − raw by severity: {place}",
+        "Mean over corruptions, differences paired by seed; severity 0 are the clean images. Bars "
+        "are 95% confidence intervals over seeds. Temperatures are fitted on clean held-out "
+        "examples.",
+        "The same numbers stand in the table by severity.",
+        figures.draw(partial(curves, own)),
+    )
+    yield figures.Picture(
+        f"fig6-kinds-{setting.name}-alpha{alpha:g}",
+        f"Rescaled − raw by corruption and severity: {place}",
+        "Blue: the rescaled prediction is better. Red: it is worse. White: the 95% confidence "
+        "interval of the difference over seeds includes 0. The scale ends at the largest effect.",
+        "Means over severities stand in the table by corruption.",
+        figures.draw(partial(heat_maps, own)),
+    )
+
+
+def curves(own: Sequence[Shifted]) -> Figure:
+    """One panel for each metric, a line for each correction."""
+    drawn, axes = figures.panels(len(METRICS), size=(4.0, 3.0))
+    for panel, metric in zip(axes, METRICS, strict=True):
+        form = METRIC_FORMATS[metric]
+        panel.axhline(0, color=figures.FAINT, linewidth=1)
+        for k, name in enumerate(SHOWN):
+            means = intervals(effects(own, name, metric))
+            if means:
+                x = [s + 0.06 * (k - len(SHOWN) / 2) for s in means]
+                colour = figures.CORRECTION_COLOURS[name]
+                figures.draw_bars(panel, figures.Line(name, colour, "-", x, list(means.values())))
+        panel.set(title=f"{form.label} ({form.step})", xlabel="severity")
+    axes[0].set_ylabel("difference to raw")
+    figures.legend_above(drawn, axes[0])
+    return drawn
+
+
+def heat_maps(own: Sequence[Shifted]) -> Figure:
+    """One panel for each metric, a row for each corruption, a column for each severity."""
+    kinds = list(dict.fromkeys(s.kind for s in own[0].scores if s.severity))
+    levels = [s for s in severities(own) if s]
+    drawn, axes = figures.panels(len(METRICS), size=(3.6, 0.9 + 0.22 * len(kinds)))
+    for panel, metric in zip(axes, METRICS, strict=True):
+        form = METRIC_FORMATS[metric]
+        values = np.zeros((len(kinds), len(levels)))
+        for row, kind in enumerate(kinds):
+            means = intervals(effects(own, "rescaled", metric, [kind]))
+            values[row] = [means[s].mean if means[s].sign else 0 for s in levels]
+        most = max(abs(values).max(), 1e-12)
+        mesh = panel.pcolormesh(
+            values * form.direction, cmap="RdBu", norm=TwoSlopeNorm(0, -most, most), edgecolor="w"
+        )
+        panel.set(
+            title=f"{form.label} ({form.step}), up to {number(most, form._replace(factor=1))}"
+        )
+        panel.set_xticks(np.arange(len(levels)) + 0.5, list(map(str, levels)))
+        panel.set_yticks(np.arange(len(kinds)) + 0.5, [kind.replace("_", " ") for kind in kinds])
+        panel.tick_params(length=0, labelleft=panel is axes[0])
+        panel.invert_yaxis()
+        panel.grid(visible=False)
+        mesh.set_linewidth(0.5)
+    return drawn

@@ -1,0 +1,4 @@
+"""The public names; `__init__.py` imports each when it is used."""
+
+from mixreg.integrations.lightning import MixupCallback as MixupCallback
+from mixreg.integrations.torchmetrics import MixedAccuracy as MixedAccuracy

@@ -1,0 +1,158 @@
+"""Figures 5 and 6 on a tiny stand-in for CIFAR-10, against the stored networks."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from mixreg import Beta, RescaledModel
+from mixreg.data import Samples
+from mixreg.data.corruptions import CORRUPTIONS, corrupted
+from mixreg.data.datasets import IN_MEMORY
+from mixreg.data.published import Published
+from mixreg.evaluation import metrics
+from mixreg.experiments import _shifted, fig5, fig6
+from mixreg.experiments._runs import Made
+from mixreg.report import read_document
+from mixreg.settings import ReproduceOptions
+from mixreg.training import load_run
+
+KINDS, LEVELS = ("contrast", "fog"), (1, 5)
+
+
+def samples(seed, n):
+    source = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % 10
+    images = torch.randint(128, (n, 3, 32, 32), generator=source) + 12 * labels.view(-1, 1, 1, 1)
+    return Samples(images.to(torch.uint8), labels)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Both figures at the smallest preset, on 200 training and 60 test images."""
+    folder, patch = tmp_path_factory.mktemp("shift"), pytest.MonkeyPatch()
+    tiny = Published(samples(0, 200), samples(1, 60), tuple("abcdefghij"))
+    entry = dataclasses.replace(IN_MEMORY["cifar10"], read=lambda *_: tiny)
+    patch.setitem(IN_MEMORY, "cifar10", entry)
+    (setting,) = fig5.PRESETS["smoke"]
+    changes = {"epochs": 2, "batch_size": 20, "learning_rate": 0.05, "milestones": []}
+    patch.setitem(fig5.PRESETS, "smoke", (dataclasses.replace(setting, changes=changes),))
+    options = {
+        name: ReproduceOptions(name=name, scale="smoke", output=folder, data_root=folder, jobs=1)
+        for name in ("fig5", "fig6")
+    }
+    texts = {"fig5": fig5.reproduce(options["fig5"])}
+    with patch.context() as later:  # figure 6 computes nothing again
+        later.setattr(_shifted, "_compute", None)
+        later.setattr(fig5, "score", None)
+        texts["fig6"] = fig6.reproduce(options["fig6"])
+    yield folder, texts, fig5.runs(options["fig5"])
+    patch.undo()
+
+
+def document(folder, name):
+    return read_document(folder / name / f"{name}.json")
+
+
+def test_figures_leave_their_numbers_and_pages(made):
+    folder, texts, runs = made
+    assert sorted((r.method, r.seed) for r in runs) == [
+        ("erm", 0), ("erm", 1), ("mixup", 0), ("mixup", 1)
+    ]  # fmt: skip
+    for name, (text, page) in texts.items():
+        assert page == folder / name / f"{name}.html"
+        assert document(folder, name).text() == text
+        said = "4 corrupted sets (2 kinds) of 60 test images each; generated from the clean images"
+        assert said in " ".join(text.split())
+
+
+def test_effects_are_those_of_the_rescaled_models(made):
+    folder, _, runs = made
+    figure5, figure6 = document(folder, "fig5").records, document(folder, "fig6").records
+    for run in (run for run in runs if run.method == "mixup"):
+        trained = load_run(run.directory, {})
+        rescaled = RescaledModel(trained.net, trained.stats, Beta(1.0)).eval()
+        images, labels = trained.data.samples("test")
+        pixels = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
+        direct = {}
+        for kind in KINDS:
+            for level in LEVELS:
+                bad = torch.from_numpy(corrupted(pixels, kind, level, seed=0)).permute(0, 3, 1, 2)
+                with torch.no_grad():
+                    for name, model in (("raw", trained.net), ("rescaled", rescaled)):
+                        outputs = model(trained.data.normalisation(bad))
+                        direct[name, kind, level] = metrics(outputs, labels)
+        for metric in ("accuracy", "nll", "ece"):
+            for name in ("raw", "rescaled"):
+                at = {v: [getattr(direct[name, k, v], metric) for k in KINDS] for v in LEVELS}
+                chosen = {"method": "mixup", "prediction": name, "seed": run.seed, "metric": metric}
+                (whole,) = figure5.where(**chosen)
+                assert whole.value == pytest.approx(np.mean(list(at.values())), abs=2e-5)
+                for level in LEVELS:
+                    (one,) = figure6.where(**chosen, setting=f"cifar10, lenet, severity {level}")
+                    assert one.value == pytest.approx(np.mean(at[level]), abs=2e-5)
+
+
+def test_claims_are_what_the_records_say(made):
+    folder, _, _ = made
+    records, claims = document(folder, "fig6").records, document(folder, "fig6").claims
+
+    def difference(level):
+        at = records.where(setting=f"cifar10, lenet, severity {level}", metric="nll")
+        values = [at.where(prediction=p) for p in ("rescaled", "raw")]
+        return np.mean([a.value - b.value for a, b in zip(*values, strict=True)])
+
+    grown, high = [claim for claim in claims if "NLL" in claim.measured]
+    assert grown.effect.mean == pytest.approx(difference(5) - difference(1), abs=1e-9)
+    assert high.effect.mean == pytest.approx(difference(5), abs=1e-9)
+    assert {claim.expected for claim in (grown, high)} == {"positive"}
+
+
+def test_temperatures_are_those_of_the_clean_held_out_images(made):
+    *_, runs = made
+    for run in runs:
+        stored = fig5._read(run, 1.0)
+        clean = stored.scores[0]
+        assert (clean.kind, clean.severity, clean.count) == ("clean", 0, 60)
+        whole = fig5._runs.read_evaluation(run, 1.0).results
+        for name, metrics_of in clean.metrics.items():
+            assert metrics_of.nll == pytest.approx(whole[name].metrics.nll, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("judged", "words"),
+    [
+        ("     ", "no difference shown"),
+        ("+----", "better on clean images, worse from 1 on"),
+        ("++ --", "better on clean images and at 1, worse from 3 on"),
+        ("-----", "worse everywhere"),
+        ("- - +", "better at 4, worse on clean images and at 2"),
+        ("++   ", "better on clean images and at 1"),
+        ("    -", "worse from 4 on"),
+    ],
+)
+def test_words_say_from_which_severity_a_correction_loses(judged, words):
+    names = {"+": "better", "-": "worse", " ": "undecided"}
+    assert fig6.in_words({k: names[mark] for k, mark in enumerate(judged)}) == words
+
+
+def test_presets_have_the_papers_sets_and_the_finished_runs(tmp_path):
+    def of(scale):
+        return fig5.runs(ReproduceOptions(name="fig6", scale=scale, output=tmp_path))
+
+    assert {run.data for run in of("paper")} == {"cifar10", "cifar100"}
+    assert {(run.model, run.epochs) for run in of("paper")} == {("resnet34", 200)}
+    assert fig5.PARTS["paper"] == (None, {})
+    small = of("cpu")
+    assert {run.directory.name for run in small if run.seed == 4} == {
+        f"{data}-lenet-{arm}-seed4"
+        for data in ("cifar10", "cifar100", "fashion-mnist")
+        for arm in ("erm-alpha1", "mixup-alpha0.5", "mixup-alpha1")
+    }
+    assert {(run.epochs, *run.milestones) for run in small} == {(20, 10)}
+
+
+def test_nothing_is_drawn_of_settings_without_runs():
+    assert list(fig5.by_setting([], Made([], [], "cpu"))) == []
+    assert len(fig6.KINDS["the 15 of the benchmark"]) == 15 < len(CORRUPTIONS)
