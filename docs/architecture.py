@@ -27,27 +27,9 @@ LAYERS = {
     ),
     "theory": (
         {"_any_loss", "_beta", "_forward_mode", "calibration", "covariance", "curvature"}
-        | {
-            "design",
-            "entropy",
-            "folding",
-            "laws",
-            "losses",
-            "matching",
-            "mixing",
-            "pairing",
-            "perturbation",
-        }
-        | {
-            "perturbation_design",
-            "power",
-            "prediction",
-            "recipes",
-            "reference",
-            "risk",
-            "statistics",
-            "",
-        },
+        | {"design", "entropy", "folding", "laws", "losses", "matching", "mixing", "pairing"}
+        | {"perturbation", "perturbation_design", "power", "prediction", "recipes", "reference"}
+        | {"rescaling", "risk", "statistics", ""},
         {"numpy", "tqdm", "yaml"},
     ),
     "measuring": ({"_stored", "diagnostics", "evaluation"}, {"msgspec", "scipy"}),

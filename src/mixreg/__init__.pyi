@@ -49,6 +49,11 @@ from mixreg.matching import (
     PowerMatchedModel as PowerMatchedModel,
     PowerMatching as PowerMatching,
 )
+from mixreg.rescaling import (
+    PostProcessing as PostProcessing,
+    Rescaling as Rescaling,
+    rescale_ as rescale_,
+)
 from mixreg.training.load import (
     load as load,
 )
