@@ -49,6 +49,11 @@ from mixreg.matching import (
     PowerMatchedModel as PowerMatchedModel,
     PowerMatching as PowerMatching,
 )
+from mixreg.manifold import (
+    LayerStatistics as LayerStatistics,
+    ManifoldMixup as ManifoldMixup,
+    RescaledLayers as RescaledLayers,
+)
 from mixreg.rescaling import (
     PostProcessing as PostProcessing,
     Rescaling as Rescaling,
