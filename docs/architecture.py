@@ -27,8 +27,10 @@ LAYERS = {
     ),
     "theory": (
         {"_any_loss", "_beta", "_forward_mode", "calibration", "covariance", "curvature"}
-        | {"design", "entropy", "folding", "laws", "losses", "mixing", "pairing", "perturbation"}
-        | {"perturbation_design", "prediction", "recipes", "reference", "risk", "statistics", ""},
+        | {"design", "entropy", "folding", "laws", "losses", "manifold", "matching", "mixing"}
+        | {"pairing", "perturbation", "perturbation_design", "power", "prediction"}
+        | {"recipes", "reference"}
+        | {"rescaling", "risk", "statistics", ""},
         {"numpy", "tqdm", "yaml"},
     ),
     "measuring": ({"_stored", "diagnostics", "evaluation"}, {"msgspec", "scipy"}),

@@ -293,7 +293,11 @@ def test_a_map_shrinks_every_pixel_by_its_own_number(images):
     kept = (1 - recipe.label_smoothing) * recipe.label_law.theta_mean
     shift = 0.9 * recipe.label_law.shrinkage * stats.y_mean + 0.1 / 4
     expected = (net(stats.x_mean + theta * (x - stats.x_mean)) - shift) / kept
-    torch.testing.assert_close(RescaledModel(net, stats, recipe)(x), expected)
+    rescaled = RescaledModel(net, stats, recipe, inputs="shrink")(x)
+    torch.testing.assert_close(rescaled, expected)
+    outputs_only = RescaledModel(net, stats, recipe)  # as measured: results/recipes-cifar10
+    torch.testing.assert_close(outputs_only(x), (net(x) - shift) / kept)
+    torch.testing.assert_close(outputs_only.fold()(x), outputs_only(x))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
@@ -353,7 +357,7 @@ def test_maps_and_two_views_do_not_fold(images):
     net, _, stats = images
     boxes = r.from_timm({"mixup_alpha": 0.0, "cutmix_alpha": 1.0}, image_size=SIZE)
     for model in (
-        RescaledModel(net, stats, boxes),
+        RescaledModel(net, stats, boxes, inputs="shrink"),
         RescaledModel(net, stats, Beta(1.0), inputs="both"),
     ):
         with pytest.raises(ValueError, match="only one shrinkage of all inputs folds"):
@@ -378,7 +382,7 @@ def test_a_recipe_for_another_image_size_is_refused(images):
     net, x, stats = images
     recipe = r.from_timm({"mixup_alpha": 0.0, "cutmix_alpha": 1.0}, image_size=(8, 8))
     with pytest.raises(ValueError, match="mixes images of 8, 8 pixels"):
-        RescaledModel(net, stats, recipe)(x)
+        RescaledModel(net, stats, recipe, inputs="shrink")(x)
 
 
 # -- schedules -------------------------------------------------------------------------------------

@@ -21,6 +21,9 @@ from mixreg.mixing import (
     mix as mix,
     mixed_accuracy as mixed_accuracy,
 )
+from mixreg.power import (
+    BandPower as BandPower,
+)
 from mixreg.statistics import (
     TrainingStatistics as TrainingStatistics,
 )
@@ -41,6 +44,20 @@ from mixreg.prediction import (
     RescaledModel as RescaledModel,
     shrink as shrink,
     unshrink as unshrink,
+)
+from mixreg.matching import (
+    PowerMatchedModel as PowerMatchedModel,
+    PowerMatching as PowerMatching,
+)
+from mixreg.manifold import (
+    LayerStatistics as LayerStatistics,
+    ManifoldMixup as ManifoldMixup,
+    RescaledLayers as RescaledLayers,
+)
+from mixreg.rescaling import (
+    PostProcessing as PostProcessing,
+    Rescaling as Rescaling,
+    rescale_ as rescale_,
 )
 from mixreg.training.load import (
     load as load,

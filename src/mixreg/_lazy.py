@@ -1,11 +1,21 @@
-"""Public names of a package, imported when they are used: `mixreg --help` then needs no PyTorch."""
+"""What is imported when it is used: public names of a package, and a user's own functions.
+
+So `mixreg --help` needs no PyTorch.
+"""
 
 import ast
 import importlib
 import importlib.util
-from collections.abc import Callable
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+from mixreg._errors import MixregError
 
 
 def attach(package: str, file: str) -> tuple[Callable[[str], object], list[str]]:
@@ -39,3 +49,35 @@ def _imported(module: str, wanted: str) -> ModuleType:
             "pip install 'mixreg[cli]'",
             name=error.name,
         ) from error
+
+
+def is_function(name: str) -> bool:
+    """Whether a name has the form "package.module:function"."""
+    return re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", name) is not None
+
+
+def call(name: str, *, error: type[MixregError], **arguments: object) -> Any:
+    """What a user's function returns, called with those of the arguments that it has."""
+    module, _, function = name.partition(":")
+    with _current_folder():
+        try:
+            found = getattr(importlib.import_module(module), function)
+            known = inspect.signature(found).parameters
+            return found(**{key: value for key, value in arguments.items() if key in known})
+        except MixregError:
+            raise
+        except Exception as reason:
+            text = " ".join(f"{type(reason).__name__}: {reason}".split())
+            raise error(f"calling {name} failed: {text}") from reason
+
+
+@contextmanager
+def _current_folder() -> Iterator[None]:
+    """Modules in the current folder are found, as with `python -m`."""
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)

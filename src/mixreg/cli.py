@@ -39,7 +39,8 @@ _METAVARS = {int: "N", float: "X", bool: "true|false", Path: "PATH"}
 _GROUPS = {
     "what": (
         *("config", "data", "data_root", "model", "method", "methods", "alpha", "seed", "seeds"),
-        *("scale", "training_fraction", "label_noise", "mean", "std", "weights", "held_out"),
+        *("scale", "training_fraction", "label_noise", "label", "image_size", "resize", "mean"),
+        *("std", "weights", "held_out"),
         *("samples", "exact", "reference", "metric", "trials", "reduction", "rungs"),
     ),
     "how to train": (

@@ -25,10 +25,16 @@ class FoldedLayer(nn.Module):
 
     offset: Tensor
 
-    def __init__(self, layer: nn.Module, offset: Tensor) -> None:
+    def __init__(self, layer: Affine, offset: Tensor) -> None:
         super().__init__()
         self.layer = layer
         self.register_buffer("offset", offset)
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight of the layer, whose dtype some networks ask for."""
+        weight: Tensor = self.layer.weight
+        return weight
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer's response to its input plus the constant."""

@@ -105,7 +105,8 @@ class RescaledModel(nn.Module):
         link: "softmax" for class logits; "sigmoid" for independent logits, each equivalent to two
             classes; "identity" for regression, and for the literal formula.
         inputs: "shrink" them as equation 22 does, "keep" them, or take the mean of the outputs of
-            "both", which costs a second pass.
+            "both", which costs a second pass. By default they are shrunk, but kept after a recipe
+            with boxes, which leave pixels as bright as they were: results/recipes-cifar10.
         outputs: "scale" them as equation 22 does, or "keep" them.
 
     Raises:
@@ -134,7 +135,7 @@ class RescaledModel(nn.Module):
         law: MixingLaw | Recipe,
         link: Link = "softmax",
         *,
-        inputs: Inputs = "shrink",
+        inputs: Inputs | None = None,
         outputs: Outputs = "scale",
     ) -> None:
         super().__init__()
@@ -144,7 +145,8 @@ class RescaledModel(nn.Module):
         _check_smoothing(law.label_smoothing if isinstance(law, Recipe) else 0.0, link)
         self.net = net
         self.link: Link = link
-        self._set_law(law, inputs, outputs)
+        boxes = isinstance(law, Recipe) and isinstance(law.input_law, PixelLaw)
+        self._set_law(law, inputs or ("keep" if boxes else "shrink"), outputs)
         self.input_range = _input_range(stats)
         self.register_buffer("x_mean", stats.x_mean.to(*_placement(net)))
         self.register_buffer("y_mean", stats.y_mean.to(*_placement(net)))

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from mixreg._errors import ConfigurationError, unknown_name
+from mixreg._lazy import is_function
 
 if TYPE_CHECKING:
+    from mixreg.data import Preprocessing
     from mixreg.laws import MixingLaw
 
 _OPERATIONAL = {
@@ -38,6 +40,7 @@ REPRODUCIBLE = {
     "fig9": "two_moons",
     "ablation": "ablation",
     "table1": "table1",
+    "table2": "table2",
     "corollary3": "corollary3",
     "map": "map",
     "claims": "ledger",
@@ -63,11 +66,53 @@ class _Typed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(_Typed):
+class _OwnData(_Typed):
+    """How a user's own data are read; nothing of it is guessed.
+
+    Args:
+        label: column of the labels in a table.
+        standardise: scale features to mean 0, deviation 1; those of the training examples.
+        image_size: height and width of an input; or one number for both.
+        resize: shorter side before the middle is cut out; or height and width.
+        interpolation: "bilinear", "bicubic", ...; as torchvision names it.
+        mean: of pixels from 0 to 1, to normalise them by; one number, or one for each channel; by
+            default the data set's own.
+        std: their deviation.
+    """
+
+    label: str | None = None
+    standardise: bool = False
+    image_size: list[int] = dataclasses.field(default_factory=list)
+    resize: list[int] = dataclasses.field(default_factory=list)
+    interpolation: str | None = None
+    mean: list[float] = dataclasses.field(default_factory=list)
+    std: list[float] = dataclasses.field(default_factory=list)
+
+    @property
+    def preprocessing(self) -> "Preprocessing | None":
+        """What is stated of images, None if that is nothing."""
+        from mixreg.data import Preprocessing
+
+        stated = Preprocessing(
+            tuple(self.image_size),
+            tuple(self.resize),
+            self.interpolation or "bilinear",
+            tuple(self.mean),
+            tuple(self.std),
+        )
+        return None if stated == Preprocessing() else stated
+
+
+_OWN = tuple(field.name for field in dataclasses.fields(_OwnData))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(_OwnData):
     """The settings that a training and a comparison share.
 
     Args:
-        data: name of the data set.
+        data: name of the data set; or a user's own: a folder of class folders, a .csv, .parquet,
+            .npz or .npy file, a folder of Hugging Face's `datasets`, or package.module:function.
         data_root: folder of the data sets; by default $MIXREG_DATA, else ./data.
         download: fetch a missing data set with torchvision's official downloader.
         validation_fraction: part of the training set held out, on which temperatures are fitted.
@@ -77,7 +122,8 @@ class Recipe(_Typed):
         label_noise: part of the training labels replaced by other classes; by default the data
             set's own (0.2 for two-moons, else 0).
         augment: crop and flip training images at random, where that is usual for the data set.
-        model: name of the model.
+        model: name of the model; or torchvision/NAME, timm/NAME, hf:FOLDER (of a Hugging Face image
+            classifier), package.module:function.
         loss: "cross_entropy", or "logistic" for one logit and two classes.
         alpha: shape α of the law Beta(α, α) of λ.
         mixing_probability: chance that a sample (or batch) is mixed at all.
@@ -143,13 +189,15 @@ class Recipe(_Typed):
     progress: bool = True
 
     def __post_init__(self) -> None:
-        from mixreg.data import DATASETS
+        from mixreg.data import DATASETS, is_own
         from mixreg.models import MODELS
 
         super().__post_init__()
-        _check_name("data set", self.data, DATASETS)
-        if not self.model.startswith(("torchvision/", "timm/")):
-            _check_name("model", self.model, (*MODELS, "torchvision/NAME", "timm/NAME"))
+        if not is_own(self.data):
+            _check_name("data set", self.data, DATASETS)
+        if not (self.model.startswith(("torchvision/", "timm/", "hf:")) or is_function(self.model)):
+            external = ("torchvision/NAME", "timm/NAME", "hf:FOLDER", "package.module:function")
+            _check_name("model", self.model, (*MODELS, *external))
         _check_law(self)
         _check(
             self,
@@ -238,13 +286,14 @@ class TrainConfig(Recipe):
         law = f"alpha{self.alpha:g}"
         if self.theta_mean is not None:
             law = f"theta{self.theta_mean:g}-gamma{self.gamma_squared:g}"
-        parts = (self.data, self.model, self.method, law, f"seed{self.seed}")
+        parts = (Path(self.data).name, self.model, self.method, law, f"seed{self.seed}")
         return Path("mixreg-runs") / "-".join(parts).replace("/", "_")
 
     def identity(self) -> dict[str, Any]:
-        """The settings that decide the result, JSON-safe: all but where files lie and the like."""
+        """The settings that decide the result, JSON-safe; of a user's own data those given."""
         values = dataclasses.asdict(self)
-        return {name: value for name, value in values.items() if name not in _OPERATIONAL}
+        absent = _OPERATIONAL | {name for name in _OWN if not values[name]}
+        return {name: value for name, value in values.items() if name not in absent}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -388,7 +437,7 @@ class ReproduceOptions(SweepSettings):
     Args:
         name: fig1, fig8 or fig9 (one experiment on two moons makes all three); fig2, fig3, fig4,
             fig7 or ablation (which share their trainings); fig5 or fig6 (theirs, and their
-            corrupted images); table1; corollary3; map, what laws off the Beta curve buy; or
+            corrupted images); table1; table2; corollary3; map, what laws off the Beta curve buy; or
             claims, the ledger of what all results in `output` say of the paper's sentences.
         scale: "paper" for its settings, "cpu" for minutes to hours on two cores, "smoke" for
             seconds. For two moons the paper's own scale takes no longer; for Table 1, which in the
@@ -463,20 +512,18 @@ class ReportOptions(_Typed):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointOptions(_Typed):
+class CheckpointOptions(_OwnData):
     """A checkpoint, and what to assume of one that does not say it itself.
 
     Args:
-        checkpoint: directory of a finished run, or a file of weights (.safetensors, .pt, .pth).
-        data: name of the data set; for a run, by default the one it was trained on.
+        checkpoint: directory of a finished run, what timm's training script left, a folder of a
+            Hugging Face image classifier, or a file of weights (.safetensors, .pt, .pth).
+        data: name of the data set, or a user's own data; for a run, by default its own.
         data_root: folder of the data sets; by default $MIXREG_DATA, else ./data.
-        model: name of the model; a file of weights needs it.
+        model: name of the model; a file of weights alone needs it.
         alpha: shape α of the mixup; by default that of the run.
         mixing_probability: chance that a sample was mixed.
         class_order: whose numbers class folders have: "torchvision" or "timm".
-        mean: of the pixels from 0 to 1, with which the inputs of a file of weights were
-            normalised: one number, or one for each channel; by default the data set's own.
-        std: their deviation.
         weights: name or prefix of the weights in a file that holds several; by default averaged
             ones (EMA), else the trained ones.
     """
@@ -488,8 +535,6 @@ class CheckpointOptions(_Typed):
     alpha: float | None = None
     mixing_probability: float | None = None
     class_order: Literal["torchvision", "timm"] | None = None
-    mean: list[float] = dataclasses.field(default_factory=list)
-    std: list[float] = dataclasses.field(default_factory=list)
     weights: str | None = None
 
     def __post_init__(self) -> None:
@@ -497,10 +542,14 @@ class CheckpointOptions(_Typed):
         _check_law(self)
 
     def given(self) -> dict[str, Any]:
-        """The settings of a run that were given."""
-        names = ("data", "data_root", "model", "alpha", "mixing_probability", "class_order")
+        """The settings of a run that were given, of images those of a user's own data."""
+        from mixreg.data import is_own
+
+        names = ["data", "data_root", "model", "alpha", "mixing_probability", "class_order"]
+        if self.data is not None and is_own(self.data):
+            names += _OWN
         values = {name: getattr(self, name) for name in names}
-        given = {name: value for name, value in values.items() if value is not None}
+        given = {k: v for k, v in values.items() if v is not None and v is not False and v != []}
         return given | dict.fromkeys(DESIGN if self.alpha is not None else ())
 
 

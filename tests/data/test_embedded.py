@@ -26,7 +26,7 @@ def nearest_moon(points):
 
 @pytest.mark.parametrize("name", ["digits", "breast-cancer", "wine"])
 def test_every_sample_is_there_once_and_a_quarter_of_each_class_is_for_testing(name):
-    train, test, names = read_sklearn(name)
+    train, test, names, *_ = read_sklearn(name)
     theirs = getattr(datasets, "load_" + name.replace("-", "_"))()
     rows = torch.cat([torch.cat(pair, 1) for pair in (columns(train), columns(test))])
     expected = np.column_stack([theirs.data.astype(np.float32), theirs.target])

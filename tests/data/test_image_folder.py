@@ -117,7 +117,7 @@ def test_empty_classes_are_named(tree, folders, message):
 
 def test_one_class_is_too_few(tmp_path):
     empty_tree(tmp_path, ("n01",))
-    with pytest.raises(DataError, match="has 1 class folders, expected at least 2"):
+    with pytest.raises(DataError, match=r"has 1 class folders \(n01\), expected at least 2"):
         imagenet(tmp_path)
 
 

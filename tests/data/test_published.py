@@ -72,7 +72,7 @@ def cifar(request, tmp_path, monkeypatch):
 
 def test_cifar_has_every_image_and_label(cifar):
     name, folder = cifar
-    train, test, class_names = read_cifar(name, folder.parent)
+    train, test, class_names, *_ = read_cifar(name, folder.parent)
     batches = [batch(name, n, seed) for seed, n in enumerate((6, 5, 4))]
     planes = np.concatenate([b["data"] for b in batches]).reshape(15, 3, 32, 32)
     np.testing.assert_array_equal(torch.cat([train.inputs, test.inputs]).numpy(), planes)
@@ -167,7 +167,7 @@ def arrays():
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_archives_are_read_with_channels_last(tmp_path, arrays, save):
     save(tmp_path / "a.npz", **arrays)
-    train, test, names = read_archive(tmp_path / "a.npz", *SIZES)
+    train, test, names, *_ = read_archive(tmp_path / "a.npz", *SIZES)
     expected = arrays["train_images"].transpose(0, 3, 1, 2)
     np.testing.assert_array_equal(train.inputs.numpy(), expected)
     assert test.labels.tolist() == [1, 0, 0]
@@ -323,7 +323,7 @@ def small_fashion(monkeypatch):
 @pytest.mark.usefixtures("small_fashion")
 def test_fashion_is_read_plain_and_compressed_from_each_folder(tmp_path, compress, sub):
     write(tmp_path / sub, compress=compress)
-    train, test, _ = read_fashion_mnist(tmp_path)
+    train, test, *_ = read_fashion_mnist(tmp_path)
     np.testing.assert_array_equal(train.inputs.squeeze(1).numpy(), garments()[IMAGES])
     assert train.labels.tolist() == [0, 9, 1, 2, 3, 4, 5]
     assert test.inputs.shape == (3, 1, 28, 28)

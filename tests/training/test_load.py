@@ -1,8 +1,6 @@
 """Trained networks from runs and from files of weights, also those that hold something else."""
 
 import shutil
-import subprocess
-import sys
 from argparse import Namespace
 from collections import OrderedDict
 from fractions import Fraction
@@ -99,13 +97,6 @@ class TestLoad:
             with pytest.raises(CheckpointError, match=message) as error:
                 mixreg.load(tmp_path / name)
             assert "\n" not in str(error.value)
-
-    def test_without_the_extra_one_line_names_it(self):
-        code = "import sys; sys.modules['msgspec'] = None; import mixreg; mixreg.load('run')"
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=False
-        )
-        assert "pip install 'mixreg[cli]'" in done.stderr.splitlines()[-1]
 
 
 def test_the_stored_classifier_is_the_trained_one(small):

@@ -19,6 +19,7 @@ kernels where there are any; those of `NESTED` consist of operations that are ri
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import torch
@@ -80,31 +81,18 @@ def _batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    *,
+    fused: bool,
 ) -> Tensor:
-    """Normalization by the batch, its tangent by `BatchNormTangent`."""
-    primal, tangent = unpack_dual(values)
-    if tangent is None or not training or _is_dual(weight) or _is_dual(bias):
-        return _elementary_batch_norm(
-            values, running_mean, running_var, weight, bias, training, momentum, eps
-        )
-    output, mean, scale = torch.native_batch_norm(
-        primal, weight, bias, running_mean, running_var, True, momentum, eps
-    )
-    return make_dual(output, BatchNormTangent.apply(tangent, primal, weight, mean, scale))
-
-
-def _elementary_batch_norm(
-    values: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
+    """Normalization by the batch, fused with its tangent by `BatchNormTangent`."""
     if not training:
         return functional.batch_norm(values, running_mean, running_var, weight, bias, eps=eps)
+    if fused and _alone_is_dual(values, weight, bias):
+        primal, tangent = unpack_dual(values)
+        output, mean, scale = torch.native_batch_norm(
+            primal, weight, bias, running_mean, running_var, True, momentum, eps
+        )
+        return make_dual(output, BatchNormTangent.apply(tangent, primal, weight, mean, scale))
     if running_mean is not None:
         functional.batch_norm(
             values.detach(), running_mean, running_var, None, None, True, momentum, eps
@@ -138,27 +126,19 @@ def _layer_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
+    *,
+    fused: bool,
 ) -> Tensor:
     """Normalization of each example; its Jacobian is symmetric, the backward kernel applies it."""
-    primal, tangent = unpack_dual(values)
-    mixed = weight is not None and weight.dtype != primal.dtype
-    if tangent is None or mixed or _is_dual(weight) or _is_dual(bias):
-        return _elementary_layer_norm(values, normalized_shape, weight, bias, eps)
-    shape = list(normalized_shape)
-    output, mean, scale = torch.native_layer_norm(primal, shape, weight, bias, eps)
-    passed, _, _ = torch.ops.aten.native_layer_norm_backward(
-        tangent, primal, shape, mean, scale, None, None, [True, False, False]
-    )
-    return make_dual(output, passed if weight is None else passed * weight)
-
-
-def _elementary_layer_norm(
-    values: Tensor,
-    normalized_shape: Sequence[int],
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> Tensor:
+    mixed = weight is not None and weight.dtype != values.dtype
+    if fused and not mixed and _alone_is_dual(values, weight, bias):
+        primal, tangent = unpack_dual(values)
+        shape = list(normalized_shape)
+        output, mean, scale = torch.native_layer_norm(primal, shape, weight, bias, eps)
+        passed, _, _ = torch.ops.aten.native_layer_norm_backward(
+            tangent, primal, shape, mean, scale, None, None, [True, False, False]
+        )
+        return make_dual(output, passed if weight is None else passed * weight)
     output = _normalized(values, list(range(-len(normalized_shape), 0)), eps)
     output = output if weight is None else output * weight
     return output if bias is None else output + bias
@@ -239,39 +219,23 @@ def _is_dual(tensor: Tensor | None) -> bool:
     return tensor is not None and unpack_dual(tensor)[1] is not None
 
 
+def _alone_is_dual(values: Tensor, weight: Tensor | None, bias: Tensor | None) -> bool:
+    return _is_dual(values) and not _is_dual(weight) and not _is_dual(bias)
+
+
 _LAYERS: tuple[Function, ...] = (
-    functional.linear,
-    torch.conv1d,
-    torch.conv2d,
-    torch.conv3d,
-    torch.conv_transpose1d,
-    torch.conv_transpose2d,
-    torch.conv_transpose3d,
+    *(functional.linear, torch.conv1d, torch.conv2d, torch.conv3d),
+    *(torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d),
 )
+_SOFT = ("softmax", "log_softmax", "logsumexp")
 _EXPONENTIALS: tuple[Function, ...] = (
-    functional.softmax,
-    functional.softmin,
-    functional.log_softmax,
-    functional.gumbel_softmax,
-    functional.scaled_dot_product_attention,
-    functional.multi_head_attention_forward,
-    torch.softmax,
-    torch.log_softmax,
-    torch.logsumexp,
-    torch.logcumsumexp,
-    torch.special.softmax,
-    torch.special.log_softmax,
-    torch.special.logsumexp,
-    Tensor.softmax,
-    Tensor.log_softmax,
-    Tensor.logsumexp,
-    Tensor.logcumsumexp,
+    *(getattr(place, name) for place in (torch, torch.special, Tensor) for name in _SOFT),
+    *(functional.softmax, functional.softmin, functional.log_softmax, functional.gumbel_softmax),
+    *(functional.scaled_dot_product_attention, functional.multi_head_attention_forward),
+    *(torch.logcumsumexp, Tensor.logcumsumexp),
 )
 _NORMS: tuple[Function, ...] = (
-    torch.norm,
-    Tensor.norm,
-    torch.linalg.norm,
-    torch.linalg.vector_norm,
+    *(torch.norm, Tensor.norm, torch.linalg.norm, torch.linalg.vector_norm),
 )
 _COMMON: dict[Function, Function] = {
     **{layer: _affine(layer) for layer in _LAYERS},
@@ -283,13 +247,13 @@ FIRST_ORDER: dict[Function, Function] = {
     **_COMMON,
     **{function: _observed(function) for function in (*_EXPONENTIALS, *_NORMS)},
     **dict.fromkeys((functional.relu, torch.relu, Tensor.relu), _relu),
-    functional.batch_norm: _batch_norm,
-    functional.layer_norm: _layer_norm,
+    functional.batch_norm: partial(_batch_norm, fused=True),
+    functional.layer_norm: partial(_layer_norm, fused=True),
 }
 NESTED: dict[Function, Function] = {
     **_COMMON,
-    functional.batch_norm: _elementary_batch_norm,
-    functional.layer_norm: _elementary_layer_norm,
+    functional.batch_norm: partial(_batch_norm, fused=False),
+    functional.layer_norm: partial(_layer_norm, fused=False),
     functional.normalize: _normalize,
     **{norm: _norm(norm) for norm in _NORMS},
     **dict.fromkeys((torch.std, Tensor.std), _std),

@@ -1,10 +1,13 @@
 """Random crops, flips and normalisation of whole batches of uint8 images."""
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor
+
+from mixreg._errors import DataError
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,78 @@ class Normalisation:
         rows = images.permute(0, 2, 3, 1).reshape(n * height, width * channels).float()
         torch.addcmul(offset, rows, scale, out=rows)
         return rows.view(n, height, width, channels).permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a user's own images become inputs outside training; nothing of it is guessed.
+
+    Args:
+        image_size: height and width of an input, one number for both.
+        resize: the shorter side before the middle is cut out, or height and width.
+        interpolation: as torchvision names it: "bilinear", "bicubic", ...
+        mean: of the pixels from 0 to 1, for each channel or one for all.
+        std: their deviation.
+
+    Example:
+        >>> Preprocessing(mean=(0.5,), std=(0.25,)).normalisation(3).std
+        (0.25, 0.25, 0.25)
+    """
+
+    image_size: tuple[int, ...] = ()
+    resize: tuple[int, ...] = ()
+    interpolation: str = "bilinear"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def normalisation(self, channels: int) -> Normalisation:
+        """That of images with so many channels; a DataError where it is not stated or not fitting.
+
+        Args:
+            channels: of the images.
+
+        Returns:
+            The normalisation.
+
+        Raises:
+            DataError: mean and std are missing, or not one finite number each or one a channel.
+        """
+        lengths = {len(self.mean), len(self.std)}
+        if lengths - {1, channels} or not all(map(math.isfinite, (*self.mean, *self.std))):
+            raise DataError(
+                f"images need mean and std of their pixels from 0 to 1 (--mean, --std), one finite "
+                f"number each or {channels}, got {[*self.mean]} and {[*self.std]}"
+            )
+        if min(self.std) <= 0:
+            raise DataError(f"the deviations --std must be above 0, got {[*self.std]}")
+        mean, std = (v * channels if len(v) == 1 else v for v in (self.mean, self.std))
+        return Normalisation(mean, std)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of an input; a DataError where the way there is not stated."""
+        sizes = {"--image-size": self.image_size, "--resize": self.resize}
+        missing = [name for name, value in sizes.items() if not value]
+        if missing:
+            raise DataError(
+                f"images of a user's own need {' and '.join(missing)}: the size of an input, and "
+                "the shorter side (or height and width) before the middle is cut out"
+            )
+        if any(len(v) > 2 or min(v) < 1 for v in sizes.values()):
+            raise DataError(
+                "--image-size and --resize need one or two numbers above 0, got "
+                f"{[*self.image_size]} and {[*self.resize]}"
+            )
+        return self.image_size[0], self.image_size[-1]
+
+    def __str__(self) -> str:
+        """What is done, in words."""
+        side = "the shorter side" if len(self.resize) == 1 else "height and width"
+        crop = "×".join(map(str, self.size))
+        return (
+            f"Images: {side} resized to {'×'.join(map(str, self.resize))} ({self.interpolation}), "
+            f"the middle {crop} cut out, normalised with mean {[*self.mean]} and std {[*self.std]}."
+        )
 
 
 @cache

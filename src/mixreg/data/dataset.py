@@ -54,6 +54,7 @@ class Dataset(ABC):
         num_classes: number of classes.
         input_shape: shape of one input of the model.
         normalisation: of images, None for features.
+        notes: what was assumed where the data leave a choice.
     """
 
     normalisation: Normalisation | None = None
@@ -64,8 +65,10 @@ class Dataset(ABC):
         class_names: tuple[str, ...],
         input_shape: tuple[int, ...],
         sizes: Mapping[Split, int],
+        notes: tuple[str, ...] = (),
     ) -> None:
         self.name, self.class_names, self.input_shape = name, class_names, input_shape
+        self.notes = notes
         self.num_classes = len(class_names)
         self._sizes = dict(sizes)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mixreg.data.augmentation import CropAndFlip, Normalisation
+from mixreg.data.augmentation import CropAndFlip, Normalisation, Preprocessing
 from mixreg.data.cifar import read_cifar
 from mixreg.data.embedded import LABEL_NOISE, make_two_moons, read_sklearn
 from mixreg.data.fashion_mnist import DEBIAN_FOLDER, read_fashion_mnist
@@ -40,7 +40,7 @@ _FASHION = Normalisation((0.2860,), (0.3530,))
 _CIFAR10 = Normalisation((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 _CIFAR100 = Normalisation((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
 # The constants of torchvision's ImageNet models.
-IMAGENET_NORMALISATION = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+IMAGENET = Preprocessing((224,), (256,), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 # For Fashion-MNIST as in Zhong et al., "Random Erasing Data Augmentation".
 _AUGMENTATION = CropAndFlip(padding=4)
 

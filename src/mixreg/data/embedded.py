@@ -8,11 +8,9 @@ UCI, 1998; Wolberg et al., "Breast Cancer Wisconsin (Diagnostic)", UCI, 1995; Ae
 import torch
 
 from mixreg._random import derive_seed, generator
-from mixreg.data.published import Published, Samples
+from mixreg.data.published import TEST_FRACTION, TEST_SEED, Published, Samples
 from mixreg.data.splits import stratified_holdout
 
-TEST_FRACTION = 0.25
-TEST_SEED = 0
 MOONS = 300
 MOON_NOISE = 0.01
 LABEL_NOISE = 0.2

@@ -1,9 +1,9 @@
 """Data sets of image files, decoded by worker processes while the model trains."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,21 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as MapDataset
 
-from mixreg._errors import DataError, require
+from mixreg._errors import DataError, require, unknown_name
 from mixreg._random import derive_seed, generator
-from mixreg.data.augmentation import Normalisation
+from mixreg.data.augmentation import Normalisation, Preprocessing
 from mixreg.data.dataset import Batch, Dataset, Share, Split
-from mixreg.data.published import ImageFiles
+from mixreg.data.published import Images
 
-CROP, RESIZED = 224, 256
+RESIZED = 256
 # Of all that names of images promise, whatever the one name says: ImageNet has a PNG called .JPEG.
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
 class ImageFolderDataset(Dataset):
-    """A data set of image files: random resized crops of 224 and flips for training.
+    """A data set of image files: random resized crops and flips for training.
 
-    Outside training the shorter side is resized to 256 and the middle 224×224 is used. What is
+    Outside training images are resized and their middle is used, as the preprocessing says. What is
     drawn for an image depends on the seed, the epoch and its place in the epoch, never on the
     number of workers or processes.
 
@@ -45,30 +45,36 @@ class ImageFolderDataset(Dataset):
     def __init__(
         self,
         name: str,
-        splits: Mapping[Split, ImageFiles],
+        splits: Mapping[Split, Images],
         class_names: tuple[str, ...],
         *,
-        normalisation: Normalisation,
+        preprocessing: Preprocessing,
         workers: int,
         augment: bool = True,
+        notes: tuple[str, ...] = (),
     ) -> None:
         purpose = f"data set {name}"
         v2 = require("torchvision.transforms.v2", extra="cli", purpose=purpose, error=DataError)
         sizes = {split: len(files.labels) for split, files in splits.items()}
-        super().__init__(name, class_names, (3, CROP, CROP), sizes)
+        size, resize = preprocessing.size, [*preprocessing.resize]
+        super().__init__(name, class_names, (3, *size), sizes, notes)
         self._splits = dict(splits)
-        self.normalisation = normalisation
-        self._workers, self._collate = workers, partial(_collate, normalisation)
-        drawn = [v2.RandomResizedCrop(CROP), v2.RandomHorizontalFlip(), v2.PILToTensor()]
-        self._centre = v2.Compose([v2.Resize(RESIZED), v2.CenterCrop(CROP), v2.PILToTensor()])
+        self.normalisation = preprocessing.normalisation(3)
+        self._workers, self._collate = workers, partial(_collate, self.normalisation)
+        mode = _interpolation(v2.InterpolationMode, preprocessing.interpolation)
+        crop = v2.RandomResizedCrop(size, interpolation=mode)
+        drawn = [crop, v2.RandomHorizontalFlip(), v2.PILToTensor()]
+        self._shorter = min(resize)
+        scaled = v2.Resize(resize, interpolation=mode)
+        self._centre = v2.Compose([scaled, v2.CenterCrop(size), v2.PILToTensor()])
         self._training = v2.Compose(drawn) if augment else self._centre
 
     def _shuffled(self, order: Tensor, batch_size: int, share: Share) -> Iterator[Batch]:
-        images = _Decoder(self._splits["train"].take(order), self._training, share)
+        images = _Decoder(self._splits["train"].take(order), self._training, share, self._shorter)
         return self._decoded(images, batch_size)
 
     def _ordered(self, split: Split, rows: slice, batch_size: int) -> Iterator[Batch]:
-        images = _Decoder(self._splits[split].take(rows), self._centre, None)
+        images = _Decoder(self._splits[split].take(rows), self._centre, None, self._shorter)
         return self._decoded(images, batch_size)
 
     def _decoded(self, images: "_Decoder", batch_size: int) -> Iterator[Batch]:
@@ -93,20 +99,21 @@ class _Decoder(MapDataset[Batch | DataError]):
     An error is returned, not raised: a DataLoader would bury it under the worker's traceback.
     """
 
-    files: ImageFiles
+    images: Images
     transform: Callable[[Any], Tensor]
     share: Share | None
+    shorter: int
 
     def __len__(self) -> int:
-        return len(self.files.labels)
+        return len(self.images.labels)
 
     def __getitem__(self, index: int) -> Batch | DataError:
-        path = self.files.folder / os.fsdecode(self.files.paths[index])
+        name, file = self.images.at(index)
         try:
-            image = _open_rgb(path)
+            image = _open_rgb(file, self.shorter)
         except Exception as error:  # Pillow may raise anything on a damaged file
-            return DataError(f"{path} is damaged or no image: {error}")
-        label = self.files.labels[index]
+            return DataError(f"{name} is damaged or no image: {error}")
+        label = self.images.labels[index]
         if self.share is None:
             return self.transform(image), label
         seed, epoch, rank, world_size = self.share
@@ -128,16 +135,23 @@ def _collate(normalisation: Normalisation, items: list[Batch | DataError]) -> Ba
     return normalisation(torch.stack(images)), torch.stack(labels)
 
 
-def _open_rgb(path: Path) -> Any:
+def _interpolation(modes: Any, name: str) -> Any:
+    names = [mode.value for mode in modes]
+    if name not in names:
+        raise DataError(str(unknown_name("interpolation", name, names)))
+    return modes(name)
+
+
+def _open_rgb(file: Path | BytesIO, shorter: int = RESIZED) -> Any:
     """Decode an image file to 8-bit RGB, as `ImageFolderDataset` says."""
     from PIL import Image
 
-    with Image.open(path, formats=FORMATS) as image:
+    with Image.open(file, formats=FORMATS) as image:
         width, height = image.size
-        scaled = max(width, height) / min(width, height) * RESIZED**2
+        scaled = max(width, height) / min(width, height) * shorter**2
         if Image.MAX_IMAGE_PIXELS and scaled > Image.MAX_IMAGE_PIXELS:
             raise ValueError(
-                f"{width}×{height} pixels are {scaled:.0f} once the shorter side is {RESIZED}, "
+                f"{width}×{height} pixels are {scaled:.0f} once the shorter side is {shorter}, "
                 f"more than {Image.MAX_IMAGE_PIXELS}; crop the image"
             )
         if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):

@@ -3,7 +3,7 @@
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,7 +12,7 @@ import torch
 
 from mixreg._errors import DataError
 from mixreg.data.location import refuse_missing
-from mixreg.data.published import ImageFiles, Published
+from mixreg.data.published import ImageFiles, Published, by_split, publish
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _WANTED = "the folders train and val with one folder of images for each class"
@@ -32,17 +32,49 @@ def find_images(name: str, root: Path, class_order: Sequence[str] | None) -> Pub
     present = [f for f in folders if (f / "train").is_dir() and (f / "val").is_dir()]
     if not present:
         refuse_missing(name, wanted=_WANTED, folders=folders, remedy=_REMEDY, root=root)
-    train, val = (present[0] / part for part in ("train", "val"))
-    names = _class_folders(train)
-    if different := set(names).symmetric_difference(_class_folders(val)):
+    folder = present[0]
+    return _published(folder, {"train": folder / "train", "test": folder / "val"}, class_order)
+
+
+def find_own_images(folder: Path, class_order: Sequence[str] | None) -> Published[ImageFiles]:
+    """List the images of a folder of class folders, or of those in split folders in or below it."""
+    places = _split_folders(folder)
+    if len(places) > 1:
         raise DataError(
-            f"{train} and {val} do not have the same classes; in only one of them: "
-            f"{', '.join(sorted(different)[:5])}"
+            f"{folder} has folders for training and testing in several places: "
+            f"{', '.join(str(place['train'].parent) for place in places[:5])}; name one of them"
         )
+    return _published(folder, places[0] if places else {"": folder}, class_order)
+
+
+def _split_folders(folder: Path, depth: int = 3) -> list[dict[str, Path]]:
+    """The folders of splits, at the uppermost places where some are for training and testing."""
+    names = _class_folders(folder)
+    found = by_split(folder, names)
+    if "train" in found and len(found) > 1:
+        return [{split: folder / name for split, name in found.items()}]
+    return [
+        place for name in names * (depth > 0) for place in _split_folders(folder / name, depth - 1)
+    ]
+
+
+def _published(
+    place: Path, folders: Mapping[str, Path], class_order: Sequence[str] | None
+) -> Published[ImageFiles]:
+    first = folders.get("train", place)
+    names = _class_folders(first)
+    for other in folders.values():
+        if unknown := set(_class_folders(other)) - {*names}:
+            raise DataError(
+                f"{first} and {other} do not have the same classes; without training images: "
+                f"{', '.join(sorted(unknown)[:5])}"
+            )
     if len(names) < 2:
-        raise DataError(f"{train} has {len(names)} class folders, expected at least 2")
-    classes = _ordered(train, names, class_order)
-    return Published(_list_images(train, classes), _list_images(val, classes), classes)
+        held = f" ({names[0]})" if names else ""
+        raise DataError(f"{first} has {len(names)} class folders{held}, expected at least 2")
+    classes = _ordered(first, names, class_order)
+    parts = {split: _list_images(folder, classes) for split, folder in folders.items()}
+    return publish(place, parts, classes)
 
 
 def _class_folders(folder: Path) -> list[str]:
@@ -91,7 +123,10 @@ def _list_images(folder: Path, classes: Sequence[str]) -> ImageFiles:
     with os.scandir(folder) as entries:
         left_out = [entry.name for entry in entries if entry.name not in classes]
     for name in classes:
-        images = []
+        if not (folder / name).is_dir():
+            counts.append(0)
+            continue
+        images: list[tuple[str, str]] = []
         for place, file in _below(folder, name):
             if file.startswith(".") or not file.lower().endswith(SUFFIXES):
                 left_out.append(file)

@@ -27,6 +27,7 @@ class InMemoryDataset(Dataset):
         class_names: one name for each class.
         normalisation: of uint8 images; None for features that are used as they are.
         augmentation: of training images; None for none.
+        notes: what was assumed where the data leave a choice.
 
     Raises:
         ValueError: a split is missing, or inputs and labels do not fit each other, the class
@@ -48,10 +49,11 @@ class InMemoryDataset(Dataset):
         *,
         normalisation: Normalisation | None = None,
         augmentation: CropAndFlip | None = None,
+        notes: tuple[str, ...] = (),
     ) -> None:
         _check_samples(splits, len(class_names), normalisation is not None)
         sizes = {split: len(samples.labels) for split, samples in splits.items()}
-        super().__init__(name, class_names, tuple(splits["train"].inputs.shape[1:]), sizes)
+        super().__init__(name, class_names, tuple(splits["train"].inputs.shape[1:]), sizes, notes)
         self.normalisation = normalisation
         self._augmentation = augmentation
         is_image = len(self.input_shape) == 3

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +69,7 @@ def renormalised(
 
 def assumptions(trained: TrainedClassifier, test_accuracy: float = 0.0) -> Iterator[str]:
     """What was assumed of a file of weights, and what makes its training accuracy implausible."""
+    yield from trained.data.notes
     if trained.run is not None:
         return
     yield from trained.notes
@@ -79,19 +80,19 @@ def assumptions(trained: TrainedClassifier, test_accuracy: float = 0.0) -> Itera
         used = net.constants if isinstance(net, Renormalised) else own
         usual = [(m, s) for m, s in (own, *_USUAL) if len(m) in {1, len(own[0])} and (m, s) != used]
         others = [Renormalised(inner, ours, *constants) for constants in usual]
-        yield f"The inputs were normalised with {_options(*used)}, {_source(used, own)}."
+        if not trained.config.mean:
+            yield f"The inputs were normalised with {_options(*used)}, {_source(used, own)}."
     every = max(1, trained.data.size("train") // _SAMPLES)
-    batches = list(trained.data.batches("train", 500, world_size=every))
-    labels = torch.cat([y for _, y in batches])
+    batches = trained.data.batches("train", 500, world_size=every)
+    (accuracy, *accuracies), labels = _accuracies([net, *others], batches)
     n, common = len(labels), float(labels.bincount().max()) / len(labels)
-    accuracy, error = _accuracy(net, batches), _ERRORS * (0.25 / n) ** 0.5
+    error = _ERRORS * (0.25 / n) ** 0.5
     doubt = f"On {n} training examples the accuracy is {accuracy:.4f}, which is not plausible:"
     wrong = "are model, classes and normalisation (--mean, --std) those of its training?"
     if accuracy <= common + error:
         yield f"{doubt} the most frequent class alone gives {common:.4f}; {wrong}"
     elif accuracy < test_accuracy - _MARGIN:
         yield f"{doubt} on the test examples it is {test_accuracy:.4f}; {wrong}"
-    accuracies = [_accuracy(other, batches) for other in others]
     best = max(accuracies, default=0.0)
     if best > accuracy + error:
         better = others[accuracies.index(best)].constants
@@ -99,15 +100,21 @@ def assumptions(trained: TrainedClassifier, test_accuracy: float = 0.0) -> Itera
 
 
 @torch.inference_mode()
-def _accuracy(net: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> float:
+def _accuracies(
+    nets: Sequence[nn.Module], batches: Iterable[tuple[Tensor, Tensor]]
+) -> tuple[list[float], Tensor]:
+    """The accuracy of each network on the same batches, one at a time in memory, and the labels."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    net = net.to(device).eval()
-    hits, n = 0, 0
+    nets = [net.to(device).eval() for net in nets]
+    hits, labels = [0] * len(nets), []
     for x, y in batches:
-        u = net(x.to(device)).reshape(len(x), -1).cpu()
-        classes = (u[:, 0] > 0).long() if u.shape[1] == 1 else u.argmax(1)
-        hits, n = hits + int((classes == y).sum()), n + len(y)
-    return hits / n
+        for k, net in enumerate(nets):
+            u = net(x.to(device)).reshape(len(x), -1).cpu()
+            classes = (u[:, 0] > 0).long() if u.shape[1] == 1 else u.argmax(1)
+            hits[k] += int((classes == y).sum())
+        labels.append(y)
+    every = torch.cat(labels)
+    return [hit / len(every) for hit in hits], every
 
 
 def _source(used: object, own: object) -> str:

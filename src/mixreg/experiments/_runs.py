@@ -7,6 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from matplotlib.axes import Axes
+
 from mixreg._errors import CheckpointError, MixregError
 from mixreg.evaluation import Evaluation, MeanInterval, MetricName
 from mixreg.experiments import _plan
@@ -19,6 +21,7 @@ from mixreg.report import (
     Expected,
     Records,
     check_replaceable,
+    figures,
     records_of,
     write_document,
 )
@@ -59,7 +62,7 @@ class Setting:
     @property
     def name(self) -> str:
         """Name of files."""
-        return f"{self.data}-{self.model}"
+        return f"{self.data}-{self.model}".replace("/", "_")
 
     def seeds_of(self, method: str, wanted: int | None = None) -> range:
         """The seeds of a method; k is that of repetition k for every method."""
@@ -243,6 +246,16 @@ def course(records: Records, metric: str) -> dict[int, MeanInterval]:
         for prediction in dict.fromkeys(record.prediction for record in records)
         if (mean := records.mean(metric, prediction=prediction))
     }
+
+
+def draw_courses(
+    axes: Axes, records: Records, metric: str, lines: Mapping[str, tuple[str, str, str]]
+) -> None:
+    """A metric by epoch, a line with its band for each method by its name, colour and style."""
+    axes.set_xlabel("epoch")
+    for method, line in lines.items():
+        if means := course(records.where(method=method), metric):
+            figures.draw_band(axes, figures.Line(*line, list(means), list(means.values())))
 
 
 def rows(

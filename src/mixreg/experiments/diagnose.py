@@ -95,9 +95,8 @@ def diagnose_checkpoint(options: DiagnoseOptions) -> tuple[str, Path]:
 
 def _of_reference(options: DiagnoseOptions, path: Path) -> CheckpointOptions:
     """How the reference is loaded; a run knows how its inputs were normalised."""
-    is_run = path.is_dir()
-    mean, std = ([], []) if is_run else (options.mean, options.std)
-    return dataclasses.replace(options, checkpoint=path, mean=mean, std=std)
+    own: dict[str, Any] = {"mean": [], "std": [], "weights": None} if path.is_dir() else {}
+    return dataclasses.replace(options, checkpoint=path, **own)
 
 
 def _check_reference(trained: TrainedClassifier, reference: TrainedClassifier, path: Path) -> None:

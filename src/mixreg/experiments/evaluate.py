@@ -12,10 +12,11 @@ from safetensors.torch import save
 from mixreg import _stored
 from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg._random import generator
-from mixreg.data import Split
+from mixreg.data import Preprocessing, Split, is_own
 from mixreg.evaluation import Evaluation, Predictions, evaluate, predict
 from mixreg.evaluation.predictions import FORMAT
 from mixreg.experiments._foreign import assumptions, renormalised
+from mixreg.experiments._origins import find_origin
 from mixreg.report import RunResult, check_replaceable, comparison, write_document
 from mixreg.settings import CheckpointOptions, EvaluateOptions
 from mixreg.training import (
@@ -37,38 +38,51 @@ _UNSAID = (
 def load_checkpoint(options: CheckpointOptions, **settings: Any) -> TrainedClassifier:
     """The classifier that the options name; settings are those of a file of weights."""
     path = options.checkpoint
-    if path.is_dir():
+    if not path.exists():
+        raise CheckpointError(f"there is no run directory and no file of weights at {path}")
+    origin = find_origin(path)
+    if origin is None:
         if options.mean or options.std or options.weights:
             raise ConfigurationError(
                 f"{path} is a run, which knows its weights and how its inputs were normalised; "
                 "leave out --mean, --std and --weights"
             )
         return load_run(path, options.given())
-    if not path.is_file():
-        raise CheckpointError(f"there is no run directory and no file of weights at {path}")
-    missing = [n for n in ("data", "model", "alpha") if getattr(options, n) is None]
+    given = origin.settings_for(options.data) | options.given()
+    missing = [name for name in ("data", "model", "alpha") if name not in given]
     if missing:
+        kind = "file of weights" if path.is_file() else "folder of a network"
         raise ConfigurationError(
-            f"{path} is a file of weights; say what it is with "
-            + ", ".join(f"--{name}" for name in missing)
+            f"{path} is a {kind}; say what it is with " + ", ".join(f"--{name}" for name in missing)
         )
-    config = TrainConfig(**options.given(), **settings, output=path.parent)
-    trained = load_bare(path, config, options.weights)
-    is_own = not options.mean and not options.std
-    return trained if is_own else renormalised(trained, options.mean, options.std)
+    trained = load_bare(
+        origin.stored,
+        TrainConfig(**given | settings, output=path.parent),
+        name=options.weights,
+        build=origin.build if options.model is None else None,
+        assumed=origin.recipe if options.alpha is None else None,
+    )
+    trained = dataclasses.replace(trained, notes=(*origin.notes, *trained.notes))
+    images = origin.images or Preprocessing()
+    mean, std = options.mean or images.mean, options.std or images.std
+    if is_own(trained.data.name) or not (mean or std):
+        return trained
+    return renormalised(trained, mean, std)
 
 
 def evaluate_checkpoint(options: EvaluateOptions) -> tuple[str, Path]:
     """Evaluate one checkpoint with every correction and write its report."""
     held_out = options.held_out
-    if options.checkpoint.is_dir() and held_out != "none":
-        raise ConfigurationError(
-            f"{options.checkpoint} is a run and knows its held-out examples; leave out --held-out"
-        )
     output = options.output or beside(options.checkpoint, "evaluation")
     check_replaceable(output, name="metrics", page="report")
     fraction = TrainConfig().validation_fraction if held_out == "validation" else 0.0
     trained = load_checkpoint(options, validation_fraction=fraction)
+    if held_out != "none" and trained.run is not None:
+        raise ConfigurationError(
+            f"{options.checkpoint} is a run and knows its held-out examples; leave out --held-out"
+        )
+    if held_out == "validation" and trained.data.size("validation") == 0:
+        raise ConfigurationError(f"{trained.data.name} has no held-out examples; take test-half")
     is_own = trained.run is not None and options.output is None
     is_own = is_own and set(options.given()) <= {"data_root"}
     directory = options.checkpoint if is_own else output
@@ -126,7 +140,7 @@ def evaluate_trained(
         validation,
         test,
         y_mean=trained.class_means,
-        law=trained.law,
+        law=trained.output_law,
         generator=generator("bootstrap", source),
     )
     if trained.run is None:
@@ -143,7 +157,8 @@ def _every_second(p: Predictions, start: int) -> Predictions:
 def digest_of(trained: TrainedClassifier) -> str:
     """Digest of all that predictions depend on."""
     sizes = [trained.data.size(split) for split in ("train", "validation", "test")]
-    settings = json.dumps([trained.config.identity(), sizes], sort_keys=True)
+    assumed = [] if trained.assumed is None else [trained.assumed.to_dict()]
+    settings = json.dumps([trained.config.identity(), sizes, *assumed], sort_keys=True)
     weights = save({name: value.contiguous() for name, value in trained.net.state_dict().items()})
     parts = (settings.encode(), weights, trained.stats.x_mean.numpy().tobytes())
     return hashlib.sha256(b"".join(parts)).hexdigest()

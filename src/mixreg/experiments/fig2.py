@@ -16,9 +16,9 @@ from mixreg.training import RunDirectory, TrainConfig
 PRESETS = LENET
 
 METHODS = {
-    "mixup": (figures.BLUE, "-"),
-    "approximate": (figures.RED, "--"),
-    "erm": (figures.GREY, "-."),
+    "mixup": ("mixup", figures.BLUE, "-"),
+    "approximate": ("approximate", figures.RED, "--"),
+    "erm": ("erm", figures.GREY, "-."),
 }
 METRICS = {
     "objective": "training objective",
@@ -109,10 +109,7 @@ def figure(records: Records) -> Figure:
     """One panel for each number, a line with its band for each method."""
     drawn, axes = figures.panels(len(METRICS), size=(3.4, 2.8))
     for panel, (metric, title) in zip(axes, METRICS.items(), strict=True):
-        panel.set(title=title, xlabel="epoch")
-        for method, (colour, style) in METHODS.items():
-            if means := _runs.course(records.where(method=method), metric):
-                line = figures.Line(method, colour, style, list(means), list(means.values()))
-                figures.draw_band(panel, line)
+        panel.set_title(title)
+        _runs.draw_courses(panel, records, metric, METHODS)
     figures.legend_above(drawn, axes[0])
     return drawn

@@ -156,13 +156,10 @@ def figure(records: Records) -> Figure:
     """One panel for each term, that of R1 with a logarithmic axis."""
     drawn, axes = figures.panels(2, 2, size=(4.2, 2.6))
     for panel, term in zip(axes, DRAWN, strict=True):
-        panel.set(title=TERMS[term], xlabel="epoch")
-        means = {method: _runs.course(records.where(method=method), term) for method in METHODS}
-        for method, (name, colour, style) in METHODS.items():
-            if at := means[method]:
-                line = figures.Line(name, colour, style, list(at), list(at.values()))
-                figures.draw_band(panel, line)
-        lowest = min(mean.mean for at in means.values() for mean in at.values())
+        panel.set_title(TERMS[term])
+        _runs.draw_courses(panel, records, term, METHODS)
+        courses = [_runs.course(records.where(method=method), term) for method in METHODS]
+        lowest = min(mean.mean for means in courses for mean in means.values())
         if term == "r1" and lowest > 0:
             panel.set_yscale("log")
             panel.set_ylim(bottom=lowest / 2)

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
 from mixreg import _stored
 from mixreg._errors import CheckpointError
@@ -50,6 +50,7 @@ from mixreg.report import (
     write_document,
 )
 from mixreg.report import figures as style
+from mixreg.report.charts import draw_effects
 from mixreg.report.records import METRIC_FORMATS, MetricFormat, judge, mean_text, number, range_text
 from mixreg.training import METHODS, RunDirectory, TrainConfig, TrainedClassifier, load_run
 
@@ -198,25 +199,23 @@ def read_measured(run: RunDirectory) -> Measured:
 
 def measure(trained: TrainedClassifier, preset: Preset) -> Measured:
     """The raw prediction; a temperature for ERM; equation 22 for methods that shrink their data."""
-    net = trained.net.to("cuda" if torch.cuda.is_available() else "cpu")
-    x, remark = _jacobian_inputs(trained, preset.jacobian_samples), None
-    device = next(net.parameters()).device
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    net, remark = trained.net.to(device), None
+    x = _jacobian_inputs(trained, preset.jacobian_samples).to(device)
 
-    def raw(x: Tensor) -> Tensor:
-        return two_class_logits(net(x.to(device)))
+    def predictor(model: nn.Module) -> Predictor:
+        return lambda x: two_class_logits(model(x.to(device)))
 
-    def rescaled(x: Tensor) -> Tensor:
-        return two_class_logits(model(x.to(device)))
-
-    values = {"raw": _measure(raw, trained, preset, x.to(device))}
+    raw = predictor(net)
+    values = {"raw": _measure(raw, trained, preset, x)}
     if trained.config.method == "erm" and trained.data.size("validation") > 0:
         fit = search_temperature(*_logits(raw, trained.data.batches("validation", BATCH)))
         remark = fit.limit and describe_limit(fit.limit)
-        cooled = _measure(raw, trained, preset, x.to(device), fit.temperature)
+        cooled = _measure(raw, trained, preset, x, fit.temperature)
         values["temperature"] = cooled | {"temperature": fit.temperature}
     if METHODS[trained.config.method].mixes:
         model = RescaledModel(net, trained.stats, trained.law, trained.config.link).eval()
-        values["rescaled"] = _measure(rescaled, trained, preset, x.to(device))
+        values["rescaled"] = _measure(predictor(model), trained, preset, x)
     return Measured(preset.input_scales, preset.jacobian_samples, preset.pairs, values, remark)
 
 
@@ -264,13 +263,9 @@ def _logits(
 
 def _jacobian_inputs(trained: TrainedClassifier, samples: int) -> Tensor:
     """Test inputs drawn once for all runs, in the order of the test set."""
-    size = trained.data.size("test")
-    chosen = torch.randperm(size, generator=generator("table 1"))[:samples].sort().values
-    parts, start = [], 0
-    for x, _ in trained.data.batches("test", BATCH):
-        parts.append(x[chosen[(chosen >= start) & (chosen < start + len(x))] - start])
-        start += len(x)
-    return torch.cat(parts)
+    inputs = torch.cat([x for x, _ in trained.data.batches("test", BATCH)])
+    chosen = torch.randperm(len(inputs), generator=generator("table 1"))[:samples]
+    return inputs[chosen.sort().values]
 
 
 # -- records: every number of a row, by seed -------------------------------------------------------
@@ -472,37 +467,13 @@ PANELS = 5  # side by side
 def figure_effects(rows: Effects) -> Figure:
     """The difference of every row in every measure."""
     drawn = {row: effects for row, effects in rows.items() if row != ERM}
-    size = (2.3, 0.9 + 0.25 * len(drawn))
+    names, size = [row.label for row in drawn], (2.3, 0.9 + 0.25 * len(drawn))
     figure, axes = style.panels(PANELS, -(-len(MEASURES) // PANELS), size=size)
     for k, (panel, (name, _, _, form)) in enumerate(zip(axes, MEASURES, strict=False)):
-        panel.set_title(form.label)
-        unit, side = (
-            f", {form.step}" if form.step else "",
-            ("better →", "← better")[form.direction < 0],
-        )
-        panel.set_xlabel(f"difference{unit}\n{side}")
-        panel.axvline(0, color=style.FAINT, linewidth=1)
-        panel.grid(visible=False, axis="y")
-        panel.locator_params(axis="x", nbins=4)
-        panel.spines.left.set_visible(False)
-        for height, effects in enumerate(drawn.values()):
-            if name not in effects:
-                continue
-            difference, sure = effects[name].difference, effects[name].judgement != "undecided"
-            panel.errorbar(
-                form.factor * difference.mean,
-                height,
-                xerr=form.factor * (difference.half_width or 0.0),
-                color=style.INK,
-                marker="o",
-                markersize=6,
-                markerfacecolor=style.INK if sure else style.PAPER,
-                capsize=3,
-                linewidth=1.6,
-            )
-        panel.set_yticks(range(len(drawn)), [row.label for row in drawn])
-        panel.set_ylim(len(drawn) - 0.4, -0.6)
-        panel.tick_params(axis="y", length=0, labelleft=k % PANELS == 0)
+        effects = {j: e[name] for j, e in enumerate(drawn.values()) if name in e}
+        marks = {j: (effect.difference, style.INK) for j, effect in effects.items()}
+        draw_effects(panel, form, names, marks, ticks=4)
+        panel.tick_params(axis="y", labelleft=k % PANELS == 0)
     return figure
 
 

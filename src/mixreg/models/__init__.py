@@ -1,13 +1,16 @@
 """Models by name, for the data sets of `mixreg.data`."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from mixreg._errors import ConfigurationError, check_name, require
+from mixreg._lazy import call, is_function
 from mixreg._random import derive_seed
+from mixreg.models import huggingface
 from mixreg.models.resnet import resnet20, resnet34, resnet50
 from mixreg.models.small import MLP, LeNet, RandomFourierFeatures, check_sizes
 
@@ -37,12 +40,14 @@ def build(
     """Build a model by its name.
 
     Args:
-        name: one of `MODELS`, or "torchvision/NAME" or "timm/NAME" for a network of theirs,
-            without pretrained weights.
+        name: one of `MODELS`; "torchvision/NAME" or "timm/NAME" for a network of theirs, or
+            "hf:FOLDER" for the image classifier of a Hugging Face configuration, all without
+            pretrained weights; or "package.module:function" of a user's own, which is called with
+            input_shape and num_outputs if it has such arguments, and returns the network.
         input_shape: shape of one input, without the batch.
         num_outputs: number of outputs c; the model maps (n, *input_shape) to (n, c).
         dropout: probability of dropping a unit: of the MLP a hidden one, of LeNet one before a
-            fully connected layer, else one before the last layer; 0 for "torchvision/NAME".
+            fully connected layer, of timm one before the last layer; 0 for others' networks.
         seed: seed of the initial weights, and of fixed random features. PyTorch's global
             generator is left as it was.
 
@@ -58,15 +63,17 @@ def build(
         >>> model(torch.zeros(2, 1, 8, 8)).shape
         torch.Size([2, 10])
     """
-    library, _, external = name.partition("/")
-    if name not in _BUILDERS and not (external and library in _EXTERNAL):
-        check_name("model", name, (*MODELS, *(f"{known}/NAME" for known in _EXTERNAL)))
+    library, _, external = name.partition(":" if name.startswith("hf:") else "/")
+    own = is_function(name) and library != "hf"
+    if name not in _BUILDERS and not own and not (external and library in _EXTERNAL):
+        check_name("model", name, (*MODELS, "torchvision/NAME", "timm/NAME", "hf:FOLDER"))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, "weights"))
         if name in _BUILDERS:
             return _BUILDERS[name](input_shape, num_outputs, dropout=dropout)
         check_sizes(input_shape, num_outputs, dropout)
-        model: nn.Module = _EXTERNAL[library](external, input_shape, num_outputs, dropout)
+        make, called = (_own, name) if own else (_EXTERNAL[library], external)
+        model: nn.Module = make(called, input_shape, num_outputs, dropout)
         _check_outputs(name, model, input_shape, num_outputs)
     return model
 
@@ -76,11 +83,7 @@ def _torchvision(name: str, _shape: Sequence[int], num_outputs: int, dropout: fl
     models = require("torchvision.models", extra="cli", purpose=purpose, error=ConfigurationError)
     names = set(models.list_models(module=models)) - _AUXILIARY_OUTPUTS
     check_name("torchvision model", name, sorted(names))
-    if dropout > 0:
-        raise ValueError(
-            f"torchvision/{name} takes no dropout from here, got {dropout}; "
-            "a model of timm does, as timm/NAME"
-        )
+    _refuse_dropout(f"torchvision/{name}", dropout)
     return models.get_model(name, weights=None, num_classes=num_outputs)
 
 
@@ -91,7 +94,34 @@ def _timm(name: str, shape: Sequence[int], num_outputs: int, dropout: float) -> 
     return timm.create_model(name, pretrained=False, **sizes)
 
 
-_EXTERNAL: dict[str, Callable[..., nn.Module]] = {"torchvision": _torchvision, "timm": _timm}
+def _huggingface(folder: str, _shape: Sequence[int], num_outputs: int, dropout: float) -> Any:
+    _refuse_dropout(f"hf:{folder}", dropout)
+    return huggingface.build(Path(folder), num_outputs)
+
+
+def _own(name: str, shape: Sequence[int], num_outputs: int, dropout: float) -> Any:
+    _refuse_dropout(name, dropout)
+    sizes = {"input_shape": tuple(shape), "num_outputs": num_outputs}
+    model = call(name, error=ConfigurationError, **sizes)
+    if not isinstance(model, nn.Module):
+        raise ConfigurationError(
+            f"{name} returned {type(model).__name__}, expected a torch.nn.Module"
+        )
+    return model
+
+
+def _refuse_dropout(name: str, dropout: float) -> None:
+    if dropout > 0:
+        raise ValueError(
+            f"{name} takes no dropout from here, got {dropout}; a model of timm does, as timm/NAME"
+        )
+
+
+_EXTERNAL: dict[str, Callable[..., nn.Module]] = {
+    "torchvision": _torchvision,
+    "timm": _timm,
+    "hf": _huggingface,
+}
 
 
 def _check_outputs(

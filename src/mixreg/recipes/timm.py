@@ -54,8 +54,7 @@ def from_timm(mixing: Any, *, image_size: tuple[int, int] | None = None) -> Reci
         (0.8859, 0.1)
     """
     if isinstance(mixing, str | Path):
-        yaml = require("yaml", extra="cli", purpose="reading args.yaml", error=ConfigurationError)
-        mixing = yaml.safe_load(Path(mixing).read_text(encoding="utf-8"))
+        mixing = read_script(Path(mixing))
     if isinstance(mixing, Mapping):
         if mixing.keys() & {"mixup", "cutmix", "mixup_prob"}:
             return _from_script(mixing, image_size)
@@ -81,6 +80,29 @@ def from_timm(mixing: Any, *, image_size: tuple[int, int] | None = None) -> Reci
             f"script, got {type(mixing).__name__}"
         ) from error
     return _recipe(arguments, image_size)
+
+
+def is_script(settings: Mapping[str, Any]) -> bool:
+    """Whether settings are those of timm's training script."""
+    return settings.keys() >= {"model", "val_split", "smoothing", "mixup_mode", "mixup_prob"}
+
+
+def read_script(file: Path) -> dict[str, Any]:
+    """The settings in the args.yaml of timm's training script; another tool's is refused."""
+    yaml = require("yaml", extra="cli", purpose="reading args.yaml", error=ConfigurationError)
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigurationError(
+            f"{file} is damaged or no YAML: {' '.join(str(error).split())}"
+        ) from error
+    if not isinstance(settings, dict) or not is_script(settings):
+        held = ", ".join(map(str, settings)) if isinstance(settings, dict) else repr(settings)
+        raise ConfigurationError(
+            f"{file} is none of timm's training script, which has the settings model, val_split, "
+            f"smoothing, mixup_mode and mixup_prob; it has {held[:200]}"
+        )
+    return settings
 
 
 def _from_script(settings: Mapping[str, Any], image_size: tuple[int, int] | None) -> Recipe:

@@ -37,7 +37,7 @@ from mixreg.report.figures import (
     unit_ticks,
 )
 from mixreg.report.groups import Group, Groups, Reference, Row, RunResult
-from mixreg.report.records import JUDGED, METRIC_FORMATS, judge, mean_text
+from mixreg.report.records import JUDGED, METRIC_FORMATS, MetricFormat, mean_text
 
 Quantity = Literal["confidence", "entropy"]
 
@@ -203,35 +203,46 @@ def effects_figure(groups: Groups, rows: Sequence[Row], reference: Reference) ->
             headed = group
     figure, axes = panels(len(JUDGED), size=(2.45, 0.85 + 0.25 * len(lines)))
     for metric, panel in zip(JUDGED, axes, strict=True):
-        form = METRIC_FORMATS[metric]
-        panel.axvline(0, color=FAINT, linewidth=1)
-        for height, (_, colour, effects) in enumerate(lines):
-            if effects:
-                mean, half, _ = effects[metric]
-                decided = judge(effects[metric], form.direction) != "undecided"
-                panel.errorbar(
-                    form.factor * mean,
-                    height,
-                    xerr=form.factor * (half or 0.0),
-                    color=colour,
-                    marker="o",
-                    markersize=6,
-                    markerfacecolor=colour if decided else PAPER,
-                    capsize=3,
-                    linewidth=1.6,
-                )
-        unit = f", {form.step}" if form.step else ""
-        panel.set_title(form.label)
-        panel.set_xlabel(f"difference{unit}\n{'better →' if form.direction > 0 else '← better'}")
-        panel.grid(visible=False, axis="y")
-        panel.locator_params(axis="x", nbins=3)
-        panel.spines.left.set_visible(False)
-        panel.set_yticks(range(len(lines)), [label for label, *_ in lines])
-        panel.set_ylim(len(lines) - 0.4, -0.6)
-        panel.tick_params(axis="y", length=0, labelleft=panel is axes[0])
+        drawn = {k: (effects[metric], ink) for k, (_, ink, effects) in enumerate(lines) if effects}
+        names = [name for name, *_ in lines]
+        draw_effects(panel, METRIC_FORMATS[metric], names, drawn, ticks=3)
+        panel.tick_params(axis="y", labelleft=panel is axes[0])
     for text, (*_, effects) in zip(axes[0].get_yticklabels(), lines, strict=True):
         text.set_fontweight("normal" if effects else "bold")
     return figure
+
+
+def draw_effects(
+    axes: Axes,
+    form: MetricFormat,
+    names: Sequence[str],
+    effects: Mapping[int, tuple[MeanInterval, str]],
+    *,
+    ticks: int,
+) -> None:
+    """Differences in their colours beside the rows' names; filled where the interval excludes 0."""
+    axes.axvline(0, color=FAINT, linewidth=1)
+    for row, (effect, colour) in effects.items():
+        axes.errorbar(
+            form.factor * effect.mean,
+            row,
+            xerr=form.factor * (effect.half_width or 0.0),
+            color=colour,
+            marker="o",
+            markersize=6,
+            markerfacecolor=colour if effect.sign else PAPER,
+            capsize=3,
+            linewidth=1.6,
+        )
+    unit = f", {form.step}" if form.step else ""
+    axes.set_title(form.label)
+    axes.set_xlabel(f"difference{unit}\n{'better →' if form.direction > 0 else '← better'}")
+    axes.grid(visible=False, axis="y")
+    axes.locator_params(axis="x", nbins=ticks)
+    axes.spines.left.set_visible(False)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
 
 
 def reliability_figure(runs: Sequence[RunResult]) -> Figure:

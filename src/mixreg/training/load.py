@@ -1,7 +1,7 @@
 """Data, networks and trained classifiers as settings, runs and files of weights describe them."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from mixreg._checks import dense_targets
 from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg._random import derive_seed
 from mixreg.data import Dataset
-from mixreg.laws import MixingLaw
+from mixreg.laws import Constant, MixingLaw
 from mixreg.prediction import RescaledModel
 from mixreg.recipes.recipe import Recipe
 from mixreg.settings import TrainConfig
@@ -38,6 +38,7 @@ class TrainedClassifier:
         data: its data set.
         run: its directory, None for a bare checkpoint.
         notes: what was chosen where a bare checkpoint leaves a choice.
+        assumed: what another program's settings amount to; None for the law of the config.
     """
 
     net: nn.Module
@@ -46,11 +47,12 @@ class TrainedClassifier:
     data: Dataset
     run: RunDirectory | None
     notes: tuple[str, ...] = ()
+    assumed: Recipe | None = None
 
     @property
     def recipe(self) -> Recipe:
         """How its training shrank inputs and labels, or what its evaluation assumes."""
-        return METHODS[self.config.method].learned(self.config.law)
+        return self.assumed or METHODS[self.config.method].learned(self.config.law)
 
     @property
     def law(self) -> MixingLaw:
@@ -59,11 +61,22 @@ class TrainedClassifier:
 
     @property
     def class_means(self) -> Tensor:
-        """ȳ over the classes, shape (c,), also where the network has one logit."""
+        """What labels were shrunk towards by `output_law`, shape (c,): ȳ but for smoothing."""
         mean = self.stats.y_mean
         if self.config.loss == "logistic":
-            return torch.cat([1 - mean, mean])
-        return mean
+            mean = torch.cat([1 - mean, mean])
+        if self.recipe.label_smoothing == 0:
+            return mean
+        s, shrinkage = self.recipe.label_smoothing, self.law.shrinkage
+        blend = shrinkage * (1 - s) * mean + s / len(mean)
+        return blend / (shrinkage * (1 - s) + s)
+
+    @property
+    def output_law(self) -> MixingLaw:
+        """The law by which labels were shrunk in all: smoothing by s leaves (1 − s) θ̄ of them."""
+        if self.recipe.label_smoothing == 0:
+            return self.law
+        return Constant((1 - self.recipe.label_smoothing) * self.law.theta_mean)
 
 
 def load(path: str | Path) -> RescaledModel:
@@ -119,14 +132,23 @@ def load_run(path: Path, overrides: Mapping[str, Any] | None = None) -> TrainedC
     return TrainedClassifier(net.eval(), model.stats, config, data, run)
 
 
-def load_bare(path: Path, config: TrainConfig, name: str | None = None) -> TrainedClassifier:
+def load_bare(
+    weights: Path | Stored | None,
+    config: TrainConfig,
+    *,
+    name: str | None = None,
+    build: Callable[[Dataset], nn.Module] | None = None,
+    assumed: Recipe | None = None,
+) -> TrainedClassifier:
     """A classifier from a file of weights trained elsewhere; x̄ and ȳ are measured on the data.
 
     Args:
-        path: a state dict, .safetensors or PyTorch's .pt/.pth (read without executing code), or
-            the checkpoint of a run.
+        weights: a file, .safetensors or PyTorch's .pt/.pth (read without executing code), or the
+            checkpoint of a run; what was read of one; None for those that are built in.
         config: model, data and law to assume.
         name: entry or prefix of the weights in a file that holds several.
+        build: makes the network for the data; by default the config does.
+        assumed: the recipe of its training; by default the law of the config.
 
     Returns:
         The classifier.
@@ -134,12 +156,13 @@ def load_bare(path: Path, config: TrainConfig, name: str | None = None) -> Train
     Raises:
         CheckpointError: the file is missing, damaged or of another network.
     """
-    stored, data = read_weights(path), load_data(config)
-    net = build_model(config, data)
-    notes = stored.put(net, name)
+    stored = read_weights(weights) if isinstance(weights, Path) else weights
+    data = load_data(config)
+    net = build_model(config, data) if build is None else build(data)
+    notes = [] if stored is None else stored.put(net, name)
     batches = data.train_batches(500, seed=config.seed, epoch=0)
     stats = TrainingStatistics.from_loader(batches, data.num_classes, progress=config.progress)
-    return TrainedClassifier(net.eval(), stats, config, data, None, tuple(notes))
+    return TrainedClassifier(net.eval(), stats, config, data, None, tuple(notes), assumed)
 
 
 def load_data(config: TrainConfig) -> Dataset:
@@ -152,6 +175,9 @@ def load_data(config: TrainConfig) -> Dataset:
             validation_fraction=config.validation_fraction,
             training_fraction=config.training_fraction,
             class_order=config.class_order,
+            label=config.label,
+            standardise=config.standardise,
+            preprocessing=config.preprocessing,
             label_noise=config.label_noise,
             augment=config.augment,
             workers=config.workers,

@@ -124,9 +124,9 @@ class RunDirectory:
         if (self.path / "config.json").is_file():
             stored, wanted = self.read_config().identity(), config.identity()
             changed = [
-                f"{name}: {stored[name]!r} there, {wanted[name]!r} here"
-                for name in sorted(wanted)
-                if stored[name] != wanted[name]
+                f"{name}: {stored.get(name)!r} there, {wanted.get(name)!r} here"
+                for name in sorted(wanted.keys() | stored.keys())
+                if stored.get(name) != wanted.get(name)
             ]
             if changed:
                 raise ConfigurationError(
