@@ -262,7 +262,7 @@ def test_damaged_images_are_named(tree, tmp_path):
 
 @pytest.mark.parametrize(("where", "kinds"), [("imagenet-c/group", 15), ("imagenet-a", 1)])
 def test_a_folder_of_images_is_a_shift(where, kinds, made, tree, tmp_path):
-    run = next((made[0] / "runs").iterdir())
+    run = next((made[0] / "runs").glob("*-seed0"))
     options = EvaluateOptions(
         checkpoint=run, data_root=tree, shift=str(tree / where), output=tmp_path
     )
@@ -274,7 +274,7 @@ def test_a_folder_of_images_is_a_shift(where, kinds, made, tree, tmp_path):
 
 def test_images_of_a_folder_are_corrupted_as_imagenet_c(made, tree, tmp_path, monkeypatch):
     monkeypatch.setattr(shift, "CORRUPTIONS", ("contrast",))
-    run = next((made[0] / "runs").iterdir())
+    run = next((made[0] / "runs").glob("*-seed0"))
     trained = load_run(run, {"data_root": tree})
     test = list(shift.shifted_sets(trained, run, "generated"))
     assert [(s.kind, s.severity) for s in test] == [

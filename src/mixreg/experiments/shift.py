@@ -143,7 +143,7 @@ def shifted_sets(trained: TrainedClassifier, directory: Path, shift: str) -> Ite
 
 def _published(name: str, root: Path, shift: str) -> Path | None:
     """The folder of published files that the option names; None where they are generated."""
-    named = {folder.lower(): data for data, folder in PUBLISHED.items()}
+    named = {f"{data}-c": data for data in PUBLISHED}
     if shift == "generated":
         return None
     data = named.get(shift.lower(), name)
