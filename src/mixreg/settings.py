@@ -195,7 +195,10 @@ class Recipe(_OwnData):
 
         super().__post_init__()
         if not is_own(self.data):
-            _check_name("data set", self.data, DATASETS)
+            own = ("./FOLDER", "FILE.csv", "package.module:function")
+            _check_name("data set", self.data, (*DATASETS, *own))
+        elif "/" not in self.data and not is_function(self.data):  # a run may be read elsewhere
+            object.__setattr__(self, "data", f"./{self.data}")
         if not (self.model.startswith(("torchvision/", "timm/", "hf:")) or is_function(self.model)):
             external = ("torchvision/NAME", "timm/NAME", "hf:FOLDER", "package.module:function")
             _check_name("model", self.model, (*MODELS, *external))

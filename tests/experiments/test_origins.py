@@ -23,6 +23,8 @@ from mixreg.recipes import from_timm
 from mixreg.settings import DiagnoseOptions, EvaluateOptions
 from mixreg.training import TrainConfig, train
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 MODEL = "test_resnet"
 ARGS = {
     "model": MODEL,
