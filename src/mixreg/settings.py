@@ -43,6 +43,7 @@ REPRODUCIBLE = {
     "table2": "table2",
     "corollary3": "corollary3",
     "map": "map",
+    "shift": "shift",
     "claims": "ledger",
 }
 """What can be reproduced, and the module of `mixreg.experiments` that does it."""
@@ -50,7 +51,7 @@ REPRODUCIBLE = {
 SCALES = ("paper", "cpu", "smoke")
 
 _IMAGES = ("fig2", "fig3", "fig4", "fig7", "ablation")
-_SHIFT = ("fig5", "fig6")
+_SHIFT = ("fig5", "fig6", "shift")
 """Figures that share finished runs."""
 
 _LONGEST = 1000
