@@ -13,7 +13,7 @@ from mixreg.data import Normalisation
 from mixreg.data.corruptions import CORRUPTIONS
 from mixreg.data.location import MissingDataError
 from mixreg.data.robustness import FOLDERS, RobustnessSet, find
-from mixreg.experiments import _shifted, shift, table2
+from mixreg.experiments import _shifted, evaluate_shift, table2
 from mixreg.experiments.evaluate import evaluate_checkpoint
 from mixreg.report import read_document
 from mixreg.settings import EvaluateOptions, ReproduceOptions
@@ -273,10 +273,10 @@ def test_a_folder_of_images_is_a_shift(where, kinds, made, tree, tmp_path):
 
 
 def test_images_of_a_folder_are_corrupted_as_imagenet_c(made, tree, tmp_path, monkeypatch):
-    monkeypatch.setattr(shift, "CORRUPTIONS", ("contrast",))
+    monkeypatch.setattr(evaluate_shift, "CORRUPTIONS", ("contrast",))
     run = next((made[0] / "runs").glob("*-seed0"))
     trained = load_run(run, {"data_root": tree})
-    test = list(shift.shifted_sets(trained, run, "generated"))
+    test = list(evaluate_shift.shifted_sets(trained, run, "generated"))
     assert [(s.kind, s.severity) for s in test] == [
         ("clean", 0), *(("contrast", k) for k in range(1, 6))
     ]  # fmt: skip
@@ -289,4 +289,4 @@ def test_images_of_a_folder_are_corrupted_as_imagenet_c(made, tree, tmp_path, mo
     got = ((worse * scale + mean) * 255).round()
     assert (got - expected).abs().max() <= 1
     with pytest.raises(DataError, match="no folder"):
-        list(shift.shifted_sets(trained, run, str(tmp_path / "nowhere")))
+        list(evaluate_shift.shifted_sets(trained, run, str(tmp_path / "nowhere")))

@@ -13,7 +13,7 @@ from mixreg.evaluation import CORRECTIONS, Correction, MeanInterval, MetricName
 from mixreg.experiments import _runs, fig4, fig5
 from mixreg.experiments._runs import Setting
 from mixreg.experiments.fig5 import METRICS, Shifted
-from mixreg.experiments.shift import Effects, curves, severity_table
+from mixreg.experiments.evaluate_shift import Effects, curves, severity_table
 from mixreg.report import Claim, Document, Entry, Records, Sentence, Table, figures, paired
 from mixreg.report.document import entries
 from mixreg.report.records import (

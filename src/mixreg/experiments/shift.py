@@ -1,267 +1,429 @@
-"""`mixreg evaluate --shift`: every correction of one classifier as its test images get worse."""
+"""The rescaling under shift: powers matched to mixes, judged against what else there is."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from mixreg._errors import ConfigurationError
-from mixreg._random import derive_seed, generator
-from mixreg.data import InMemoryDataset, MissingDataError
-from mixreg.data.corruptions import CORRUPTIONS, SEVERITIES, corrupted
+from mixreg import _stored
+from mixreg.calibration import search_temperature
+from mixreg.data.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS
 from mixreg.data.location import data_root
-from mixreg.data.robustness import find_folder
-from mixreg.evaluation import (
-    CORRECTIONS,
-    Correction,
-    Evaluation,
-    MeanInterval,
-    MetricName,
-    Predictions,
-    correct,
-)
-from mixreg.evaluation.bootstrap import RESAMPLED, ExampleSums, differences
-from mixreg.evaluation.corrections import UNTEMPERED
-from mixreg.evaluation.metrics import scores
+from mixreg.evaluation import MeanInterval, MetricName, Metrics, metrics
+from mixreg.experiments import _runs, fig5
+from mixreg.experiments._runs import Setting
 from mixreg.experiments._shifted import (
-    PUBLISHED,
     ShiftedSet,
+    View,
     corrupted_test_sets,
-    in_parts,
     logits,
-    shrunk_by,
-    views_of,
+    published_folder,
 )
-from mixreg.report import Document, Entry, Table, figures
-from mixreg.report.records import METRIC_FORMATS, Judgement, judge, number, range_text
-from mixreg.training import TrainedClassifier
+from mixreg.experiments.evaluate import digest_of
+from mixreg.experiments.fig5 import METRICS
+from mixreg.laws import Constant
+from mixreg.matching import PowerMatching
+from mixreg.prediction import shrink, unshrink
+from mixreg.report import Claim, Document, Entry, Record, Records, Sentence, Table, paired
+from mixreg.report.records import METRIC_FORMATS, judge, mean_over_seeds, number, range_text
+from mixreg.settings import ReproduceOptions
+from mixreg.statistics import TrainingStatistics
+from mixreg.training import RunDirectory, TrainConfig, TrainedClassifier, load_run
 
-METRICS: tuple[MetricName, ...] = ("accuracy", "nll", "ece")
-_RESAMPLES = 500
-_SEED = 0
-_TREE_BATCH = 20
+FAMILIES = {
+    "noise": CORRUPTIONS[:3],
+    "blur": CORRUPTIONS[3:7],
+    "weather": CORRUPTIONS[7:11],
+    "digital": CORRUPTIONS[11:15],
+}
+"""The fifteen kinds that the rule was not chosen on."""
 
-Effects = Mapping[MetricName, Mapping[Correction, Mapping[int, MeanInterval]]]
-"""Differences to the raw prediction as they are shown: by metric, correction and severity."""
+CHOSEN_ON = f"the four kinds that the rule was chosen on ({', '.join(EXTRA_CORRUPTIONS)})"
+FROZEN = (
+    "The rule was fixed before the fifteen kinds were looked at. The tables are of these alone, "
+    f"but for the rows of {CHOSEN_ON}."
+)
+ARMS = {  # name: method, prediction
+    "ERM": ("erm", "raw"),
+    "ERM + temperature": ("erm", "temperature"),
+    "ERM, input filtered": ("erm", "matched"),
+    "ERM, input filtered + temperature": ("erm", "matched+temperature"),
+    "Mixup": ("mixup", "raw"),
+    "Mixup rescaled (22)": ("mixup", "rescaled"),
+    "Mixup, outputs only": ("mixup", "scale-only"),
+    "Mixup, two views": ("mixup", "two-views"),
+    "Mixup + temperature": ("mixup", "temperature"),
+    "Mixup rescaled + temperature": ("mixup", "rescaled+temperature"),
+    "Mixup matched": ("mixup", "matched"),
+    "Mixup matched + temperature": ("mixup", "matched+temperature"),
+}
+MATCHED = ("matched", "matched+temperature")
+
+PLACE = "docs/theory/shift.md"
+BETTER = Sentence(
+    "With matched powers the rescaled prediction is better than the better of raw and rescaled.",
+    PLACE,
+)
+
+runs, plan = fig5.runs, fig5.plan
 
 
-def shift_document(
-    trained: TrainedClassifier, classifier: str, evaluation: Evaluation, directory: Path, shift: str
-) -> Document:
-    """What each correction does at each severity, with intervals over the test examples."""
-    temperatures = {name: result.temperature for name, result in evaluation.results.items()}
-    names = [n for n in CORRECTIONS if n not in UNTEMPERED or temperatures.get(n) is not None]
-    totals: dict[int, list[tuple[Tensor, Tensor]]] = {}
-    sources, count, kinds = dict[str, None](), 0, dict[str, None]()
-    for test in shifted_sets(trained, directory, shift):
-        alpha = trained.config.alpha
-        kept = logits(
-            trained.net, classifier, test, views_of(trained, [alpha]), directory / "shifted"
+@dataclass(frozen=True)
+class Score:
+    """The metrics of every prediction of one run on one set."""
+
+    kind: str
+    severity: int
+    count: int
+    source: str
+    metrics: dict[str, Metrics]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The mean of E[θ | P] over some clean held-out images, and the temperature of raw logits."""
+
+    likely: float
+    temperature: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """All that is measured of a run: its sets, and held-out images in quarters by E[θ | P]."""
+
+    made_of: str
+    scores: list[Score]
+    quarters: list[Weights]
+
+
+class Item(NamedTuple):
+    """A run with what was measured of it."""
+
+    run: TrainConfig
+    judged: Judged
+
+    def means(self, kinds: Sequence[str], severity: int | None = None) -> Records:
+        """Means over the sets of these kinds, of one severity or all."""
+        chosen = [
+            s.metrics
+            for s in self.judged.scores
+            if s.kind in kinds and severity in (None, s.severity)
+        ]
+        run, setting = self.run, fig5.setting_of(self.run, severity)
+        return Records(
+            Record(setting, run.method, run.alpha, run.seed, prediction, metric, value)
+            for prediction in (chosen[0] if chosen else ())
+            for metric in METRICS
+            for value in [sum(getattr(m[prediction], metric) for m in chosen) / len(chosen)]
         )
-        raw, shrunk = kept["raw"], kept[shrunk_by(alpha)]
-        drawn = resampled(
-            trained, test.labels, raw, shrunk, {n: temperatures.get(n) for n in names}
-        )
-        totals.setdefault(test.severity, []).append(drawn)
-        count = len(test.labels)
-        if test.severity:
-            sources[test.source], kinds[test.kind] = None, None
-    means = {
-        severity: [torch.stack(parts).mean(0) for parts in zip(*of, strict=True)]
-        for severity, of in sorted(totals.items())
-    }
-    found = {severity: differences(pair[0], pair[1], count) for severity, pair in means.items()}
-    effects: Effects = {
-        metric: {
-            name: {s: _scaled(found[s][names.index(name), 0][metric], metric) for s in found}
-            for name in names[1:]
-        }
-        for metric in METRICS
-    }
-    levels = {
-        metric: {s: float(pair[0][0, RESAMPLED.index(metric)]) for s, pair in means.items()}
-        for metric in METRICS
-    }
-    note = (
-        f"Mean over {len(kinds)} kinds of shift, {count} test examples of each; differences to the "
-        f"raw prediction of the same examples, with 95% intervals from {_RESAMPLES} sets of "
-        "examples drawn with repeats, the same ones for all kinds. They are for this one model."
-    )
-    return Document(
-        f"Shift: {trained.config.data}, {trained.config.model}",
-        f"{len(kinds)} kinds of shift, severities {', '.join(str(s) for s in means)} (0: clean)",
-        findings=list(findings(effects)),
-        caveats=[f"Images: {source}." for source in sources],
-        tables=[severity_table("shift", "By severity", note, effects, levels)],
-        pictures=[
-            figures.Picture(
-                "shift",
-                "Correction − raw by severity",
-                "Bars are 95% intervals over test examples; severity 0 are the clean images.",
-                "The same numbers stand in the table.",
-                figures.draw(partial(curves, effects)),
-            )
-        ],
-        settings=[trained.config.identity()],
-    )
 
 
-def shifted_sets(trained: TrainedClassifier, directory: Path, shift: str) -> Iterator[ShiftedSet]:
-    """The clean test set, then those that the option names."""
-    data, root = trained.data, data_root(trained.config.data_root)
-    if isinstance(data, InMemoryDataset):
-        place = _published(data.name, root, shift)
-        yield from corrupted_test_sets(data, place, directory / "corrupted")
+def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
+    """Train, predict every set in every way, and write the comparison."""
+    made = _runs.make(options, runs(options), partial(measure, options))
+    items = [Item(run, _read(run)) for run in made.runs]
+    return _runs.write(options, document(items, made))
+
+
+def measure(options: ReproduceOptions, run: RunDirectory, config: TrainConfig) -> None:
+    """Judge a run on every set, from logits that the run keeps."""
+    part, root = fig5.PARTS[options.size], data_root(config.data_root)
+    trained = load_run(run.path, {"data_root": config.data_root})
+    classifier = digest_of(trained)
+    made_of = hashlib.sha256(repr((classifier, part, sorted(ARMS))).encode()).hexdigest()
+    if _runs.is_readable(_read, config) and _read(config).made_of == made_of:
         return
-    labels = Predictions.load(directory / "logits-test.safetensors").labels
-    about = hashlib.sha256(next(iter(data.batches("test", _TREE_BATCH)))[0].numpy().tobytes())
-    clean = ShiftedSet("clean", 0, labels, partial(_worse, trained, "", 0), about.hexdigest(), "")
-    yield clean
-    if shift == "generated":
-        said = f"generated from the test images, imagenet parameters, seed {_SEED}"
-        for kind in CORRUPTIONS:
-            for severity in SEVERITIES:
-                begin = partial(_worse, trained, kind, severity)
-                digest = f"{about.hexdigest()} {kind} {severity} {_SEED}"
-                yield ShiftedSet(kind, severity, labels, begin, digest, said)
-        return
-    if tuple(data.input_shape) != (3, 224, 224) or data.normalisation is None:
-        raise ConfigurationError(
-            f"--shift FOLDER is for networks that take images of 224×224, got {data.input_shape}"
-        )
-    for one in find_folder(Path(shift), data.class_names):
-        begin_one = partial(one.batches, data.normalisation, trained.config.workers)
-        said = f"image files in {Path(shift).name}"
-        yield ShiftedSet(one.kind, one.severity, one.labels, begin_one, one.digest(), said)
+    views, corrected, quarters = prepared(trained)
+    published, cache = published_folder(config.data, root), options.directory / "corrupted"
+    sets = corrupted_test_sets(trained.data, published, cache, count=part.images, **part.which)
+    scores = []
+    for test in sets:
+        kept = logits(trained.net, classifier, test, views, run.path / "shifted")
+        scores.append(_score(test, corrected(kept)))
+    _stored.write(_file(config), Judged(made_of, scores, quarters))
 
 
-def _published(name: str, root: Path, shift: str) -> Path | None:
-    """The folder of published files that the option names; None where they are generated."""
-    named = {f"{data}-c": data for data in PUBLISHED}
-    if shift == "generated":
-        return None
-    data = named.get(shift.lower(), name)
-    if data != name:
-        raise ConfigurationError(
-            f"--shift {shift} is made of {data}, and this classifier is tested on {name}"
-        )
-    place = root / PUBLISHED[name] if shift.lower() in named else Path(shift)
-    if not place.is_dir():
-        raise MissingDataError(
-            f"--shift {shift}: there is no folder {place.absolute()} with labels.npy and KIND.npy "
-            "for each kind; --shift generated makes the images"
-        )
-    return place
+def _score(test: ShiftedSet, predictions: Mapping[str, Tensor]) -> Score:
+    measured = {name: metrics(z, test.labels) for name, z in predictions.items()}
+    return Score(test.kind, test.severity, len(test.labels), test.source, measured)
 
 
-def _worse(trained: TrainedClassifier, kind: str, severity: int) -> Iterator[Tensor]:
-    """The test images of a folder, corrupted a few at a time; as they are at severity 0."""
-    normalise = trained.data.normalisation
-    if normalise is None or severity == 0:
-        yield from (x for x, _ in trained.data.batches("test", _TREE_BATCH))
-        return
-    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (normalise.mean, normalise.std))
-    for k, (x, _) in enumerate(trained.data.batches("test", _TREE_BATCH)):
-        pixels = ((x * std + mean) * normalise.largest).round().to(torch.uint8)
-        images = np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy())
-        seed = derive_seed(_SEED, "batch", k) % 2**32
-        bad = corrupted(images, kind, severity, seed=seed, parameters="imagenet")
-        yield normalise(torch.from_numpy(bad).permute(0, 3, 1, 2))
-
-
-def resampled(
+def prepared(
     trained: TrainedClassifier,
-    labels: Tensor,
-    raw: Tensor,
-    shrunk: Tensor,
-    temperatures: Mapping[Correction, float | None],
-) -> tuple[Tensor, Tensor]:
-    """Metrics of every correction (k, 4), and of drawn sets (r, k, 4), the same for every call."""
-    sums = ExampleSums(len(labels), len(temperatures), generator(_SEED, "shift"))
-    fixed: Any = {"y_mean": trained.class_means, "law": trained.output_law}
-    for part in in_parts(raw, shrunk, labels):
-        corrected = [correct(part, n, temperature=t, **fixed) for n, t in temperatures.items()]
-        sums.add([scores(logits_of, part.labels) for logits_of in corrected])
-    return sums.resample(_RESAMPLES)
+) -> tuple[dict[str, View], Callable[[Mapping[str, Tensor]], dict[str, Tensor]], list[Weights]]:
+    """Views of the inputs, how predictions follow from them, and E[θ | P] on held-out images."""
+    mixes = trained.config.method == "mixup"
+    law = trained.law if mixes else Constant(1.0)
+    batches = trained.data.train_batches(500, seed=trained.config.seed, epoch=0)
+    stats = TrainingStatistics.from_loader(
+        batches, trained.data.num_classes, second_moments="spectral", progress=False
+    )
+    matching = PowerMatching(stats, law)
+    shrunk = partial(shrink, x_mean=trained.stats.x_mean, law=law)
+    views: dict[str, View] = {"raw": lambda x: x, "matched": lambda x: matching(shrunk(x))}
+    if mixes:
+        views[f"shrunk-alpha{trained.config.alpha:g}"] = shrunk
+    means = trained.class_means
+
+    def untempered(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        raw = kept["raw"].double()
+        matched = unshrink(kept["matched"].double(), means, law)
+        if not mixes:
+            return {"raw": raw, "matched": matched}
+        small = kept[f"shrunk-alpha{trained.config.alpha:g}"].double()
+        return {
+            "raw": raw,
+            "rescaled": unshrink(small, means, law),
+            "scale-only": unshrink(raw, means, law),
+            "two-views": unshrink((raw + small) / 2, means, law),
+            "matched": matched,
+        }
+
+    held_out = list(trained.data.batches("validation", 500))
+    labels = torch.cat([y for _, y in held_out])
+    with torch.inference_mode():
+        kept = {
+            name: torch.cat([trained.net(view(x)) for x, _ in held_out])
+            for name, view in views.items()
+        }
+    clean = untempered(kept)
+    fitted = {
+        name: search_temperature(clean[name], labels).temperature
+        for name in ("raw", "rescaled", "matched")
+        if name in clean
+    }
+
+    def corrected(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        plain = untempered(kept)
+        tempered = {
+            f"{name}+temperature".removeprefix("raw+"): plain[name] / temperature
+            for name, temperature in fitted.items()
+        }
+        return plain | tempered
+
+    power = stats.second_moments
+    if not mixes or power is None:
+        return views, corrected, []
+    bands = power.bands(stats.x_mean.shape)
+    logs = [bands.log_power(bands.coordinates(x.double() - stats.x_mean)) for x, _ in held_out]
+    likely = power.likely_weight(torch.cat(logs), law)
+    parts = [*likely.argsort().tensor_split(4), torch.arange(len(likely))]
+    return (
+        views,
+        corrected,
+        [
+            Weights(
+                float(likely[rows].mean()),
+                search_temperature(clean["raw"][rows], labels[rows]).temperature,
+            )
+            for rows in parts
+        ],
+    )
 
 
-def _scaled(mean: MeanInterval, metric: MetricName) -> MeanInterval:
-    factor = METRIC_FORMATS[metric].factor
-    half = None if mean.half_width is None else factor * mean.half_width
-    return MeanInterval(factor * mean.mean, half, mean.n)
+def _file(config: TrainConfig) -> Path:
+    return config.directory / "matched.json"
 
 
-def findings(effects: Effects) -> Iterator[Entry]:
-    """From which severity on each correction loses, in words."""
-    for metric, by_name in effects.items():
-        form = METRIC_FORMATS[metric]
-        for name, means in by_name.items():
-            judged = {s: judge(mean, form.direction) for s, mean in means.items()}
-            yield Entry(f"{name}: {in_words(judged)}.", beside=f"{form.label} against raw")
+def _read(config: TrainConfig) -> Judged:
+    return _stored.decode(_file(config), Judged, remedy="run the same command again")
 
 
-def in_words(judged: Mapping[int, Judgement]) -> str:
-    """At which severities a correction is better or worse, and from which on it loses."""
-    worse = [s for s in judged if judged[s] == "worse"]
-    better = [s for s in judged if judged[s] == "better"]
-    last = [s for s in judged if s >= min(worse, default=0)]
-    parts = [f"better {_places(better)}"] if better else []
-    if worse and last == worse:
-        parts.append("worse everywhere" if worse == [*judged] else f"worse from {worse[0]} on")
-    elif worse:
-        parts.append(f"worse {_places(worse)}")
-    return ", ".join(parts) or "no difference shown"
-
-
-def _places(places: Sequence[int]) -> str:
-    written = [f"{s}" for s in places if s]
-    clean = ["on clean images"] if 0 in places else []
-    return " and ".join([*clean, *([f"at {', '.join(written)}"] if written else [])])
-
-
-def severity_table(
-    name: str,
-    title: str,
-    note: str,
-    effects: Effects,
-    raw: Mapping[MetricName, Mapping[int, float]],
-) -> Table:
-    """The raw prediction at each severity, and each correction less it."""
-    rows: list[tuple[str, list[Entry]]] = []
-    for metric, by_name in effects.items():
-        form = METRIC_FORMATS[metric]
-        plain = form._replace(factor=1)
-        rows.append((f"{form.label} ({form.step})", []))
-        rows.append(("raw", [*(Entry(number(v, form)) for v in raw[metric].values()), Entry("")]))
-        for correction, means in by_name.items():
-            judged = {s: judge(mean, form.direction) for s, mean in means.items()}
-            cells = [
-                Entry(number(e.mean, plain, signed=True), judged[s], f"({range_text(e, plain)})")
-                for s, e in means.items()
+def document(items: Sequence[Item], made: _runs.Made) -> Document:
+    """A table of all predictions and one of the goal, for each setting and α."""
+    drawn = [
+        (setting, alpha, own)
+        for setting in fig5.PRESETS[made.preset]
+        for alpha in setting.alphas
+        if (
+            own := [
+                item
+                for item in items
+                if _runs.label(item.run) == setting.label
+                and (item.run.method == "erm" or item.run.alpha == alpha)
             ]
-            rows.append((f"{correction} − raw", [*cells, Entry(in_words(judged))]))
-    severities = next(iter(raw.values()))
-    shown = ["clean" if s == 0 else str(s) for s in severities]
-    return Table(name, title, note, ["prediction", *shown, "in words"], rows)
+        )
+    ]
+    return _runs.figure_document(
+        made,
+        "Shifted inputs: powers matched to those of mixes",
+        records=Records(
+            record
+            for item in items
+            for severity in severities([item])
+            for record in item.means(["clean"] if severity == 0 else _judged_kinds(), severity)
+        ),
+        claims=[claim for part in drawn for claim in claims(*part)],
+        caveats=[
+            FROZEN,
+            *sources(drawn),
+        ],
+        tables=[
+            table
+            for part in drawn
+            for table in (everything(*part), goal(*part), weights(*part))
+            if table.rows
+        ],
+    )
 
 
-def curves(effects: Effects) -> Figure:
-    """One panel for each metric, a line for each correction."""
-    drawn, axes = figures.panels(len(effects), size=(4.0, 3.0))
-    for panel, (metric, by_name) in zip(axes, effects.items(), strict=True):
-        form = METRIC_FORMATS[metric]
-        panel.axhline(0, color=figures.FAINT, linewidth=1)
-        for k, (name, means) in enumerate(by_name.items()):
-            x = [s + 0.06 * (k - len(by_name) / 2) for s in means]
-            colour = figures.CORRECTION_COLOURS[name]
-            figures.draw_bars(panel, figures.Line(name, colour, "-", x, list(means.values())))
-        panel.set(title=f"{form.label} ({form.step})", xlabel="severity")
-    axes[0].set_ylabel("difference to raw")
-    figures.legend_above(drawn, axes[0])
-    return drawn
+def sources(drawn: Sequence[tuple[Setting, float, list[Item]]]) -> list[str]:
+    """How many images each set has."""
+    return list(
+        dict.fromkeys(
+            f"{setting.label}: {own[0].judged.scores[0].count} test images in each set."
+            for setting, _, own in drawn
+        )
+    )
+
+
+def severities(own: Sequence[Item]) -> list[int]:
+    """The severities that were judged, 0 for the clean images."""
+    return sorted({score.severity for score in own[0].judged.scores})
+
+
+def _judged_kinds() -> list[str]:
+    return [kind for kinds in FAMILIES.values() for kind in kinds]
+
+
+class Cell(NamedTuple):
+    """One family, severity and metric: which of raw and rescaled is better, what matching adds."""
+
+    family: str
+    severity: int
+    metric: MetricName
+    better: str
+    effects: dict[str, dict[int, float]]
+
+
+def cells(alpha: float, own: Sequence[Item]) -> Iterator[Cell]:
+    """Differences of the matched predictions to the better of raw and rescaled, by seed."""
+    groups = {"clean": ["clean"], **FAMILIES, "chosen on": EXTRA_CORRUPTIONS}
+    for family, kinds in groups.items():
+        for severity in severities(own):
+            if (severity == 0) != (family == "clean"):
+                continue
+            records = Records(r for item in own for r in item.means(kinds, severity))
+            records = records.where(method="mixup", alpha=alpha)
+            for metric in METRICS if records else ():
+                side = METRIC_FORMATS[metric].direction
+                values = {p: records.by_seed(metric, prediction=p) for p in ("raw", "rescaled")}
+                better = max(values, key=lambda p: side * sum(values[p].values()))
+                effects = {
+                    p: paired(records.by_seed(metric, prediction=p), values[better])
+                    for p in MATCHED
+                }
+                yield Cell(family, severity, metric, better, effects)
+
+
+def claims(setting: Setting, alpha: float, own: Sequence[Item]) -> Iterator[Claim]:
+    """The goal on every judged family and severity."""
+    for cell in cells(alpha, own):
+        if cell.family in FAMILIES:
+            place = f"{setting.label}, α = {alpha:g}, {cell.family}, severity {cell.severity}"
+            measured = _runs.difference(cell.metric, f"Mixup matched − {cell.better}")
+            expected = _runs.BETTER[cell.metric]
+            yield from BETTER.test(place, measured, cell.effects["matched"], expected)
+
+
+def goal(setting: Setting, alpha: float, own: Sequence[Item]) -> Table:
+    """The matched predictions less the better of raw and rescaled, by family and severity."""
+    rows: list[tuple[str, list[Entry]]] = []
+    for cell in cells(alpha, own):
+        form = METRIC_FORMATS[cell.metric]
+        named = [mean_over_seeds(effect) for effect in cell.effects.values()]
+        row = [_difference(mean, cell.metric) for mean in named if mean]
+        name = f"{cell.family}, {form.label}"
+        if row:
+            rows.append((name, [Entry(str(cell.severity)), Entry(cell.better), *row]))
+    order = [*METRICS]
+    rows.sort(key=lambda row: order.index(_metric_of(row[0])))
+    return Table(
+        f"shift-goal-{setting.name}-alpha{alpha:g}",
+        f"Matched − the better of raw and rescaled: {setting.label}, α = {alpha:g}",
+        "Means over the kinds of a family and over seeds, with 95% confidence intervals of the "
+        "differences paired by seed (accuracy and ECE in points, NLL in nats). The better one is "
+        f"that with the better mean. “Chosen on”: {CHOSEN_ON}.",
+        ["family, metric", "severity", "better", *(f"{name}" for name in MATCHED)],
+        rows,
+    )
+
+
+def _metric_of(name: str) -> MetricName:
+    return next(m for m in METRICS if name.endswith(METRIC_FORMATS[m].label))
+
+
+def _difference(mean: MeanInterval, metric: MetricName) -> Entry:
+    form = METRIC_FORMATS[metric]
+    plain = form._replace(factor=1)
+    return Entry(
+        number(mean.mean, plain, signed=True),
+        judge(mean, form.direction),
+        f"({range_text(mean, plain)})",
+    )
+
+
+def everything(setting: Setting, alpha: float, own: Sequence[Item]) -> Table:
+    """Every prediction on the fifteen kinds, and what matching differs from it by."""
+    records = Records(r for item in own for r in item.means(_judged_kinds()))
+    clean = Records(r for item in own for r in item.means(["clean"]))
+    matched = records.where(method="mixup", prediction="matched", alpha=alpha)
+    rows: list[tuple[str, list[Entry]]] = []
+    for name, (method, prediction) in ARMS.items():
+        wanted: dict[str, object] = {"method": method, "prediction": prediction}
+        row = []
+        for metric in METRICS:
+            plain = METRIC_FORMATS[metric]._replace(factor=1)
+            for of in (clean, records):
+                mean = mean_over_seeds(of.by_seed(metric, **wanted))
+                row.append(Entry(number(mean.mean, plain) if mean else ""))
+            values = records.by_seed(metric, **wanted)
+            mean = mean_over_seeds(paired(matched.by_seed(metric), values))
+            is_itself = (method, prediction) == ("mixup", "matched")
+            row.append(_difference(mean, metric) if mean and not is_itself else Entry("–"))
+        rows.append((name, row))
+    headings = [
+        heading
+        for metric in METRICS
+        for heading in (
+            f"clean {METRIC_FORMATS[metric].heading}",
+            "shifted",
+            "matched − this",
+        )
+    ]
+    return Table(
+        f"shift-{setting.name}-alpha{alpha:g}",
+        f"Fifteen kinds of corruption, five severities: {setting.label}, α = {alpha:g}",
+        f"Means over kinds, severities and {len(own) // 2} seeds; “matched” is better or worse "
+        "where the 95% confidence interval of the difference, paired by seed, excludes 0. "
+        "Temperatures are fitted on clean held-out images.",
+        ["prediction", *headings],
+        rows,
+    )
+
+
+def weights(setting: Setting, alpha: float, own: Sequence[Item]) -> Table:
+    """E[θ | P] beside the temperature of raw predictions, in quarters of clean images."""
+    mixed = [item.judged.quarters for item in own if item.judged.quarters]
+    rows: list[tuple[str, list[Entry]]] = []
+    plain = METRIC_FORMATS["nll"]._replace(digits=3)
+    for k, name in enumerate(("lowest quarter", "second", "third", "highest", "all")):
+        values = [[getattr(q[k], part) for q in mixed] for part in ("likely", "temperature")]
+        means = [mean_over_seeds(dict(enumerate(v))) for v in values if v]
+        cells = [
+            Entry(number(m.mean, plain), beside=f"({range_text(m, plain)})") for m in means if m
+        ]
+        if cells:
+            rows.append((name, cells))
+    return Table(
+        f"shift-weights-{setting.name}-alpha{alpha:g}",
+        f"E[θ | P] and the temperature of raw predictions: {setting.label}, α = {alpha:g}",
+        "Clean held-out images in quarters by E[θ | P]; means over seeds.",
+        ["images", "E[θ | P]", "fitted temperature"],
+        rows,
+    )
