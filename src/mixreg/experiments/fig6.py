@@ -1,5 +1,6 @@
 """Figure 6: what the rescaling, and each other correction, does as corruption grows."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,8 @@ from mixreg.data.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS
 from mixreg.evaluation import CORRECTIONS, Correction, MeanInterval, MetricName
 from mixreg.experiments import _runs, fig4, fig5
 from mixreg.experiments._runs import Setting
-from mixreg.experiments.fig5 import METRICS, Shifted
 from mixreg.experiments.evaluate_shift import Effects, curves, severity_table
+from mixreg.experiments.fig5 import METRICS, Shifted
 from mixreg.report import Claim, Document, Entry, Records, Sentence, Table, figures, paired
 from mixreg.report.document import entries
 from mixreg.report.records import (
@@ -70,7 +71,7 @@ def document(shifted: Sequence[Shifted], made: _runs.Made) -> Document:
         for alpha in setting.alphas
     ]
     drawn = [part for part in drawn if part[2]]
-    return _runs.figure_document(
+    document = _runs.figure_document(
         made,
         "Figure 6: corrections by severity of the corruption",
         records=Records(
@@ -93,6 +94,8 @@ def document(shifted: Sequence[Shifted], made: _runs.Made) -> Document:
         ],
         pictures=[picture for part in drawn for picture in pictures(*part)],
     )
+    places = dict.fromkeys(setting.label for setting, *_ in drawn)
+    return dataclasses.replace(document, subtitle=f"{'; '.join(places)}; scale {made.preset}")
 
 
 def severities(own: Sequence[Shifted]) -> list[int]:
