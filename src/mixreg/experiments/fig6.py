@@ -261,9 +261,8 @@ def heat_maps(own: Sequence[Shifted]) -> Figure:
         mesh = panel.pcolormesh(
             values * form.direction, cmap="RdBu", norm=TwoSlopeNorm(0, -most, most), edgecolor="w"
         )
-        panel.set(
-            title=f"{form.label} ({form.step}), up to {number(most, form._replace(factor=1))}"
-        )
+        most_shown = number(most, form._replace(factor=1))
+        panel.set(title=f"{form.label} ({form.step}), up to {most_shown}", xlabel="severity")
         panel.set_xticks(np.arange(len(levels)) + 0.5, list(map(str, levels)))
         panel.set_yticks(np.arange(len(kinds)) + 0.5, [kind.replace("_", " ") for kind in kinds])
         panel.tick_params(length=0, labelleft=panel is axes[0])
