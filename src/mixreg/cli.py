@@ -40,7 +40,7 @@ _GROUPS = {
     "what": (
         *("config", "data", "data_root", "model", "method", "methods", "alpha", "seed", "seeds"),
         *("scale", "training_fraction", "label_noise", "label", "image_size", "resize", "mean"),
-        *("std", "weights", "held_out"),
+        *("std", "weights", "held_out", "shift"),
         *("samples", "exact", "reference", "metric", "trials", "reduction", "rungs"),
     ),
     "how to train": (
