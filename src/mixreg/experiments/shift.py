@@ -72,8 +72,8 @@ BETTER = {
         PLACE,
     ),
     "matched+temperature": Sentence(
-        "With matched powers and one temperature fitted on clean data it is better than the better "
-        "of raw and rescaled.",
+        "With matched powers and a temperature fitted on clean data the rescaled prediction is "
+        "better than the better of raw and rescaled.",
         PLACE,
     ),
 }
