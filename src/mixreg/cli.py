@@ -1,4 +1,4 @@
-"""The command line: `mixreg train | evaluate | compare | tune | reproduce | diagnose | report`.
+"""The command line: `mixreg train | evaluate | compare | ... | export | report`.
 
 A command's settings are a frozen dataclass; its fields are the options, its docstring the help, and
 msgspec decodes their words. What a command runs is imported when it is called.
@@ -41,7 +41,19 @@ _GROUPS = {
         *("config", "data", "data_root", "model", "method", "methods", "alpha", "seed", "seeds"),
         *("scale", "training_fraction", "label_noise", "label", "image_size", "resize", "mean"),
         *("std", "weights", "held_out"),
-        *("samples", "exact", "reference", "metric", "trials", "reduction", "rungs"),
+        *(
+            "samples",
+            "exact",
+            "reference",
+            "format",
+            "into",
+            "inputs",
+            "outputs",
+            "metric",
+            "trials",
+            "reduction",
+            "rungs",
+        ),
     ),
     "how to train": (
         *("epochs", "batch_size", "learning_rate", "momentum", "weight_decay", "milestones"),
@@ -108,6 +120,13 @@ _COMMANDS = (
         "measure the Mixup risk and its regularizers on a trained model",
         "DiagnoseOptions",
         "mixreg.experiments.diagnose:diagnose_checkpoint",
+    ),
+    _Command(
+        "export",
+        "write the rescaled prediction of a checkpoint as a file to deploy",
+        "ExportOptions",
+        "mixreg.experiments.export:export_checkpoint",
+        writes="file",
     ),
     _Command(
         "report",
