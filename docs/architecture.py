@@ -27,9 +27,9 @@ LAYERS = {
     ),
     "theory": (
         {"_any_loss", "_beta", "_forward_mode", "calibration", "covariance", "curvature"}
-        | {"design", "entropy", "folding", "laws", "losses", "mixing", "pairing", "perturbation"}
-        | {"perturbation_design", "prediction", "recipes", "reference", "rescaling", "risk"}
-        | {"statistics", ""},
+        | {"design", "entropy", "folding", "laws", "losses", "manifold", "mixing", "pairing"}
+        | {"perturbation", "perturbation_design", "prediction", "recipes", "reference"}
+        | {"rescaling", "risk", "statistics", ""},
         {"numpy", "tqdm", "yaml"},
     ),
     "measuring": ({"_stored", "diagnostics", "evaluation"}, {"msgspec", "scipy"}),

@@ -30,3 +30,11 @@ class _NoSynchronisation(TorchDispatchMode):
 @pytest.fixture
 def no_synchronisation():
     return _NoSynchronisation
+
+
+@pytest.fixture(scope="module")
+def no_pictures():
+    """Comparisons are not drawn, which takes seconds each; tests/report/test_page draws them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mixreg.report.charts.draw", lambda _: "<svg/>")
+        yield

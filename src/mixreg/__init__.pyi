@@ -42,6 +42,11 @@ from mixreg.prediction import (
     shrink as shrink,
     unshrink as unshrink,
 )
+from mixreg.manifold import (
+    LayerStatistics as LayerStatistics,
+    ManifoldMixup as ManifoldMixup,
+    RescaledLayers as RescaledLayers,
+)
 from mixreg.rescaling import (
     PostProcessing as PostProcessing,
     Rescaling as Rescaling,

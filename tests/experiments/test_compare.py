@@ -9,6 +9,7 @@ from mixreg.experiments import _sweep
 from mixreg.experiments.compare import CompareConfig, compare
 from mixreg.report import read_document
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
 SMALL = {"data": "digits", "epochs": 2, "batch_size": 256, "progress": False, "jobs": 1}
 
 

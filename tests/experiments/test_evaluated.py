@@ -16,6 +16,8 @@ from mixreg.report import read_document
 from mixreg.settings import EvaluateOptions
 from mixreg.training import TrainConfig, load_run, train
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 BARE = {"data": "digits", "model": "mlp", "alpha": 1.0}
 
 

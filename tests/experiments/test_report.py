@@ -16,13 +16,8 @@ from mixreg.report import Claim, Document, RunResult, comparison, write_document
 from mixreg.settings import ReportOptions
 from mixreg.training import RunDirectory, TrainConfig
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
 RESULTS = Path(__file__).parents[2] / "results"
-
-
-@pytest.fixture(autouse=True)
-def quick_pictures(monkeypatch):
-    """Comparisons are not drawn here, which takes seconds each; tests/report looks at those."""
-    monkeypatch.setattr("mixreg.report.charts.draw", lambda _: "<svg/>")
 
 
 def evaluation(seed, *, count=60):

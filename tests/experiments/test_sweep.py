@@ -137,17 +137,16 @@ def test_a_run_that_gets_on_is_submitted_however_often_its_workers_die(tmp_path)
 
 
 HOLDER = """
-import sys
-from pathlib import Path
-from mixreg.training import RunDirectory
-with RunDirectory(Path(sys.argv[1])).lock():
+import sys, filelock
+with filelock.FileLock(sys.argv[1]):
     print("locked", flush=True)
     sys.stdin.read()
 """
 
 
 def test_a_busy_run_is_waited_for_after_all_others(tmp_path, capsys):
-    command = [sys.executable, "-c", HOLDER, str(tmp_path / "a")]
+    (tmp_path / "a").mkdir()
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "a" / "run.lock")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"locked\n"
 

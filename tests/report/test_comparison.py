@@ -11,14 +11,9 @@ from mixreg.report import Group, comparison, read_document, write_document
 from mixreg.report.groups import Groups
 from mixreg.report.records import JUDGED, METRIC_FORMATS, mean_text
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
 ERM, MIXUP = Group("erm", None), Group("mixup", 1.0)
 STEADY, SHAKY = (0.010, 0.011, 0.012), (0.05, -0.04, 0.01)
-
-
-@pytest.fixture(autouse=True)
-def quick_pictures(monkeypatch):
-    """Nothing is drawn here; test_pictures looks at that."""
-    monkeypatch.setattr("mixreg.report.charts.draw", lambda _: "<svg/>")
 
 
 def compared(runs, baseline="erm", title="digits, mlp", **about):
