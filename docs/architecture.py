@@ -27,8 +27,9 @@ LAYERS = {
     ),
     "theory": (
         {"_any_loss", "_beta", "_forward_mode", "calibration", "covariance", "curvature"}
-        | {"design", "entropy", "folding", "laws", "losses", "manifold", "mixing", "pairing"}
-        | {"perturbation", "perturbation_design", "prediction", "recipes", "reference"}
+        | {"design", "entropy", "folding", "laws", "losses", "manifold", "matching", "mixing"}
+        | {"pairing", "perturbation", "perturbation_design", "power", "prediction"}
+        | {"recipes", "reference"}
         | {"rescaling", "risk", "statistics", ""},
         {"numpy", "tqdm", "yaml"},
     ),

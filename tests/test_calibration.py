@@ -15,6 +15,7 @@ from mixreg.calibration import (
     apply_temperature,
     describe_limit,
     fit_temperature,
+    search_in_parts,
     search_temperature,
 )
 
@@ -43,6 +44,17 @@ def test_agrees_with_scipys_minimum(n, c, temperature):
     assert fit.limit is None
     assert math.log(fit.temperature) == pytest.approx(oracle.x, abs=1e-6)
     assert fit.nll == pytest.approx(oracle.fun, abs=1e-12)
+
+
+def test_parts_give_the_temperature_of_the_whole(monkeypatch):
+    """Blocks of seven rows against all rows at once; one block gives the same bits."""
+    z, labels = sampled(300, 3, temperature=1.7)
+    whole = search_temperature(z, labels)
+    assert search_in_parts(lambda: [(z, labels)]) == whole
+    monkeypatch.setattr("mixreg.calibration._NUMBERS", 21)
+    parts = search_temperature(z, labels)
+    assert parts.temperature == pytest.approx(whole.temperature, rel=1e-11)
+    assert parts.nll == pytest.approx(whole.nll, rel=1e-13)
 
 
 def test_recovers_the_temperature_the_labels_were_drawn_with():

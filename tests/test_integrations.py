@@ -8,8 +8,11 @@ import warnings
 from pathlib import Path
 
 import lightning
+import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_wine
+from sklearn.utils.estimator_checks import check_estimator
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
@@ -17,7 +20,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from mixreg import Beta, Constant, MixregError, Mixup, RescaledModel, mixed_accuracy
 from mixreg.evaluation import metrics
-from mixreg.integrations import MixedAccuracy, MixupCallback
+from mixreg.integrations import MixedAccuracy, MixupCallback, MixupClassifier
 
 LAW = Beta(0.7)
 LIGHTNING = pytest.mark.filterwarnings(
@@ -158,6 +161,30 @@ def test_accuracy_of_soft_labels_as_a_metric(generator):
     torch.testing.assert_close(metric(logits[0], y), (logits[0].argmax(1) == y).float().mean())
     with pytest.raises(ValueError, match=r"got \(9, 4\) and \(9, 2\)"):
         metric.update(logits[0], x)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+def test_the_classifier_is_one_of_scikit_learn():
+    check_estimator(MixupClassifier(epochs=30))
+
+
+def test_the_classifier_predicts_by_equation_22():
+    x, y = load_wine(return_X_y=True)
+    names = np.array(["red", "rosé", "white"])[y]
+    fitted = [
+        MixupClassifier(0.7, correction=kind, epochs=5, random_state=1).fit(x, names)
+        for kind in ("raw", "scale-only", "rescaled")
+    ]
+    law, stats, net = Beta(0.7), fitted[0].statistics_, fitted[0].model_.net
+    z = torch.as_tensor((x - x.mean(0)) / x.std(0))
+    torch.testing.assert_close(stats.y_mean.numpy(), np.bincount(y) / len(y))
+    models = [net, RescaledModel(net, stats, law, inputs="keep"), RescaledModel(net, stats, law)]
+    for classifier, model in zip(fitted, models, strict=True):
+        expected = torch.softmax(model(z), 1).detach().numpy()
+        np.testing.assert_allclose(classifier.predict_proba(x), expected, rtol=1e-12)
+    assert classifier.score(x, names) > 0.9
+    with pytest.raises(ValueError, match="unknown correction 'none'"):
+        MixupClassifier(correction="none").fit(x, y)
 
 
 def test_two_processes_share_means_and_have_draws_of_their_own(tmp_path):

@@ -133,6 +133,7 @@ def test_the_file_says_what_was_measured():
         "y_mean": [0.5, 0.5],
         "x_min": 0.0,
         "x_max": 3.0,
+        "second_moments": None,
     }
 
 

@@ -21,6 +21,9 @@ from mixreg.mixing import (
     mix as mix,
     mixed_accuracy as mixed_accuracy,
 )
+from mixreg.power import (
+    BandPower as BandPower,
+)
 from mixreg.statistics import (
     TrainingStatistics as TrainingStatistics,
 )
@@ -41,6 +44,10 @@ from mixreg.prediction import (
     RescaledModel as RescaledModel,
     shrink as shrink,
     unshrink as unshrink,
+)
+from mixreg.matching import (
+    PowerMatchedModel as PowerMatchedModel,
+    PowerMatching as PowerMatching,
 )
 from mixreg.manifold import (
     LayerStatistics as LayerStatistics,

@@ -183,26 +183,38 @@ class Mixup:
             TypeError: integer inputs or ambiguous labels.
             ValueError: an empty batch, labels out of range or of another width, unfit `out`.
         """
-        given = [x] if isinstance(x, Tensor) else tensors(x)
+        if not isinstance(x, Tensor) or x.dtype == torch.uint8:
+            return self._mixed_nest(x, y, out)
+        _check_batch(x, y)
+        _check_buffer(out, x)
+        with self._draws.lock:
+            draw = self._draws.current(x)
+            targets = self._targets(y, draw)
+            inputs = _mix_shifted(x, draw.rows, draw.shift, out)  # last, as it empties the caches
+            self._draws.advance()
+        return MixedBatch(inputs, targets, draw.weight, draw.partner, y)
+
+    def _mixed_nest(self, x: Any, y: Tensor, out: Tensor | None) -> MixedBatch:
+        """Every leaf by the same draws, pixels as numbers that are rounded."""
+        if out is not None:
+            raise TypeError("out is a buffer for one tensor of floating-point inputs; leave it out")
+        given = tensors(x)
         if not given:
             raise ValueError("there are no inputs to mix: the nest holds no tensor")
-        leaves = [_as_float(leaf) for leaf in given]
+        leaves = [leaf.float() if leaf.dtype == torch.uint8 else leaf for leaf in given]
         for leaf in leaves:
             _check_batch(leaf, y)
-        if out is not None:
-            _check_buffer(out, x)
         with self._draws.lock:
             draw = self._draws.current(leaves[0])
             targets = self._targets(y, draw)
-            mixed = [_mix_shifted(leaves[0], draw.rows, draw.shift, out)]  # empties the caches
-            for leaf in leaves[1:]:
-                mixed += [_mix_shifted(leaf, as_rows(draw.weight, leaf), draw.shift, None)]
             self._draws.advance()
-        for k, (leaf, values) in enumerate(zip(given, mixed, strict=True)):
+        mixed = [
+            _mix_shifted(leaf, as_rows(draw.weight, leaf), draw.shift, None) for leaf in leaves
+        ]
+        for k, leaf in enumerate(given):
             if leaf.dtype == torch.uint8:
-                mixed[k] = values.round_().to(torch.uint8)
-        inputs = mixed[0] if isinstance(x, Tensor) else replaced(x, given, mixed)
-        return MixedBatch(inputs, targets, draw.weight, draw.partner, y)
+                mixed[k] = mixed[k].round_().to(torch.uint8)
+        return MixedBatch(replaced(x, given, mixed), targets, draw.weight, draw.partner, y)
 
     @property
     def transform(self) -> "MixupTransform":
@@ -388,10 +400,6 @@ def _interpolate_views(values: Tensor, rows: Tensor, shift: int, out: Tensor) ->
     return out
 
 
-def _as_float(x: Tensor) -> Tensor:
-    return x.float() if isinstance(x, Tensor) and x.dtype == torch.uint8 else x
-
-
 def _check_law(law: object) -> None:
     if not isinstance(law, MixingLaw):
         raise TypeError(f"law must be a mixing law such as Beta(1.0), got {law!r}")
@@ -429,9 +437,9 @@ def _check_pairing(x: Tensor, y: Tensor, weight: Tensor, partner: Tensor) -> Non
         raise ValueError(f"partners must lie in 0..{len(x) - 1}, got some outside")
 
 
-def _check_buffer(out: Tensor, x: Tensor) -> None:
-    if not isinstance(x, Tensor) or x.dtype == torch.uint8:
-        raise TypeError("out is a buffer for one tensor of floating-point inputs; leave it out")
+def _check_buffer(out: Tensor | None, x: Tensor) -> None:
+    if out is None:
+        return
     if out.shape != x.shape or out.dtype != x.dtype or out.device != x.device:
         raise ValueError(
             f"out must be like the inputs, {tuple(x.shape)} {x.dtype} on {x.device}, got "

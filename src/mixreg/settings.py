@@ -40,6 +40,7 @@ REPRODUCIBLE = {
     "fig9": "two_moons",
     "ablation": "ablation",
     "table1": "table1",
+    "table2": "table2",
     "corollary3": "corollary3",
     "map": "map",
     "claims": "ledger",
@@ -436,7 +437,7 @@ class ReproduceOptions(SweepSettings):
     Args:
         name: fig1, fig8 or fig9 (one experiment on two moons makes all three); fig2, fig3, fig4,
             fig7 or ablation (which share their trainings); fig5 or fig6 (theirs, and their
-            corrupted images); table1; corollary3; map, what laws off the Beta curve buy; or
+            corrupted images); table1; table2; corollary3; map, what laws off the Beta curve buy; or
             claims, the ledger of what all results in `output` say of the paper's sentences.
         scale: "paper" for its settings, "cpu" for minutes to hours on two cores, "smoke" for
             seconds. For two moons the paper's own scale takes no longer; for Table 1, which in the

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -13,10 +13,13 @@ from torch import distributed as dist
 
 from mixreg._batches import Place, split_one
 from mixreg._checks import check_examples, dense_targets, dims
-from mixreg._errors import CheckpointError, DataError
+from mixreg._errors import CheckpointError, DataError, check_name
 from mixreg._files import read_tensors, write_tensors
+from mixreg.power import BandPower, Basis, component_bands, cosine_bands
 
 _FORMAT = "mixreg.TrainingStatistics/2"
+_BLOCK = 256  # inputs whose powers are measured at once
+_FLAT = 1e-10  # of the largest variance: what rounding leaves of a direction without any
 _ROWS = 64  # enough for vectorised sums, few enough for the float64 copy to stay in the cache
 
 
@@ -34,6 +37,7 @@ class TrainingStatistics:
         count: how many examples were averaged.
         x_min: smallest entry of any input, or None where it was not measured.
         x_max: largest entry of any input, or None where it was not measured.
+        second_moments: power of the inputs in bands, or None where it was not measured.
 
     Raises:
         TypeError: a mean is not a tensor, or the count is not an integer.
@@ -53,6 +57,7 @@ class TrainingStatistics:
     count: int
     x_min: float | None = None
     x_max: float | None = None
+    second_moments: BandPower | None = None
 
     def __post_init__(self) -> None:
         for name, mean in (("x_mean", self.x_mean), ("y_mean", self.y_mean)):
@@ -75,6 +80,7 @@ class TrainingStatistics:
         *,
         inputs: Place | None = None,
         labels: Place | None = None,
+        second_moments: Basis | None = None,
         progress: bool = True,
     ) -> Self:
         """Average over one pass of a loader, and over all processes of `torch.distributed`.
@@ -90,6 +96,9 @@ class TrainingStatistics:
             num_classes: number of classes c; needed for class indices.
             inputs: where in a batch x is, as for `Mixup`: a key, a position or a function.
             labels: where y is, likewise; needed for batches that are no sequences (x, y, ...).
+            second_moments: what else to measure for `PowerMatchedModel`: "spectral" bands of
+                images, in a second pass, or bands of principal "components" of inputs with d
+                entries, in two more passes with d² numbers in memory.
             progress: show a progress bar on a terminal when the pass lasts over a second, if the
                 package tqdm is installed.
 
@@ -98,26 +107,42 @@ class TrainingStatistics:
 
         Raises:
             ValueError: no batch, NaN or infinite inputs, labels out of range, changing shapes.
-            TypeError: batches that are not pairs of tensors, integer inputs, ambiguous labels.
+            TypeError: batches that are not pairs of tensors, integer inputs, ambiguous labels; an
+                iterator where more than one pass is needed.
             DataError: another process failed in one of these ways.
         """
+        if second_moments is not None and iter(loader) is loader:
+            raise TypeError(
+                "second moments need more than one pass, and an iterator gives one; give the "
+                "loader itself, or a list of batches"
+            )
 
-        def measure() -> _Sums:
-            sums = _Sums(num_classes)
-            for batch in _with_progress(loader) if progress else loader:
-                sums.add(*split_one(batch, inputs, labels))
-            return sums
+        def over(sums: _S) -> _S:
+            def measure() -> _S:
+                for batch in _with_progress(loader) if progress else loader:
+                    sums.add(*split_one(batch, inputs, labels))
+                return sums
 
-        return cls._averaged(_over_all_processes(measure))
+            return _over_all_processes(measure)
+
+        return cls._measured(over, num_classes, second_moments)
 
     @classmethod
-    def from_tensors(cls, x: Tensor, y: Tensor, num_classes: int | None = None) -> Self:
+    def from_tensors(
+        cls,
+        x: Tensor,
+        y: Tensor,
+        num_classes: int | None = None,
+        *,
+        second_moments: Basis | None = None,
+    ) -> Self:
         """Average over a data set held in two tensors, of this process alone.
 
         Args:
             x: inputs, floating point, shape (n, ...).
             y: labels, as in `from_loader`.
             num_classes: number of classes c; needed for class indices.
+            second_moments: as in `from_loader`.
 
         Returns:
             The statistics.
@@ -126,22 +151,35 @@ class TrainingStatistics:
             ValueError: an empty, NaN or infinite data set, labels out of range.
             TypeError: integer inputs, ambiguous labels.
         """
-        sums = _Sums(num_classes)
-        sums.add(x, y)
-        return cls._averaged(sums)
+
+        def over(sums: _S) -> _S:
+            sums.add(x, y)
+            return sums
+
+        return cls._measured(over, num_classes, second_moments)
 
     @classmethod
-    def _averaged(cls, sums: "_Sums") -> Self:
+    def _measured(
+        cls,
+        over: "_Over",
+        num_classes: int | None,
+        basis: Basis | None,
+    ) -> Self:
+        """Passes over the data: for the means, the principal components, the powers."""
+        sums = over(_Sums(num_classes))
         if sums.count == 0:
             raise ValueError("cannot average an empty loader: it gave no example")
         n = sums.count
-        return cls(sums.x.mean(n), sums.y.mean(n), n, sums.low, sums.high)
+        x_mean = sums.x.mean(n)
+        power = None if basis is None else _band_power(x_mean, basis, over)
+        return cls(x_mean, sums.y.mean(n), n, sums.low, sums.high, power)
 
     def per_channel(self) -> Self:
         """The same with one mean for each channel, which fit inputs of every size.
 
         Returns:
-            Statistics with x̄ of shape (c, 1, ...), the mean over the positions of each channel.
+            Statistics with x̄ of shape (c, 1, ...), the mean over the positions of each channel,
+            without second moments, which are those of one size.
 
         Raises:
             ValueError: the inputs have no positions beside their channels.
@@ -157,7 +195,7 @@ class TrainingStatistics:
                 "their means are already one a feature"
             )
         mean = self.x_mean.mean(tuple(range(1, self.x_mean.ndim)), keepdim=True)
-        return dataclasses.replace(self, x_mean=mean)
+        return dataclasses.replace(self, x_mean=mean, second_moments=None)
 
     def save(self, path: str | Path) -> None:
         """Write the statistics as one safetensors file, whole or not at all.
@@ -169,7 +207,11 @@ class TrainingStatistics:
             DiskFullError: there is no room.
             OSError: any other failure of the file system.
         """
-        write_tensors(Path(path), {"x_mean": self.x_mean, "y_mean": self.y_mean}, self.describe())
+        tensors = {"x_mean": self.x_mean, "y_mean": self.y_mean}
+        if self.second_moments is not None:
+            parts = vars(self.second_moments).items()
+            tensors |= {f"power.{name}": part for name, part in parts if part is not None}
+        write_tensors(Path(path), tensors, self.describe())
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -190,13 +232,15 @@ class TrainingStatistics:
         if about.get("format") != _FORMAT:
             raise CheckpointError(f"{path} holds no {kind} ({_FORMAT}); {remedy}")
         try:
-            x_mean, y_mean, count = means["x_mean"], means["y_mean"], about["count"]
-            return cls(x_mean, y_mean, count, about["x_min"], about["x_max"])
+            x_mean, y_mean, count = means.pop("x_mean"), means.pop("y_mean"), about["count"]
+            parts = {name.removeprefix("power."): part for name, part in means.items()}
+            power = BandPower(**parts) if parts else None
+            return cls(x_mean, y_mean, count, about["x_min"], about["x_max"], power)
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{path} holds no {kind}: {error}; {remedy}") from error
 
     def describe(self) -> dict[str, Any]:
-        """Format, count, shapes, range of the inputs and class prior, as JSON-safe values."""
+        """Format, count, shapes, range, class prior, basis of second moments: JSON-safe values."""
         return {
             "format": _FORMAT,
             "count": self.count,
@@ -205,6 +249,7 @@ class TrainingStatistics:
             "y_mean": self.y_mean.tolist(),
             "x_min": self.x_min,
             "x_max": self.x_max,
+            "second_moments": self.second_moments and self.second_moments.basis,
         }
 
 
@@ -247,7 +292,7 @@ class _Sums:
         self.low, self.high = math.inf, -math.inf
         self.x, self.y = _CompensatedSum("inputs"), _CompensatedSum("labels")
 
-    def add(self, x: Tensor, y: Tensor) -> None:
+    def add(self, x: Tensor, y: Tensor, /) -> None:
         check_examples(x, y)
         if x.numel() == 0 and len(x) > 0:
             raise ValueError(f"inputs have no entries, got shape {tuple(x.shape)}")
@@ -280,23 +325,88 @@ class _Sums:
         self.count += len(x)
 
 
-def _over_all_processes(measure: Callable[[], _Sums]) -> _Sums:
+class _Moments:
+    """Mean and covariance over examples of vectors (n, k) that are made of the inputs."""
+
+    def __init__(self, vectors: Callable[[Tensor], Tensor]) -> None:
+        self.vectors, self.count = vectors, 0
+        self.first, self.second = _CompensatedSum("inputs"), _CompensatedSum("inputs")
+
+    def add(self, x: Tensor, _: Tensor, /) -> None:
+        for rows in torch.split(x.detach().as_subclass(Tensor), _BLOCK):
+            if len(rows) > 0:
+                vectors = self.vectors(rows.cpu().double())
+                self.first.add(vectors.sum(0))
+                self.second.add(vectors.T @ vectors)
+                self.count += len(rows)
+
+    def merge(self, other: "_Moments") -> None:
+        self.first.merge(other.first)
+        self.second.merge(other.second)
+        self.count += other.count
+
+    @property
+    def mean(self) -> Tensor:
+        return self.first.mean(self.count)
+
+    @property
+    def covariance(self) -> Tensor:
+        return self.second.mean(self.count) - torch.outer(self.mean, self.mean)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the function, for the other processes."""
+        return vars(self) | {"vectors": None}
+
+
+_S = TypeVar("_S", _Sums, _Moments)
+
+
+class _Over(Protocol):
+    """Adds all examples of all processes to sums."""
+
+    def __call__(self, sums: _S, /) -> _S: ...
+
+
+def _band_power(x_mean: Tensor, basis: Basis, over: _Over) -> BandPower:
+    """One pass over the powers, and for principal components one before it."""
+    check_name("second_moments", basis, get_args(Basis))
+    axes = None
+    if basis == "components":
+        covariance = over(_Moments(lambda x: (x - x_mean).flatten(1))).covariance
+        axes = _principal_axes(covariance)
+    bands = cosine_bands(x_mean.shape) if axes is None else component_bands(axes)
+    powers = over(_Moments(lambda x: bands.log_power(bands.coordinates(x - x_mean))))
+    return BandPower(powers.mean, powers.covariance, axes)
+
+
+def _principal_axes(covariance: Tensor) -> Tensor:
+    """Components of nonzero variance as rows, by falling variance."""
+    values, vectors = torch.linalg.eigh(covariance)
+    nonzero = values > _FLAT * values[-1]
+    if not nonzero.any():
+        raise ValueError("the inputs are all the same; there are no principal components")
+    axes: Tensor = vectors[:, nonzero].T.flip(0).contiguous()
+    return axes
+
+
+def _over_all_processes(measure: Callable[[], _S]) -> _S:
     """Measure each process's part and merge in rank order, so that all get the same bits."""
     if not (dist.is_available() and dist.is_initialized()):
         return measure()
-    own: _Sums | Exception
+    own: _S | Exception
     try:
         own = measure()
     except Exception as error:
         own = error  # the others are told; else they would wait for this process
     parts: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(parts, own if isinstance(own, _Sums) else str(own))
+    dist.all_gather_object(parts, str(own) if isinstance(own, Exception) else own)
     if isinstance(own, Exception):
         raise own
-    merged = _Sums(own.num_classes)
     for rank, part in enumerate(parts):
         if isinstance(part, str):
             raise DataError(f"process {rank} could not measure its part of the data: {part}")
+    merged: _S = parts[0]
+    for part in parts[1:]:
         merged.merge(part)
     return merged
 

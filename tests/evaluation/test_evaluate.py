@@ -8,7 +8,15 @@ import torch
 from mixreg import Beta, CheckpointError, _stored
 from mixreg._random import generator
 from mixreg.calibration import fit_temperature
-from mixreg.evaluation import CORRECTIONS, Evaluation, Predictions, correct, evaluate, metrics
+from mixreg.evaluation import (
+    CORRECTIONS,
+    Evaluation,
+    Predictions,
+    correct,
+    evaluate,
+    metrics,
+    paired_bootstrap,
+)
 
 LAW = Beta(1.0)
 MEAN = torch.tensor([0.2, 0.3, 0.5])
@@ -23,6 +31,11 @@ def predictions(name, n=300, c=3):
 
 
 VALIDATION, TEST = predictions("validation"), predictions("test")
+
+
+def evaluated(validation):
+    about = {"y_mean": MEAN, "law": LAW, "resamples": 200, "generator": generator("draws")}
+    return evaluate(validation, TEST, **about)
 
 
 def test_every_correction_is_evaluated_on_its_logits():
@@ -60,10 +73,61 @@ def test_a_temperature_at_its_bound_is_remarked_on_and_does_not_warn():
 
 
 @pytest.mark.parametrize("validation", [VALIDATION, None])
+def test_effects_are_paired_bootstraps_and_the_choice_is_made_where_nothing_is_reported(validation):
+    found = evaluated(validation)
+    sets = {"test": TEST} if validation is None else {"validation": VALIDATION, "test": TEST}
+    nll = {split: {} for split in sets}
+    for name, result in found.results.items():
+        about = {"y_mean": MEAN, "law": LAW, "temperature": result.temperature}
+        for split, of in sets.items():
+            logits, raw = correct(of, name, **about), of.raw.double()
+            pair = paired_bootstrap(logits, raw, of.labels, generator=generator(split))
+            nll[split][name] = pair["nll"].mean
+            if split == "test" and name != "raw":
+                assert result.effects.keys() == pair.keys()
+                for metric, effect in result.effects.items():
+                    assert effect.mean == pytest.approx(pair[metric].mean, abs=1e-12)
+                    if pair[metric].half_width > 1e-9:  # 4 standard errors of 200 resamples
+                        assert effect.half_width == pytest.approx(pair[metric].half_width, rel=0.25)
+            elif split == "validation":
+                assert result.held_out == metrics(logits, of.labels)
+    assert found.results["raw"].effects is None
+    assert found.choice.split == next(iter(sets))
+    for name, effect in found.choice.effects.items():
+        assert effect.mean == pytest.approx(nll[found.choice.split][name], abs=1e-12)
+    assert found.resamples == 200
+
+
+def test_parts_of_any_size_give_the_same_evaluation(monkeypatch):
+    whole = evaluated(VALIDATION)
+    monkeypatch.setattr("mixreg.calibration._NUMBERS", 21)
+    parts = evaluated(VALIDATION)
+    assert parts.choice.correction == whole.choice.correction
+    for name, result in whole.results.items():
+        other = parts.results[name]
+        for metric, value in vars(result.metrics).items():
+            assert getattr(other.metrics, metric) == pytest.approx(value, abs=1e-12)
+        if result.temperature is not None:
+            assert other.temperature == pytest.approx(result.temperature, rel=1e-10)
+
+
+@pytest.mark.parametrize("validation", [VALIDATION, None])
 def test_stored_and_read_back(tmp_path, validation):
-    evaluation = evaluate(validation, TEST, y_mean=MEAN, law=LAW)
+    evaluation = evaluated(validation)
     _stored.write(tmp_path / "e.json", evaluation)
     assert _stored.decode(tmp_path / "e.json", Evaluation, remedy="again") == evaluation
+
+
+def test_an_evaluation_stored_without_what_is_new_is_still_read():
+    evaluation = evaluate(None, TEST, y_mean=MEAN, law=LAW)
+    stored = json.loads(_stored.encode(evaluation))
+    del stored["choice"], stored["resamples"], stored["results"]["two-views"]
+    for result in stored["results"].values():
+        del result["effects"], result["held_out"]
+    data = json.dumps(stored).encode()
+    found = _stored.decode_bytes(data, Evaluation, name="e.json", remedy="again")
+    assert found.results["rescaled"] == evaluation.results["rescaled"]
+    assert "two-views" not in found.results | found.absent
 
 
 RAW = ("results", "raw")

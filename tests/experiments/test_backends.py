@@ -102,10 +102,10 @@ class Killer(threading.Thread):
             self.addresses |= {address.ip.removeprefix("::ffff:") for address in _listening()}
             clusters = distributed.LocalCluster._instances
             self.refused += [_refuses_strangers(c) for c in clusters if c.status.name == "running"]
-            worker = psutil.Process(_holder(self.directory.path / "run.lock"))
-            worker.send_signal(number)
-            worker.wait(LIMIT)
-            self.killed.append(worker.pid)
+            self.killed.append(_holder(self.directory.path / "run.lock"))
+            os.kill(self.killed[-1], number)
+            while _holder(self.directory.path / "run.lock") == self.killed[-1]:
+                time.sleep(0.005)
             before = _written(self.directory.checkpoint)
 
 

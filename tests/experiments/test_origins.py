@@ -1,19 +1,29 @@
 """Trainings of other programs, evaluated on a user's own data with nothing else said."""
 
+import json
+import shutil
+import sys
 from argparse import Namespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import timm
 import torch
+import transformers
 import yaml
 from PIL import Image
 
 from mixreg import CheckpointError, ConfigurationError
 from mixreg.experiments._origins import find_origin
+from mixreg.experiments.diagnose import diagnose_checkpoint
 from mixreg.experiments.evaluate import evaluate_checkpoint, load_checkpoint
+from mixreg.models import huggingface
 from mixreg.recipes import from_timm
-from mixreg.settings import EvaluateOptions
+from mixreg.settings import DiagnoseOptions, EvaluateOptions
+from mixreg.training import TrainConfig, train
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 MODEL = "test_resnet"
 ARGS = {
@@ -197,3 +207,132 @@ def test_a_folder_without_checkpoints_and_args_of_another_script(tmp_path, folde
     assert find_origin(output / "w.pth").recipe is None
     with pytest.raises(ConfigurationError, match=r"is a file of weights; say .* --model, --alpha"):
         load_checkpoint(options(output / "w.pth", folder))
+
+
+# --- Hugging Face ---
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    """A tiny Vision Transformer as `save_pretrained` leaves it, with its processor."""
+    path = tmp_path_factory.mktemp("hf")
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.ViTConfig(
+        **sizes, intermediate_size=8, image_size=32, id2label=dict(enumerate(("1", "10", "2")))
+    )
+    torch.manual_seed(0)
+    transformers.ViTForImageClassification(config).save_pretrained(path)
+    transformers.ViTImageProcessorPil(
+        size={"height": 32, "width": 32}, image_mean=[0.5, 0.4, 0.3], image_std=[0.2, 0.3, 0.4]
+    ).save_pretrained(path)
+    return path
+
+
+def test_a_folder_of_hugging_face_says_all_but_the_law(classifier, folder, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"is a folder of a network; say .* --alpha$"):
+        load_checkpoint(options(classifier, folder))
+    trained = load_checkpoint(options(classifier, folder, alpha=0.2))
+    assert trained.data.class_names == ("1", "10", "2")
+    files = [folder / "validation" / "1" / f"{i}.png" for i in range(4)]
+    processor = transformers.AutoImageProcessor.from_pretrained(classifier, use_fast=False)
+    expected = processor([Image.open(f) for f in files], return_tensors="pt")["pixel_values"]
+    x, _ = next(iter(trained.data.batches("test", 4)))
+    torch.testing.assert_close(x, expected, rtol=0, atol=1e-5)
+    plain = transformers.AutoModelForImageClassification.from_pretrained(classifier)
+    with torch.no_grad():
+        torch.testing.assert_close(trained.net(x), plain(expected).logits, rtol=0, atol=1e-5)
+    text, _ = evaluate_checkpoint(options(classifier, folder, alpha=0.2, output=tmp_path))
+    assert "The classes 1, 10, 2 of " in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(("2", "10", "1"), "numbers the classes 2, 10, 1, and"), (("a", "b"), "has 2 classes, and")],
+)
+def test_classes_that_are_not_those_of_the_data(classifier, folder, tmp_path, names, message):
+    net = transformers.AutoModelForImageClassification.from_pretrained(
+        classifier,
+        num_labels=len(names),
+        id2label=dict(enumerate(names)),
+        ignore_mismatched_sizes=True,
+    )
+    net.save_pretrained(tmp_path)
+    shutil.copy(classifier / "preprocessor_config.json", tmp_path)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(options(tmp_path, folder, alpha=0.2))
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"size": 32}, ((32, 32), (32, 32))),
+        (
+            {"size": {"shortest_edge": 36}, "do_center_crop": True, "crop_size": 32},
+            ((32, 32), (36,)),
+        ),
+        ({"size": {"shortest_edge": 28}, "crop_pct": 0.875}, ((28, 28), (32,))),
+        ({"size": {"shortest_edge": 384}, "crop_pct": 1.0}, ((384, 384), (384, 384))),
+        ({"size": {"shortest_edge": 36}}, "no fixed size"),
+        ({"size": 32, "rescale_factor": 1.0}, "scales pixels by 1.0"),
+    ],
+)
+def test_how_processors_resize(tmp_path, settings, expected):
+    normal = {"image_mean": [0.5], "image_std": [0.5], "resample": 3}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(normal | settings))
+    if isinstance(expected, str):
+        with pytest.raises(ConfigurationError, match=expected):
+            huggingface.preprocessing(tmp_path)
+    else:
+        found = huggingface.preprocessing(tmp_path)
+        assert (found.image_size, found.resize) == expected
+        assert found.interpolation == "bicubic"
+
+
+def test_a_folder_without_weights(classifier, folder, tmp_path):
+    shutil.copy(classifier / "config.json", tmp_path)
+    with pytest.raises(CheckpointError, match=r"has no model\.safetensors"):
+        load_checkpoint(options(tmp_path, folder, alpha=0.2))
+
+
+# --- a user's own network and data ---
+
+HERE = """
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+def net():
+    return nn.Linear(2, 3)
+
+def loaders():
+    g = torch.Generator().manual_seed(0)
+    y = torch.arange(60) % 3
+    data = TensorDataset(torch.randn(60, 2, generator=g) + y[:, None], y)
+    return DataLoader(data, batch_size=16), DataLoader(data, batch_size=16)
+"""
+
+
+def test_own_network_on_own_data(tmp_path, monkeypatch):
+    (tmp_path / "mine_here.py").write_text(HERE)
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(1)
+    torch.save({"net": torch.nn.Linear(2, 3).state_dict(), "acc": 0.3}, tmp_path / "w.pt")
+    bare = {"model": "mine_here:net", "alpha": 1.0}
+    text, page = evaluate_checkpoint(options(tmp_path / "w.pt", "mine_here:loaders", **bare))
+    assert "60 test examples, 3 classes" in text
+    assert page.is_file()
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["a", "b"])
+    table.assign(kind=["u", "v", "w"] * 20).to_csv(tmp_path / "t.csv", index=False)
+    diagnosis, _ = diagnose_checkpoint(
+        DiagnoseOptions(
+            checkpoint=tmp_path / "w.pt", data="t.csv", label="kind", samples=20, draws=100, **bare
+        )
+    )
+    assert "is not split: a quarter of each class" in " ".join(diagnosis.split())
+    with pytest.raises(ConfigurationError, match="they are for evaluate and diagnose"):
+        train(TrainConfig(data="mine_here:loaders"))
+    settings = {"epochs": 1, "standardise": True, "label": "kind", "progress": False}
+    run = train(TrainConfig(data="t.csv", **settings, output=tmp_path / "run"))
+    assert run.read_config().label == "kind"
+    assert load_checkpoint(EvaluateOptions(checkpoint=run.path)).data.size("test") == 15
+    sys.modules.pop("mine_here")

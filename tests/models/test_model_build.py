@@ -3,9 +3,10 @@ import sys
 import pytest
 import timm
 import torch
+import transformers
 from torch import nn
 
-from mixreg._errors import ConfigurationError
+from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg.models import MODELS, build
 
 SHAPES = {
@@ -162,3 +163,58 @@ def test_a_model_with_other_outputs_is_refused(monkeypatch, model, found):
     message = rf"timm/resnet18 gives {found} for one input, expected shape \(1, 3\)"
     with pytest.raises(ValueError, match=message):
         build("timm/resnet18", input_shape=(6, 2), num_outputs=3)
+
+
+OWN = """
+from torch import nn
+def plain(): return nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+def sized(num_outputs, input_shape): return nn.Sequential(nn.Flatten(), nn.Linear(12, num_outputs))
+def number(): return 3
+def needy(width): return nn.Flatten()
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    (tmp_path / "nets_here.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    yield
+    sys.modules.pop("nets_here", None)
+
+
+@pytest.mark.usefixtures("own")
+def test_a_function_of_a_user():
+    for name in ("plain", "sized"):
+        first, second = (
+            build(f"nets_here:{name}", input_shape=(3, 2, 2), num_outputs=3, seed=4) for _ in "ab"
+        )
+        x = torch.randn(2, 3, 2, 2)
+        assert first(x).shape == (2, 3)
+        assert first(x).equal(second(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("number", "nets_here:number returned int, expected a torch.nn.Module"),
+        ("needy", "calling nets_here:needy failed: TypeError: .* 'width'"),
+        ("plain", r"nets_here:plain gives \(1, 3\) for one input, expected shape \(1, 4\)"),
+        ("none", "calling nets_here:none failed: AttributeError"),
+    ],
+)
+@pytest.mark.usefixtures("own")
+def test_a_function_that_returns_something_else(name, message):
+    with pytest.raises((ConfigurationError, ValueError), match=message) as error:
+        build(f"nets_here:{name}", input_shape=(3, 2, 2), num_outputs=4)
+    assert "\n" not in str(error.value)
+
+
+def test_a_configuration_of_hugging_face(tmp_path):
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    transformers.ViTConfig(**sizes, intermediate_size=8, image_size=32).save_pretrained(tmp_path)
+    model = build(f"hf:{tmp_path}", input_shape=(3, 32, 32), num_outputs=5, seed=1)
+    assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 5)
+    with pytest.raises(CheckpointError, match="holds no image classifier of Hugging Face"):
+        build(f"hf:{tmp_path / 'none'}", input_shape=(3, 32, 32), num_outputs=5)
+    with pytest.raises(ValueError, match="takes no inputs of shape"):
+        build(f"hf:{tmp_path}", input_shape=(3, 16, 16), num_outputs=5)

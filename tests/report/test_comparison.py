@@ -9,7 +9,7 @@ import pytest
 from mixreg.evaluation import CORRECTIONS, METRICS, mean_interval
 from mixreg.report import Group, comparison, read_document, write_document
 from mixreg.report.groups import Groups
-from mixreg.report.records import JUDGED, METRIC_FORMATS, mean_text
+from mixreg.report.records import JUDGED, METRIC_FORMATS, mean_text, number
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 ERM, MIXUP = Group("erm", None), Group("mixup", 1.0)
@@ -216,27 +216,73 @@ def test_training_is_compared_with_the_baseline_and_one_seed_shows_nothing(make_
     document = compared(shifted(make_run, STEADY, seeds=1))
     assert document.findings[-1].beside == "Raw predictions: mixup (α = 1) against erm"
     assert {finding.judgement for finding in document.findings} == {"undecided"}
-    only = "There is one seed, so there are no intervals and nothing here is shown."
-    assert document.caveats == [only]
-    undecided = "mixup (α = 1). One seed cannot decide. The lowest NLL in it is that of the raw"
-    assert document.advice[0].startswith(undecided)
+    (only,) = document.caveats
+    assert only.startswith("There is one seed, so there are no intervals over seeds, and no diff")
+    unknown = "mixup (α = 1). There is one seed, and its evaluation was stored without intervals by"
+    assert document.advice[0].startswith(unknown)
 
 
-def advise(make_run, steps):
+def test_one_model_is_judged_by_its_test_examples(sample_run):
+    run = sample_run("mixup", 0, 1.0, sureness=0.5)
+    document, choice = compared([run], "mixup"), run.evaluation.choice
+    changes, effects = table(document, "changes"), run.evaluation.results["temperature"].effects
+    assert "by 300 test examples (paired bootstrap, 100 resamples), for this one" in changes.title
+    _, *rows = changes.rows
+    assert [name for name, _ in rows] == [name for name in CORRECTIONS if name != "raw"]
+    assert effects["nll"].sign < 0
+    cell = dict(rows)["temperature"][1]
+    form, nll = METRIC_FORMATS["nll"], effects["nll"]
+    assert cell == (f"{number(nll.mean, form)} ± {number(nll.half_width, form)}", "better", "")
+    names = [table.name for table in document.tables]
+    assert names == ["performance", "means", "effects", "changes", "table"]
+    assert dict(table(document, "effects").rows)["temperature"][-1].text == "300"
+    assert {f.text.partition("n = ")[2] for f in document.findings} == {"300 test examples)."}
+    assert {claim.effect.half_width for claim in document.claims} == {None}  # those need seeds
+    (advice,) = document.advice
+    assert choice.split == "validation"
+    assert "on the validation examples (−" in advice
+    assert "On the test examples, which had no part in the choice: −" in advice
+    assert any("100 resamples of 300 examples" in caveat for caveat in document.caveats)
+    assert not any("one seed" in caveat for caveat in document.caveats)
+    lines = list(csv.DictReader(io.StringIO(table(document, "table").csv())))
+    assert {line["difference_to_raw_paired_by"] for line in lines} == {"example"}
+
+
+def test_one_model_of_two_trainings_is_not_compared_by_examples(sample_run):
+    runs = [sample_run("erm", 0, None), sample_run("mixup", 0, 1.0)]
+    document = compared(runs)
+    between = [f for f in document.findings if f.beside.startswith("Raw predictions")]
+    assert {finding.judgement for finding in between} == {"undecided"}
+    assert any("no difference between trainings is shown" in c for c in document.caveats)
+    seeds = [sample_run("erm", seed, None) for seed in (0, 1)]
+    assert not any(t.name == "changes" for t in compared(seeds).tables)
+
+
+def advise(make_run, steps, held_out=None):
     """The advice for mixup runs whose NLL is that of raw and these steps, by seed."""
     runs = []
     for seed, raw in enumerate((1.0, 1.1, 0.9, 1.0)):
         nll = {name: {"nll": round(raw + step[seed], 6)} for name, step in steps.items()}
         runs.append(make_run("mixup", seed, 1.0, raw={"nll": raw}, **nll))
+    if held_out:
+        runs = [with_held_out(run, held_out) for run in runs]
     (advice,) = compared(runs, "mixup").advice
     return advice.removeprefix("mixup (α = 1). ")
 
 
 LOW, MIDDLE = (-0.3, -0.31, -0.29, -0.3), (-0.2, -0.21, -0.19, -0.22)
 LITTLE, NOISY = (-0.1, -0.12, -0.1, -0.08), (-0.36, -0.3, -0.35, -0.25)
-RESCALED = "Use the rescaled prediction (equation 22): it lowers the NLL (−0.3000 nats, 95% CI "
+RESCALED = (
+    "Use the rescaled prediction (equation 22): it lowers the NLL on the test examples "
+    "(−0.3000 nats, 95% CI "
+)
+UNLABELLED = "It takes no held-out labels and one pass of the network."
+ONE, TWO = "one pass of the network.", "two passes of the network."
+LABELS = "It takes held-out labels and one pass of the network."
 BEST = (
-    RESCALED + "−0.3130 to −0.2870, n = 4), and of the corrections that do, it has the lowest mean."
+    RESCALED
+    + "−0.3130 to −0.2870, n = 4), and of the corrections that do, it has the lowest mean. "
+    "It takes no held-out labels and one pass of the network."
 )
 CHEAPER = RESCALED + "−0.3130 to −0.2870, n = 4). The mean NLL of temperature scaling is lower "
 BOTH = {"rescaled": LITTLE, "temperature": MIDDLE, "rescaled_and_temperature": LOW}
@@ -247,20 +293,50 @@ WILD = (-0.9, 0.2, -0.9, 0.4)
 @pytest.mark.parametrize(
     ("steps", "begin", "end"),
     [
-        ({"rescaled": LOW, "temperature": LITTLE}, BEST, "mean."),
-        ({"rescaled": LOW, "temperature": NOISY}, CHEAPER, "and it asks for more."),
-        ({"rescaled": LOW, "scale-only": NOISY}, RESCALED, "n = 4)."),
-        (BOTH, "Use the rescaled prediction with a fitted temperature: it lowers the NLL", ""),
+        ({"rescaled": LOW, "temperature": LITTLE}, BEST, ONE),
+        ({"rescaled": LOW, "temperature": NOISY}, CHEAPER, f"it asks for more. {UNLABELLED}"),
+        ({"rescaled": LOW, "scale-only": NOISY}, "Use the outer half of equation 22 a", ONE),
+        ({"rescaled": LOW, "two-views": NOISY}, RESCALED, f"it asks for more. {UNLABELLED}"),
+        ({"rescaled": LITTLE, "two-views": LOW}, "Use the mean of the rescaled and the scal", TWO),
+        ({"two-views": LOW, "temperature": NOISY}, "Use the mean of the rescaled and the sc", TWO),
+        (BOTH, "Use the rescaled prediction with a fitted temperature: it lowers the NLL", LABELS),
         ({"rescaled": LITTLE, "scale-only": LOW}, "Use the outer half of equation 22 alone (s", ""),
         ({"rescaled": LITTLE, "shrink-only": LOW}, "Use the inner half of equation 22 alone (", ""),
-        ({"rescaled": WILD, "temperature": LITTLE}, "Use temperature scaling: it", ""),
-        (NEITHER, "Keep the raw prediction: no correction is shown to lower its NLL. Changes:", ""),
+        ({"rescaled": WILD, "temperature": LITTLE}, "Use temperature scaling: it", LABELS),
+        (
+            NEITHER,
+            "Keep the raw prediction: no correction is shown to lower its NLL on th",
+            "",
+        ),
     ],
 )
 def test_advice_takes_more_only_where_it_is_shown_to_be_better(make_run, steps, begin, end):
     advice = advise(make_run, steps)
     assert advice.startswith(begin)
     assert advice.endswith(end)
+
+
+def with_held_out(run, steps):
+    """The run with a validation NLL that differs from that of raw by these steps."""
+    results = {
+        name: dataclasses.replace(
+            result,
+            held_out=dataclasses.replace(
+                result.metrics, nll=1.0 + (steps[name][run.seed] if name in steps else 0)
+            ),
+        )
+        for name, result in run.evaluation.results.items()
+    }
+    return dataclasses.replace(run, evaluation=dataclasses.replace(run.evaluation, results=results))
+
+
+def test_advice_is_chosen_on_validation_and_told_on_test(make_run):
+    steps = {"rescaled": LITTLE, "scale-only": LOW}
+    advice = advise(make_run, steps, {"rescaled": LOW, "scale-only": LITTLE})
+    assert advice.startswith(
+        "Use the rescaled prediction (equation 22): it lowers the NLL on the v"
+    )
+    assert "On the test examples, which had no part in the choice: −0.1000 nats, 95% CI" in advice
 
 
 @pytest.mark.parametrize(("seeds", "few"), [(2, True), (4, True), (5, False)])
@@ -271,4 +347,4 @@ def test_caveats_count_the_comparisons_and_warn_of_few_seeds(make_run, seeds, fe
     assert "20 paired 95% intervals" in caveats[0]
     assert "about 1 of them" in caveats[0]
     assert any(f"With {seeds} seeds" in caveat for caveat in caveats) == few
-    assert any("same test examples" in caveat for caveat in caveats)
+    assert any("chosen on the same test examples" in caveat for caveat in caveats)

@@ -27,7 +27,8 @@ def groups(two_methods):
 def test_reliability_points_are_means_over_seeds(groups):
     axes = reliability_figure(groups.runs[MIXUP]).axes
     titles = [panel.get_title().split("\n")[0] for panel in axes]
-    assert titles == ["raw", "rescaled", "temperature", "rescaled+temperature", *[""] * 4]
+    tempered = ["temperature", "rescaled+temperature"]
+    assert titles == ["raw", "rescaled", "two-views", *tempered, *[""] * 5]
     curves = [run.evaluation.results["raw"].reliability for run in groups.runs[MIXUP]]
     filled = np.flatnonzero(np.array([c.counts for c in curves]).sum(0) >= 20)
     expected = [mean_interval([c.accuracy[k] for c in curves if c.counts[k]]).mean for k in filled]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mixreg._errors import DataError, check_name
 from mixreg._files import failure_text
@@ -100,18 +101,19 @@ def load(
     _check(name, (label, standardise, preprocessing), class_order, workers)
     published = _read(name, root, download, lambda: _find(name, root, seed, label, class_order))
     if isinstance(published, LoaderDataset):
-        if training_fraction != 1 or label_noise:
-            raise ValueError(f"training_fraction and label_noise are not for the loaders of {name}")
+        if training_fraction != 1 or label_noise or standardise or preprocessing is not None:
+            raise DataError(
+                f"the loaders of {name} are taken as they are; shares, noise and the "
+                "preparation of inputs are not for them"
+            )
         return published
     entry = IN_MEMORY.get(name, Entry(lambda *_: published, standardised=standardise))
     noise = entry.label_noise if label_noise is None else label_noise
     splits = _split(published, seed, validation_fraction, training_fraction, noise)
     if isinstance(published.train, Samples):
         inputs, normalisation = published.train.inputs, entry.normalisation
-        if inputs.dtype == torch.uint8 and normalisation is None:
-            normalisation = (preprocessing or Preprocessing()).normalisation(inputs.shape[1])
-        elif preprocessing is not None:
-            raise DataError(f"mean, std and the like are for images, and {name} holds features")
+        if normalisation is None and (inputs.dtype == torch.uint8 or preprocessing is not None):
+            normalisation = _of_arrays(name, inputs, preprocessing or Preprocessing())
         return InMemoryDataset(
             name,
             _standardised(splits) if entry.standardised else splits,
@@ -130,6 +132,19 @@ def load(
         augment=augment,
         notes=(*published.notes, str(chosen)) if is_own(name) else (),
     )
+
+
+def _of_arrays(name: str, inputs: Tensor, stated: Preprocessing) -> Normalisation:
+    """The normalisation of a user's images in memory, which keep their size."""
+    if inputs.dtype != torch.uint8:
+        raise DataError(f"mean, std and the like are for images, and {name} holds features")
+    sides = tuple(inputs.shape[-2:])
+    if stated.image_size and stated.size != sides:
+        raise DataError(
+            f"{name} holds images of {sides[0]}×{sides[1]} pixels, which are not resized to "
+            f"{stated.size[0]}×{stated.size[1]}; resize them before"
+        )
+    return stated.normalisation(inputs.shape[1])
 
 
 def _check(

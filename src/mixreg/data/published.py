@@ -145,6 +145,8 @@ def publish(place: object, parts: dict[str, S], class_names: tuple[str, ...]) ->
         notes.append(f"{place} is not split: a quarter of each class, by chance, is the test set.")
     else:
         raise DataError(f"{place} has the parts {', '.join(parts)}, and none for training (train)")
+    if not len(test.labels) or not len(train.labels):
+        raise DataError(f"{place} has too few samples: none is left for training or for testing")
     absent = [n for k, n in enumerate(class_names) if not bool((test.labels == k).any())]
     if absent:
         notes.append(f"No test example of {place} is of the classes {', '.join(absent[:5])}.")

@@ -159,7 +159,8 @@ def _published(
             raise DataError(f"{path} has {len(inputs)} inputs and {len(labels[split])} labels")
         if not np.isfinite(inputs).all():
             raise DataError(f"{path} has inputs that are not finite; fill them in or drop them")
-        samples[split] = Samples(torch.from_numpy(inputs), labels[split])
+        own = torch.from_numpy(np.require(inputs, requirements="W"))
+        samples[split] = Samples(own, labels[split])
     return publish(path, samples, names)
 
 

@@ -1,7 +1,7 @@
 """From a trained classifier to numbers: predictions, corrections, metrics, intervals."""
 
 from mixreg.evaluation.bootstrap import paired_bootstrap
-from mixreg.evaluation.choice import Choice, choose
+from mixreg.evaluation.choice import COSTS, Choice, Cost, choose
 from mixreg.evaluation.classifier import CorrectedResult, Evaluation, evaluate
 from mixreg.evaluation.corrections import CORRECTIONS, Correction, correct
 from mixreg.evaluation.intervals import MeanInterval, mean_interval, paired_difference
@@ -20,10 +20,12 @@ from mixreg.evaluation.predictions import Predictions, predict
 
 __all__ = [
     "CORRECTIONS",
+    "COSTS",
     "METRICS",
     "Choice",
     "CorrectedResult",
     "Correction",
+    "Cost",
     "Evaluation",
     "Histogram",
     "MeanInterval",

@@ -62,7 +62,7 @@ class Setting:
     @property
     def name(self) -> str:
         """Name of files."""
-        return f"{self.data}-{self.model}"
+        return f"{self.data}-{self.model}".replace("/", "_")
 
     def seeds_of(self, method: str, wanted: int | None = None) -> range:
         """The seeds of a method; k is that of repetition k for every method."""

@@ -46,22 +46,8 @@ class Outcome(NamedTuple):
 def sweep(
     runs: Sequence[TrainConfig], finish: Finish, *, names: Sequence[str], settings: SweepSettings
 ) -> dict[str, str]:
-    """Train all runs, a few at a time, and finish each in its worker.
-
-    Args:
-        runs: the runs; finished ones are not trained again, begun ones go on where they stopped.
-        finish: called with a run's directory and settings, also if it was finished before.
-        names: what to call each run.
-        settings: where, how many at a time, and whether runs without data are left out.
-
-    Returns:
-        The names of the runs that were left out, each with what its data set lacks.
-
-    Raises:
-        ConfigurationError: two runs have the same name or directory, or several devices.
-        MissingDataError: a data set is missing; nothing was trained.
-        MixregError: a run failed, the others are kept; or another version swept in the folder.
-    """
+    """Train all runs and finish each in its worker; those left out, with what their data lack."""
+    # A finished run is not trained again, a begun one goes on where it stopped.
     if settings.backend != "local":
         runs = [_with_full_paths(run) for run in runs]
     _check_runs(names, runs)

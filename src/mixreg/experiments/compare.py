@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mixreg._errors import CheckpointError
+from mixreg.evaluation import CORRECTIONS
 from mixreg.experiments._plan import plan
 from mixreg.experiments._sweep import complete_seeds, sweep
 from mixreg.experiments.evaluate import evaluate_trained, run_result
@@ -44,8 +45,11 @@ def _result(config: TrainConfig) -> RunResult:
 
 
 def _evaluate(run: RunDirectory, config: TrainConfig) -> None:
-    """Evaluate a run, unless that was done and can be read."""
+    """Evaluate a run, unless that was done with every correction and can be read."""
     try:
-        run.read_evaluation()
+        evaluation = run.read_evaluation()
+        is_whole = evaluation.results.keys() | evaluation.absent.keys() == {*CORRECTIONS}
     except CheckpointError:
+        is_whole = False
+    if not is_whole:
         evaluate_trained(load_run(run.path, {"data_root": config.data_root}), run.path)

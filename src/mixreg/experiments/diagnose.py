@@ -182,19 +182,16 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-# -- the document --------------------------------------------------------------------------------
+# -- the document ----------------------------------------------------------------------------------
 
 
 class Subject(NamedTuple):
-    """What was diagnosed: its name, the data, the method it was trained by, and the reference.
-
-    `assumed_law` tells that the method itself mixes nothing.
-    """
+    """What was diagnosed."""
 
     name: str
     data: str
     method: str
-    assumed_law: bool
+    assumed_law: bool  # the method itself mixes nothing
     reference: str | None
 
 
@@ -291,17 +288,16 @@ def _tables(diagnosis: Diagnosis, norms: Sequence[_Norm]) -> Iterator[Table]:
     ]
     yield Table("risks", "Risks and regularizers", _RISKS, ["", "value", "95% CI"], risks)
     if entropy is not None:
+        reference = [] if entropy.reference is None else [entropy.reference]
         means = [
             _row("predictions at x", entropy.predictions),
             _row("predictions at x̃", entropy.modified_predictions),
             _row("smoothed labels ỹ", entropy.modified_labels),
-            _row("predictions of the reference at x", entropy.reference),
+            *(_row("predictions of the reference at x", value) for value in reference),
             _row("bound of Proposition 1", entropy.bound),
             _row("class means ȳ", entropy.class_means),
             _row("slope of (20) in the scale of the logits", entropy.scale_slope),
         ]
-        if entropy.reference is None:
-            del means[3]
         yield Table("entropies", "Mean entropies (nats)", _ENTROPIES, ["", "value"], means)
     spreads = [_row(norm.label, *norm.spread.values()) for norm in norms]
     blank = [None] * len(_QUANTILES)

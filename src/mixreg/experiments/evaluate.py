@@ -11,6 +11,7 @@ from safetensors.torch import save
 
 from mixreg import _stored
 from mixreg._errors import CheckpointError, ConfigurationError
+from mixreg._random import generator
 from mixreg.data import Preprocessing, Split, is_own
 from mixreg.evaluation import Evaluation, Predictions, evaluate, predict
 from mixreg.evaluation.predictions import FORMAT
@@ -92,8 +93,8 @@ def evaluate_checkpoint(options: EvaluateOptions) -> tuple[str, Path]:
     notes = list(assumptions(trained, evaluation.results["raw"].metrics.accuracy))
     if held_out == "test-half":
         notes.append(
-            "The temperatures are fitted to every second test example; all metrics are those of "
-            f"the other {evaluation.count}."
+            "The temperatures are fitted to every second test example, on which the correction is "
+            f"chosen too; all metrics are those of the other {evaluation.count}."
         )
     document = dataclasses.replace(document, caveats=(*document.caveats, *notes))
     page = write_document(document, output, name="metrics", page="report")
@@ -135,7 +136,13 @@ def evaluate_trained(
     test = _predictions(trained, "test", directory, source)
     if halve:
         validation, test = (_every_second(test, start) for start in (0, 1))
-    evaluation = evaluate(validation, test, y_mean=trained.class_means, law=trained.output_law)
+    evaluation = evaluate(
+        validation,
+        test,
+        y_mean=trained.class_means,
+        law=trained.output_law,
+        generator=generator("bootstrap", source),
+    )
     if trained.run is None:
         absent = dict.fromkeys(evaluation.absent, _UNSAID)
         evaluation = dataclasses.replace(evaluation, absent=absent)

@@ -8,14 +8,7 @@ from mixreg.settings import REPRODUCIBLE, ReproduceOptions
 
 
 def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
-    """Run one experiment of the paper and write its numbers and pictures.
-
-    Args:
-        options: which, and how large.
-
-    Returns:
-        Tables and findings for the terminal, and the file to look at.
-    """
+    """Run one experiment and write what it found; its text for the terminal, the file to see."""
     module = _module(options)
     text, path = (
         module.claims(options.directory) if options.name == "claims" else module.reproduce(options)
@@ -24,14 +17,7 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
 
 
 def plan_reproduction(options: ReproduceOptions) -> str:
-    """What an experiment of the paper would run, and what that would cost; nothing is written.
-
-    Args:
-        options: which, and how large.
-
-    Returns:
-        The runs with their states and estimated costs.
-    """
+    """What an experiment would run, and what that would cost; nothing is written."""
     module = _module(options)
     if hasattr(module, "plan"):
         return str(module.plan(options))

@@ -41,15 +41,21 @@ from mixreg.report.records import JUDGED, METRIC_FORMATS, MetricFormat, mean_tex
 
 Quantity = Literal["confidence", "entropy"]
 
-_CHOICES: tuple[Correction, ...] = ("raw", "rescaled", "temperature", "rescaled+temperature")
+_CHOICES: tuple[Correction, ...] = (
+    "raw",
+    "rescaled",
+    "two-views",
+    "temperature",
+    "rescaled+temperature",
+)
 _FEWEST = 20
 """Bins with fewer examples over all seeds are left out of reliability diagrams."""
 _COLUMNS = 3
 
 _BANDS = "Bands are 95% confidence intervals over seeds; one seed has none."
 _BARS = (
-    "Bars are 95% confidence intervals over seeds; filled marks are differences whose interval "
-    "excludes 0."
+    "Bars are 95% confidence intervals, over seeds or, for corrections of one model, by its test "
+    "examples; filled marks are differences whose interval excludes 0."
 )
 _HISTOGRAMS: dict[Quantity, str] = {
     "confidence": "Test examples by the probability of their most probable class, in 20 bins. "
@@ -86,14 +92,14 @@ def charts(groups: Groups) -> tuple[list[Picture], list[PictureSequence]]:
 
 def _differences(groups: Groups) -> list[Picture]:
     """A forest plot of the paired differences to the baseline, where there are any."""
-    if not any(groups.effect(*row, "nll", "baseline") for row in groups.rows):
+    if len(groups.runs) == 1:
         return []
     base = groups.baseline.label
     return [
         Picture(
             "effects-baseline",
             f"Differences to {base}, raw",
-            f"Paired by seed: every prediction less the raw prediction of {base}. {_BARS}",
+            f"Every prediction less the raw prediction of {base}. {_BARS}",
             "The same numbers stand in the table of differences to the baseline.",
             draw(partial(effects_figure, groups, groups.rows, "baseline")),
         )
@@ -109,7 +115,7 @@ def _effects(groups: Groups, group: Group, name: str) -> list[Picture]:
         Picture(
             f"effects-{name}",
             f"What each correction does to {group.label}",
-            f"Paired by seed: each correction less the raw prediction of the same models. {_BARS}",
+            f"Each correction less the raw prediction of the same models. {_BARS}",
             "The same numbers stand in the table of effects of each correction.",
             draw(partial(effects_figure, groups, rows, "raw")),
         )

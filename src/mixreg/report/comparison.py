@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from mixreg.evaluation import CORRECTIONS, METRICS, Correction, MeanInterval, MetricName
+from mixreg.evaluation import CORRECTIONS, COSTS, METRICS, Correction, MeanInterval, MetricName
 from mixreg.report.charts import charts
 from mixreg.report.document import Document, Entry, Table, entries
 from mixreg.report.groups import Group, Groups, Reference, Row, RunResult
@@ -24,9 +24,13 @@ from mixreg.report.records import (
 _REFERENCES: tuple[Reference, ...] = ("baseline", "raw")
 
 _PERFORMANCE = (
-    "Mean ± 95% confidence interval over {seeds}, {count} test examples. + better, − worse: the "
+    "Mean{spread}, {count} test examples. + better, − worse: the "
     "95% interval of the paired difference excludes 0 (none is widened for many comparisons); "
     "compared with {base}, raw."
+)
+_THIS_MODEL = (
+    "Each correction less raw ± half the width of its 95% interval by {count} test examples "
+    "(paired bootstrap, {resamples} resamples), for this one model; unmarked: undecided."
 )
 _MEANS = (
     "Mean ± half the width of its 95% confidence interval over n seeds. T is the temperature "
@@ -40,9 +44,10 @@ _DIFFERENCES = (
     "interval of the mean difference. Bold where it excludes 0."
 )
 _EFFECTS = (
-    "Paired by seed: each correction less the raw prediction of the same trained models, with the "
-    "95% confidence interval of the mean difference. Bold where the interval excludes 0."
+    "Each correction less the raw prediction of the same trained models, with the 95% confidence "
+    "interval of the mean difference. Bold where the interval excludes 0."
 )
+_PAIRED = "Paired by seed where n counts seeds, by test example where it counts those of one model."
 _TEMPERATURE = MetricFormat("T", digits=3)
 _SPOKEN: dict[MetricName, tuple[Expected, Expected]] = {
     "accuracy": ("positive", "negative"),
@@ -61,27 +66,45 @@ _MULTIPLICITY = (
     "widened for that."
 )
 _SPREAD = (
-    "The intervals (Student's t over seeds) describe the spread of repeated training on this "
-    "data, measured on this one test set; another data set can turn out otherwise."
+    "The intervals over seeds (Student's t) are for the recipe: they describe the spread of "
+    "repeated training on this data, measured on this one test set; another data set can turn out "
+    "otherwise. For one of these models, `mixreg evaluate` gives intervals by its test examples."
 )
-_CHOICE = (
+_EXAMPLES = (
+    "The intervals by test examples (paired bootstrap, {resamples} resamples of {count} examples, "
+    "d ± 1.96 standard deviations) are for this one model on the distribution of these examples. "
+    "They do not say what the same training gives with another seed: that takes intervals over "
+    "seeds, `mixreg compare`. The ECE is meant as so many examples measure it, which counts chance "
+    "as error."
+)
+_ON_TEST = (
     "The recommended correction is chosen on the same test examples its NLL is measured on, "
     "which makes that NLL slightly optimistic."
 )
-_ONE_SEED = "There is one seed, so there are no intervals and nothing here is shown."
+_ON_VALIDATION = (
+    "The temperatures are fitted to the validation examples on which the recommended correction is "
+    "chosen, which favours them slightly."
+)
+_ONE_SEED = (
+    "There is one seed, so there are no intervals over seeds, and no difference between trainings "
+    "is shown."
+)
+_NO_INTERVALS = (
+    "There is one seed, and its evaluation was stored without intervals by test examples, so that "
+    "nothing here is shown; `mixreg evaluate` of the run makes them."
+)
 _FEW_SEEDS = (
     "With {fewest} seeds the width of the intervals is itself uncertain; five or more are better."
 )
-_CHOICES: dict[Correction, tuple[str, int]] = {
-    "raw": ("the raw prediction", 0),
-    "rescaled": ("the rescaled prediction (equation 22)", 1),
-    "scale-only": ("the outer half of equation 22 alone (scale-only)", 1),
-    "shrink-only": ("the inner half of equation 22 alone (shrink-only)", 1),
-    "two-views": ("the mean of the rescaled and the scale-only logits (two-views)", 2),
-    "temperature": ("temperature scaling", 3),
-    "rescaled+temperature": ("the rescaled prediction with a fitted temperature", 4),
+_WORDS: dict[Correction, str] = {
+    "raw": "the raw prediction",
+    "rescaled": "the rescaled prediction (equation 22)",
+    "shrink-only": "the inner half of equation 22 alone (shrink-only)",
+    "scale-only": "the outer half of equation 22 alone (scale-only)",
+    "two-views": "the mean of the rescaled and the scale-only logits (two-views)",
+    "temperature": "temperature scaling",
+    "rescaled+temperature": "the rescaled prediction with a fitted temperature",
 }
-"""The corrections to choose from, those that are preferred first, each with what it asks for."""
 
 
 def comparison(
@@ -110,7 +133,7 @@ def comparison(
         _subtitle(groups),
         findings=list(_findings(groups)),
         advice=[f"{group.label}. {_advice(groups, group)}" for group in groups.judged],
-        caveats=list(_caveats(groups)),
+        caveats=[*_caveats(groups), *_gaps(groups)],
         tables=list(_tables(groups)),
         pictures=pictures,
         frames=frames,
@@ -147,19 +170,27 @@ def _tables(groups: Groups) -> Iterator[Table]:
     judged = [METRIC_FORMATS[name].heading for name in JUDGED]
     counts = dict.fromkeys(str(len(groups.values(*row, "nll"))) for row in groups.rows)
     seeds = "1 seed" if list(counts) == ["1"] else f"{' or '.join(counts)} seeds"
-    title = _PERFORMANCE.format(seeds=seeds, count=count, base=base)
+    alone = len(groups.runs) == 1
+    spread = "" if seeds == "1 seed" else f" ± 95% confidence interval over {seeds}"
+    title = _PERFORMANCE.format(spread=spread, count=count, base=base)
     rows = _rows(groups, lambda *row: [_performance(groups, row, name) for name in JUDGED])
     yield Table("performance", title, "", ["", *judged], rows, ["text"])
     headings = ["Prediction", *(METRIC_FORMATS[name].heading for name in METRICS), "T", "n"]
     rows = _rows(groups, lambda *row: _means(groups, row))
     yield Table("means", "Means", _MEANS, headings, rows, ["page"])
     headings = ["Prediction", *judged, "n"]
-    if rows := _rows(groups, lambda *row: _effects(groups, row, "baseline")):
+    rows = _rows(groups, lambda *row: [] if alone else _effects(groups, row, "baseline"))
+    if rows:
         title, note = f"Differences to {base}, raw", _DIFFERENCES.format(base=base)
         yield Table("differences", title, note, headings, rows, ["page"])
     if rows := _rows(groups, lambda *row: _effects(groups, row, "raw")):
         title = "Effect of each correction on the same models"
-        yield Table("effects", title, _EFFECTS, headings, rows, ["page"])
+        yield Table("effects", title, f"{_EFFECTS} {_PAIRED}", headings, rows, ["page"])
+    if models := [group for group in groups.runs if groups.by_examples(group)]:
+        resamples = groups.runs[models[0]][0].evaluation.resamples
+        title = _THIS_MODEL.format(count=count, resamples=resamples)
+        rows = _rows(groups, lambda *row: _changes(groups, row) if row[0] in models else [])
+        yield Table("changes", title, "", ["", *judged], rows, ["text"])
     yield _spreadsheet(groups)
 
 
@@ -202,9 +233,22 @@ def _effects(groups: Groups, row: Row, reference: Reference) -> list[Entry]:
     return [*cells, Entry(seeds)] if cells else []
 
 
+def _changes(groups: Groups, row: Row) -> list[Entry]:
+    """What a correction changes for one model, by its test examples."""
+    cells = []
+    for metric in JUDGED:
+        if effect := groups.effect(*row, metric, "raw"):
+            form = METRIC_FORMATS[metric]
+            mean, half = number(effect.mean, form, signed=True), effect.half_width or 0.0
+            text = f"{mean} ± {number(half, form)}"
+            cells.append(Entry(text, judge(effect, form.direction)))
+    return cells
+
+
 def _spreadsheet(groups: Groups) -> Table:
     """One line for each group, correction and metric, neither rounded nor scaled."""
     headings = ["method", "alpha", "correction", "metric", "n", "mean", "ci95_half_width"]
+    headings += ["difference_to_raw_paired_by"]
     for reference in _REFERENCES:
         headings += [f"difference_to_{reference}", f"difference_to_{reference}_ci95_half_width"]
     rows = []
@@ -213,7 +257,9 @@ def _spreadsheet(groups: Groups) -> Table:
             mean = groups.mean(group, name, metric)
             effects = [groups.effect(group, name, metric, r) for r in _REFERENCES]
             values: list[object] = [group.alpha, name, metric, mean and mean.n]
-            for interval in (mean, *effects):
+            values += mean[:2] if mean else (None, None)
+            values.append("example" if groups.by_examples(group) else "seed")
+            for interval in effects:
                 values += interval[:2] if interval else (None, None)
             rows.append((group.method, entries(values)))
     return Table("table", "Numbers", "Neither rounded nor scaled.", headings, rows, ["csv"])
@@ -229,7 +275,7 @@ def _claims(groups: Groups, title: str) -> Iterator[Claim]:
         if method in _RESCALING and groups.theta_mean(group) < 1:
             what = f"{method} rescaled − raw"
             for metric, sides in _SPOKEN.items():
-                effect = groups.effect(group, "rescaled", metric, "raw")
+                effect = groups.gap((group, "rescaled"), (group, "raw"), metric)
                 tests.append((_RESCALING[method], 4, metric, what, sides[method == "erm"], effect))
         if method in {"mixup", "label-smoothing"} and groups.baseline.method == "erm":
             effect = groups.effect(group, "raw", "entropy", "baseline")
@@ -251,30 +297,32 @@ def _findings(groups: Groups) -> Iterator[Entry]:
         trained = f"Raw predictions: {group.label} against {groups.baseline.label}"
         for metric in _SPOKEN if groups.theta_mean(group) < 1 else ():
             if effect := groups.effect(group, "rescaled", metric, "raw"):
-                yield _finding(metric, effect, rescaled)
+                unit = "test examples" if groups.by_examples(group) else "seeds"
+                yield _finding(metric, effect, rescaled, unit)
         for metric in _SPOKEN:
             if effect := groups.effect(group, "raw", metric, "baseline"):
-                yield _finding(metric, effect, trained)
+                yield _finding(metric, effect, trained, "seeds")
 
 
-def _finding(metric: MetricName, effect: MeanInterval, heading: str) -> Entry:
+def _finding(metric: MetricName, effect: MeanInterval, heading: str, unit: str) -> Entry:
     form = METRIC_FORMATS[metric]
     step = f" {form.step}" if form.step else ""
     side = "higher" if effect.mean > 0 else "lower"
     size = f"{number(abs(effect.mean), form)}{step} {side}"
     mean = number(effect.mean, form, signed=True)
-    interval = f"95% CI {range_text(effect, form)}, n = {effect.n}"
+    counted = "" if unit == "seeds" else f" {unit}"
+    interval = f"95% CI {range_text(effect, form)}, n = {effect.n}{counted}"
     judgement = judge(effect, form.direction)
     if effect.half_width is None:
         said = f"{size} in the one seed there is; one seed has no interval and shows no difference."
     elif effect.is_degenerate and effect.mean == 0:
-        said = f"no difference in any of the {effect.n} seeds."
+        said = f"no difference in any of the {effect.n} {unit}."
     elif effect.is_degenerate:
-        said = f"{size} in each of the {effect.n} seeds; equal differences leave no interval to "
+        said = f"{size} in each of the {effect.n} {unit}; equal differences leave no interval to "
         said += "judge them by."
     elif judgement == "undecided":
         said = (
-            f"no difference that these {effect.n} seeds can show (mean {mean}{step}, {interval})."
+            f"no difference that these {effect.n} {unit} can show (mean {mean}{step}, {interval})."
         )
     else:
         said = f"{judgement}, {size} ({interval})."
@@ -282,40 +330,36 @@ def _finding(metric: MetricName, effect: MeanInterval, heading: str) -> Entry:
 
 
 def _advice(groups: Groups, group: Group) -> str:
-    """The correction to use for one group by its NLL, and its grounds."""
-    # Of the corrections whose NLL is below that of the raw prediction by all of the interval, the
-    # one with the lowest mean, or a preferred one that is not shown to be worse than that.
-    names = [name for name in _CHOICES if name in groups.corrections(group)]
-    means = {name: mean for name in names if (mean := groups.mean(group, name, "nll"))}
-    if max(mean.n for mean in means.values()) < 2:
-        lowest = min(means, key=lambda name: means[name].mean)
+    """The correction to use for one group by its NLL, its grounds, and what it costs."""
+    choice = groups.choice(group)
+    if choice is None:
+        return _NO_INTERVALS
+    unit = "test examples" if choice.split == "test" else "validation examples"
+    counted = f" {unit}" if groups.by_examples(group) else ""
+    if choice.correction == "raw":
+        changes = choice.effects.items()
+        texts = "; ".join(f"{name} {_interval(effect)}{counted}" for name, effect in changes)
         return (
-            f"One seed cannot decide. The lowest NLL in it is that of {_CHOICES[lowest][0]}; "
-            "run at least three seeds before choosing."
+            "Keep the raw prediction: no correction is shown to lower its NLL on the "
+            f"{unit}. Changes: {texts}."
         )
-    changes = {n: e for n in names if (e := groups.effect(group, n, "nll", "raw"))}
-    lower = [name for name, effect in changes.items() if effect.sign < 0]
-    if not lower:
-        texts = "; ".join(f"{name} {_interval(effect)}" for name, effect in changes.items())
-        return (
-            f"Keep the raw prediction: no correction is shown to lower its NLL. Changes: {texts}."
+    effect = _interval(choice.effects[choice.correction])
+    said = f"Use {_WORDS[choice.correction]}: it lowers the NLL on the {unit} ({effect}{counted})"
+    cost = COSTS[choice.correction]
+    if choice.gap is None:
+        said += ", and of the corrections that do, it has the lowest mean."
+    else:
+        dearer = ", and it asks for more" if COSTS[choice.best] > cost else ""
+        said += (
+            f". The mean NLL of {_WORDS[choice.best]} is lower still, which is not shown to be "
+            f"more than chance ({_interval(choice.gap)}{counted}){dearer}."
         )
-
-    def gap(first: Correction, second: Correction) -> MeanInterval:
-        difference = groups.gap((group, first), (group, second), "nll")
-        assert difference is not None  # both share seeds with the raw prediction
-        return difference
-
-    best = min(lower, key=lambda name: means[name].mean)
-    chosen = next(name for name in lower if name == best or gap(name, best).sign <= 0)
-    said = f"Use {_CHOICES[chosen][0]}: it lowers the NLL ({_interval(changes[chosen])})"
-    if chosen == best:
-        return f"{said}, and of the corrections that do, it has the lowest mean."
-    dearer = ", and it asks for more" if _CHOICES[best][1] > _CHOICES[chosen][1] else ""
-    return (
-        f"{said}. The mean NLL of {_CHOICES[best][0]} is lower still, which these seeds do not "
-        f"show to be more than chance ({_interval(gap(best, chosen))}){dearer}."
-    )
+    tested = groups.effect(group, choice.correction, "nll", "raw")
+    if choice.split == "validation" and tested:
+        said += f" On the test examples, which had no part in the choice: {_interval(tested)}."
+    needs = "held-out labels" if cost.held_out else "no held-out labels"
+    passes = "one pass" if cost.passes == 1 else "two passes"
+    return f"{said} It takes {needs} and {passes} of the network."
 
 
 def _interval(nll: MeanInterval) -> str:
@@ -325,17 +369,32 @@ def _interval(nll: MeanInterval) -> str:
 
 
 def _caveats(groups: Groups) -> Iterator[str]:
-    """What the intervals do not say, unpaired seeds, missing corrections, bounds."""
-    effects = [groups.effect(*row, "nll", r) for row in groups.rows for r in _REFERENCES]
+    """What the intervals are for and do not say."""
+    references = _REFERENCES[1:] if len(groups.runs) == 1 else _REFERENCES
+    effects = [groups.effect(*row, "nll", r) for row in groups.rows for r in references]
     count = len(JUDGED) * sum(e is not None and e.half_width is not None for e in effects)
     fewest = min(len(groups.values(*row, "nll")) for row in groups.rows)
-    if count == 0:
-        yield _ONE_SEED
-    else:
+    models = [group for group in groups.runs if groups.by_examples(group)]
+    if count > 0:
         yield _MULTIPLICITY.format(count=count, by_chance=max(1, round(count / 20)))
+    if max(map(len, groups.runs.values())) > 1:
         if fewest < 5:
             yield _FEW_SEEDS.format(fewest=fewest)
-        yield from (_SPREAD, _CHOICE)
+        yield _SPREAD
+    elif len(groups.runs) > 1:
+        yield _ONE_SEED
+    if models:
+        about = groups.runs[models[0]][0].evaluation
+        yield _EXAMPLES.format(resamples=about.resamples, count=about.count)
+    splits = {choice.split for group in groups.judged if (choice := groups.choice(group))}
+    if "test" in splits:
+        yield _ON_TEST
+    if "validation" in splits:
+        yield _ON_VALIDATION
+
+
+def _gaps(groups: Groups) -> Iterator[str]:
+    """Unpaired seeds, missing corrections, bounds."""
     expected = groups.seeds(groups.baseline)
     for group in groups.runs:
         if (seeds := groups.seeds(group)) != expected:

@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from mixreg.evaluation import CORRECTIONS, CorrectedResult, Correction, Evaluation, MeanInterval
+from mixreg.evaluation import (
+    CORRECTIONS,
+    Choice,
+    CorrectedResult,
+    Correction,
+    Evaluation,
+    MeanInterval,
+    choose,
+)
 from mixreg.report.records import Records, mean_over_seeds, paired, records_of
 
 Reference = Literal["baseline", "raw"]
@@ -120,13 +128,41 @@ class Groups:
     def effect(
         self, group: Group, correction: Correction, metric: str, reference: Reference
     ) -> MeanInterval | None:
-        """The paired difference to raw, None for that itself and without common seeds."""
+        """The difference to raw, paired by example for one model, else by seed; None for none."""
         raw: Row = (self.baseline if reference == "baseline" else group, "raw")
-        return None if raw == (group, correction) else self.gap((group, correction), raw, metric)
+        if raw == (group, correction):
+            return None
+        if group == raw[0] and self.by_examples(group):
+            effects = self.runs[group][0].evaluation.results[correction].effects or {}
+            if effect := next((e for name, e in effects.items() if name == metric), None):
+                return effect
+        return self.gap((group, correction), raw, metric)
 
     def gap(self, first: Row, second: Row, metric: str) -> MeanInterval | None:
         """The difference of two predictions, paired by seed."""
         return mean_over_seeds(paired(self.values(*first, metric), self.values(*second, metric)))
+
+    def by_examples(self, group: Group) -> bool:
+        """Whether the group is one model, evaluated with intervals by test examples."""
+        return len(self.runs[group]) == 1 and self.runs[group][0].evaluation.choice is not None
+
+    def choice(self, group: Group) -> Choice | None:
+        """The correction to use: for one model by examples, for several by seeds."""
+        if len(self.runs[group]) == 1:
+            return self.runs[group][0].evaluation.choice
+        names = self.corrections(group)
+        held_out = {
+            name: {s: r.held_out.nll for s, r in self.results(group, name).items() if r.held_out}
+            for name in names
+        }
+        tested = {name: self.values(group, name, "nll") for name in names}
+        is_held_out = all(held_out[name].keys() == tested[name].keys() for name in names)
+        nll = held_out if is_held_out else tested
+        return choose(
+            names,
+            lambda first, second: mean_over_seeds(paired(nll[first], nll[second])),
+            "validation" if is_held_out else "test",
+        )
 
     def theta_mean(self, group: Group) -> float:
         """θ̄ of the law that the corrections of a group use."""

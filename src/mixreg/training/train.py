@@ -23,7 +23,8 @@ from torch import nn
 
 from mixreg._errors import ConfigurationError, MixregError
 from mixreg._files import write_bytes
-from mixreg.data import Dataset
+from mixreg._lazy import is_function
+from mixreg.data import Dataset, is_own
 from mixreg.settings import TrainConfig
 from mixreg.training.load import build_model, load_data
 from mixreg.training.methods import METHODS
@@ -58,6 +59,11 @@ def train(config: TrainConfig) -> RunDirectory:
     run = RunDirectory(config.directory)
     if is_first_process() and run.finished:
         return _known(run, config)
+    if is_function(config.data) and is_own(config.data):
+        raise ConfigurationError(
+            f"the loaders of {config.data} have an order of their own, and a training could not be "
+            "resumed to the same bits; they are for evaluate and diagnose"
+        )
     data = load_data(config)
     _check_batches(config, data)
     net = build_model(config, data)
