@@ -143,6 +143,8 @@ def test_the_three_lines_of_the_readme_need_pytorch_alone():
     [
         ("from mixreg.cli import main; main(['compare'])", "pip install 'mixreg[cli]'"),
         ("import mixreg; mixreg.load('run')", "pip install 'mixreg[cli]'"),
+        ("from mixreg.integrations import MixupCallback", "pip install 'mixreg[cli]'"),
+        ("from mixreg.integrations import MixupClassifier", "pip install 'mixreg[cli]'"),
     ],
 )
 def test_what_needs_the_extra_names_it(script, message):

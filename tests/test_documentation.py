@@ -1,6 +1,7 @@
 """The documentation is complete: public names, equations, settings and files are all in it."""
 
 import ast
+import csv
 import importlib
 import importlib.util
 import pkgutil
@@ -155,6 +156,18 @@ def test_measured_tables_are_the_stored_results(page, folder, corrections):
     shown = re.findall(r"^\| \w+ \| \S+ \| .* ± .* \|$", (DOCS / page).read_text(), re.MULTILINE)
     stored = [name for name in corrections if records.where(prediction=name)]
     assert shown == [_measured(records, m, name) for m in methods for name in stored]
+
+
+def test_the_corrections_under_shift_are_the_stored_results():
+    file = ROOT / "results/shift-cpu/fig6/fig6-severity-cifar10-lenet-alpha1.csv"
+    metric, stored = "", set()
+    for first, *cells in csv.reader(file.read_text().splitlines()[1:]):
+        metric = metric if cells else first
+        stored.add(f"| {metric} | {first.removesuffix(' − raw')} | {' | '.join(cells)} |")
+    text = (DOCS / "how-to-choose.md").read_text()
+    shown = re.findall(r"^\| (?:Accuracy|NLL|ECE) \((?:points|nats)\) .*$", text, re.MULTILINE)
+    assert len(shown) == 10
+    assert set(shown) <= stored
 
 
 def test_the_rivals_are_the_stored_results():

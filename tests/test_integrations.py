@@ -59,7 +59,8 @@ class Module(lightning.LightningModule):
         self.steps.append((x, y, logits.detach()))
         return functional.cross_entropy(logits, y)
 
-    def validation_step(self, batch, _):
+    def validation_step(self, batch, _, dataloader_idx=0):
+        del dataloader_idx  # Lightning gives it where there are several loaders
         x, y = batch
         self.accuracy(self(x), y)
         self.log("val_accuracy", self.accuracy)
@@ -72,7 +73,7 @@ def loader(tensors):
     return DataLoader(TensorDataset(*tensors), 10)
 
 
-def fit(callback, module, path, epochs=2, resume=None, **options):
+def fit(callback, module, path, epochs=2, resume=None, validation=None, **options):
     settings = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False} | options
     trainer = lightning.Trainer(
         max_epochs=epochs,
@@ -81,7 +82,7 @@ def fit(callback, module, path, epochs=2, resume=None, **options):
         enable_progress_bar=False,
         **settings,
     )
-    trainer.fit(module, loader(TRAIN), loader(VALIDATION), ckpt_path=resume)
+    trainer.fit(module, loader(TRAIN), validation or loader(VALIDATION), ckpt_path=resume)
     if path is not None:
         trainer.save_checkpoint(path)
     return trainer
@@ -135,6 +136,21 @@ def test_a_resumed_training_ends_with_the_same_bits(tmp_path):
     assert not any(mixed[4:])
     with pytest.warns(UserWarning, match="in the last 1 of 3 epochs"):
         assert again.recipe.label_law == Beta(1.0)
+
+
+@LIGHTNING
+def test_every_validation_set_has_metrics_of_its_own():
+    def at_last(*sets):
+        callback, loaders = MixupCallback(LAW, 4, seed=0), [loader(each) for each in sets]
+        logged = fit(callback, Module(), None, validation=loaders).callback_metrics
+        return {name: value.item() for name, value in logged.items() if "val_r" in name}
+
+    both = at_last(VALIDATION, TRAIN)
+    for k, alone in enumerate((at_last(VALIDATION), at_last(TRAIN))):
+        assert len(alone) == 6
+        assert {
+            f"{n}/dataloader_idx_{k}": value for n, value in alone.items()
+        }.items() <= both.items()
 
 
 @LIGHTNING

@@ -386,6 +386,13 @@ CASES = {
         (lambda: fit_temperature(X[:, :1], Y), ValueError, "single logit"),
         (lambda: fit_temperature(X, HALF), TypeError, "integer class indices, got torch.float32"),
         (lambda: fit_temperature(X, Y > 0), TypeError, "integer class indices"),
+        (
+            lambda: fit_temperature(X, HALF),
+            TypeError,
+            "values of a regression have no such",
+        ),
+        (lambda: fit_temperature(X, X.long()), ValueError, r"several labels take one at a time"),
+        (lambda: fit_temperature(X[None], Y), ValueError, "several positions are so many rows"),
         (lambda: fit_temperature(X, Y[:3]), ValueError, r"shape \(4,\), one for each row"),
         (lambda: fit_temperature(X[:0], Y[:0]), ValueError, "at least one example"),
         (lambda: fit_temperature(at(X, NAN), Y), ValueError, "finite, but row 1"),

@@ -154,10 +154,20 @@ def check_logits(logits: Tensor, labels: Tensor) -> None:
     if logits.ndim != 2 or logits.shape[1] < 2:
         raise ValueError(
             f"logits must have shape (n, c) with c >= 2, got {tuple(logits.shape)}; "
-            "a single logit u is the two-class logits torch.stack([0 * u, u], dim=1)"
+            "a single logit u is the two-class logits torch.stack([0 * u, u], dim=1), and classes "
+            "at several positions are so many rows"
         )
     if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
-        raise TypeError(f"labels must be integer class indices, got {labels.dtype}")
+        raise TypeError(
+            f"labels must be integer class indices, got {labels.dtype}; the values of a regression "
+            "have no such metrics"
+        )
+    if labels.ndim == 2 and labels.shape[0] == len(logits):
+        raise ValueError(
+            f"labels must have shape ({len(logits)},), got {tuple(labels.shape)}; of several "
+            "labels take one at a time, its column k with the logits "
+            "torch.stack([0 * u_k, u_k], dim=1)"
+        )
     if labels.shape != logits.shape[:1]:
         raise ValueError(
             f"labels must have shape ({len(logits)},), one for each row of the logits, "

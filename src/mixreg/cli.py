@@ -40,20 +40,9 @@ _GROUPS = {
     "what": (
         *("config", "data", "data_root", "model", "method", "methods", "alpha", "seed", "seeds"),
         *("scale", "training_fraction", "label_noise", "label", "image_size", "resize", "mean"),
-        *("std", "weights", "held_out"),
-        *(
-            "samples",
-            "exact",
-            "reference",
-            "format",
-            "into",
-            "inputs",
-            "outputs",
-            "metric",
-            "trials",
-            "reduction",
-            "rungs",
-        ),
+        *("std", "weights", "held_out", "shift"),
+        *("samples", "exact", "reference", "metric", "trials", "reduction", "rungs"),
+        *("format", "into", "inputs", "outputs"),
     ),
     "how to train": (
         *("epochs", "batch_size", "learning_rate", "momentum", "weight_decay", "milestones"),

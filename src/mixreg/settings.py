@@ -43,6 +43,7 @@ REPRODUCIBLE = {
     "table2": "table2",
     "corollary3": "corollary3",
     "map": "map",
+    "shift": "shift",
     "claims": "ledger",
 }
 """What can be reproduced, and the module of `mixreg.experiments` that does it."""
@@ -50,7 +51,7 @@ REPRODUCIBLE = {
 SCALES = ("paper", "cpu", "smoke")
 
 _IMAGES = ("fig2", "fig3", "fig4", "fig7", "ablation")
-_SHIFT = ("fig5", "fig6")
+_SHIFT = ("fig5", "fig6", "shift")
 """Figures that share finished runs."""
 
 _LONGEST = 1000
@@ -194,7 +195,10 @@ class Recipe(_OwnData):
 
         super().__post_init__()
         if not is_own(self.data):
-            _check_name("data set", self.data, DATASETS)
+            own = ("./FOLDER", "FILE.csv", "package.module:function")
+            _check_name("data set", self.data, (*DATASETS, *own))
+        elif "/" not in self.data and not is_function(self.data):  # a run may be read elsewhere
+            object.__setattr__(self, "data", f"./{self.data}")
         if not (self.model.startswith(("torchvision/", "timm/", "hf:")) or is_function(self.model)):
             external = ("torchvision/NAME", "timm/NAME", "hf:FOLDER", "package.module:function")
             _check_name("model", self.model, (*MODELS, *external))
@@ -561,11 +565,15 @@ class EvaluateOptions(CheckpointOptions):
         held_out: examples that a file of weights was not trained on, for the temperatures:
             "validation", those that mixreg holds out of this data set; "test-half", every second
             test example, the metrics being those of the others; by default none.
+        shift: also every correction on shifted test images, by severity: "generated" from the test
+            images, "cifar10-c" or "cifar100-c" as published, or a folder of such files or of images
+            (KIND/SEVERITY/CLASS, or class folders).
         output: directory of the report; by default `evaluation` inside the run, or
             `NAME-evaluation` beside the file NAME.
     """
 
     held_out: Literal["none", "validation", "test-half"] = "none"
+    shift: str | None = None
     output: Path | None = None
 
 

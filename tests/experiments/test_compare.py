@@ -63,6 +63,17 @@ def test_a_damaged_evaluation_is_made_again(comparison):
     assert file.read_text() == whole
 
 
+def test_an_evaluation_stored_before_a_correction_was_there_is_made_again(comparison):
+    config, _, _ = comparison
+    file = config.output / "runs" / "erm-seed0" / "evaluation.json"
+    whole = file.read_text()
+    before = json.loads(whole)
+    del before["results"]["two-views"], before["choice"]
+    file.write_text(json.dumps(before))
+    compare(config)
+    assert file.read_text() == whole
+
+
 def test_every_seed_is_paired_over_the_methods(comparison):
     assert {(run.method, run.seed) for run in comparison[0].runs()} == {
         (method, seed) for method in ("erm", "mixup") for seed in (0, 1)

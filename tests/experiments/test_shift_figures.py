@@ -1,21 +1,33 @@
-"""Figures 5 and 6 on a tiny stand-in for CIFAR-10, against the stored networks."""
+"""Figures 5 and 6 and the rule for shift on a tiny stand-in for CIFAR-10, against its networks."""
 
 import dataclasses
+import shutil
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from mixreg import Beta, RescaledModel
-from mixreg.data import Samples
+from mixreg import (
+    Beta,
+    Constant,
+    PowerMatchedModel,
+    PowerMatching,
+    RescaledModel,
+    TrainingStatistics,
+)
+from mixreg._errors import ConfigurationError
+from mixreg.data import MissingDataError, Samples
 from mixreg.data.corruptions import CORRUPTIONS, corrupted
 from mixreg.data.datasets import IN_MEMORY
 from mixreg.data.published import Published
 from mixreg.evaluation import metrics
-from mixreg.experiments import _shifted, fig5, fig6
+from mixreg.experiments import _shifted, evaluate_shift, fig5, fig6, shift
 from mixreg.experiments._runs import Made
+from mixreg.experiments.evaluate import evaluate_checkpoint
+from mixreg.experiments.evaluate_shift import in_words
 from mixreg.report import read_document
-from mixreg.settings import ReproduceOptions
+from mixreg.settings import EvaluateOptions, ReproduceOptions
 from mixreg.training import load_run
 
 KINDS, LEVELS = ("contrast", "fog"), (1, 5)
@@ -134,7 +146,7 @@ def test_temperatures_are_those_of_the_clean_held_out_images(made):
 )
 def test_words_say_from_which_severity_a_correction_loses(judged, words):
     names = {"+": "better", "-": "worse", " ": "undecided"}
-    assert fig6.in_words({k: names[mark] for k, mark in enumerate(judged)}) == words
+    assert in_words({k: names[mark] for k, mark in enumerate(judged)}) == words
 
 
 def test_presets_have_the_papers_sets_and_the_finished_runs(tmp_path):
@@ -156,3 +168,127 @@ def test_presets_have_the_papers_sets_and_the_finished_runs(tmp_path):
 def test_nothing_is_drawn_of_settings_without_runs():
     assert list(fig5.by_setting([], Made([], [], "cpu"))) == []
     assert len(fig6.KINDS["the 15 of the benchmark"]) == 15 < len(CORRUPTIONS)
+
+
+def evaluated(made, output, shift):
+    folder, _, runs = made
+    run = next(run for run in runs if run.method == "mixup")
+    options = EvaluateOptions(
+        checkpoint=run.directory, data_root=folder, shift=str(shift), output=output
+    )
+    text, page = evaluate_checkpoint(options)
+    assert page == output / "shift.html"
+    return run, read_document(output / "shift.json"), text
+
+
+def test_a_classifier_is_evaluated_by_severity(made, tmp_path, monkeypatch):
+    patched = partial(_shifted.corrupted_test_sets, kinds=KINDS, severities=LEVELS)
+    monkeypatch.setattr(evaluate_shift, "corrupted_test_sets", patched)
+    run, document, text = evaluated(made, tmp_path, "generated")
+    (table,) = document.tables
+    assert table.headings == ["prediction", "clean", "1", "5", "in words"]
+    rows = dict(table.rows[1:8])
+    scores = {s: [x for x in fig5._read(run, 1.0).scores if x.severity == s] for s in (0, *LEVELS)}
+    for k, (severity, of) in enumerate(scores.items()):
+        raw = np.mean([s.metrics["raw"].accuracy for s in of])
+        rescaled = np.mean([s.metrics["rescaled"].accuracy for s in of])
+        assert rows["raw"][k].text == f"{100 * raw:.2f}", severity
+        assert rows["rescaled − raw"][k].text.lstrip("+−") == f"{100 * abs(rescaled - raw):.2f}"
+    assert rows["raw"][-1].text == ""
+    assert any(f.text.startswith("two-views: ") for f in document.findings)
+    assert "generated from the clean images" in " ".join(text.split())
+
+
+def test_published_files_are_found_by_name_or_folder(made, tmp_path, monkeypatch):
+    folder, _, runs = made
+    images, labels = load_run(runs[0].directory, {}).data.samples("test")
+    pixels = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
+    (place := folder / "CIFAR-10-C").mkdir()
+    np.save(place / "labels.npy", np.tile(labels.numpy(), 5))
+    np.save(place / "fog.npy", np.tile(pixels, (5, 1, 1, 1)))
+    monkeypatch.setattr(
+        evaluate_shift, "corrupted_test_sets", partial(_shifted.corrupted_test_sets, kinds=("fog",))
+    )
+    for name in ("cifar10-c", place):
+        _, document, _ = evaluated(made, tmp_path / str(name).strip("/"), name)
+        assert "Images: published files in CIFAR-10-C." in document.caveats
+        rows = [row for title, row in document.tables[0].rows if title == "rescaled − raw"]
+        assert all(len({cell.text for cell in row[:-1]}) == 1 for row in rows)  # no real shift
+    shutil.rmtree(place)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "words"),
+    [
+        ("cifar100-c", ConfigurationError, "made of cifar100, and this classifier is tested on"),
+        ("cifar10-c", MissingDataError, "there is no folder .*CIFAR-10-C with labels.npy"),
+        ("elsewhere", MissingDataError, "--shift generated makes the images"),
+    ],
+)
+def test_shifts_that_cannot_be_made_are_refused(name, error, words, made, tmp_path):
+    with pytest.raises(error, match=words):
+        evaluated(made, tmp_path, name)
+
+
+@pytest.fixture(scope="module")
+def judged(made):
+    """The comparison of predictors under shift, from the runs of the figures."""
+    folder, _, runs = made
+    options = ReproduceOptions(name="shift", scale="smoke", output=folder, data_root=folder, jobs=1)
+    with pytest.MonkeyPatch.context() as patch:
+        first = shift.reproduce(options)
+        patch.setattr(shift, "prepared", None)  # the second time nothing is computed
+        assert shift.reproduce(options) == first
+    return document(folder, "shift"), runs
+
+
+def test_matched_predictions_are_those_of_the_public_model(judged):
+    records, runs = judged[0].records, judged[1]
+    for run in runs:
+        trained = load_run(run.directory, {})
+        batches = trained.data.train_batches(500, seed=run.seed, epoch=0)
+        stats = TrainingStatistics.from_loader(batches, 10, second_moments="spectral")
+        filtered = torch.nn.Sequential(PowerMatching(stats, Constant(1.0)), trained.net)
+        matched = PowerMatchedModel(trained.net, stats, Beta(1.0))
+        model = (matched if run.method == "mixup" else filtered).eval()
+        images, labels = trained.data.samples("test")
+        pixels = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
+        values = []
+        for kind in KINDS:
+            bad = torch.from_numpy(corrupted(pixels, kind, 5, seed=0)).permute(0, 3, 1, 2)
+            with torch.no_grad():
+                values.append(metrics(model(trained.data.normalisation(bad)), labels).nll)
+        (one,) = records.where(
+            method=run.method,
+            seed=run.seed,
+            metric="nll",
+            prediction="matched",
+            setting="cifar10, lenet, severity 5",
+        )
+        assert one.value == pytest.approx(np.mean(values), abs=1e-4)
+
+
+def test_the_goal_is_measured_against_the_better_one(judged):
+    page = judged[0]
+    at = page.records.where(method="mixup", setting="cifar10, lenet, severity 1", metric="nll")
+    assert len(at.where(prediction="matched")) == 2
+    claims = [claim for claim in page.claims if claim.setting.endswith("weather, severity 1")]
+    assert [c.expected for c in claims] == ["positive", "negative", "negative"]
+    runs = [shift.Item(run, shift._read(run)) for run in judged[1]]
+    for claim, metric in zip(claims, shift.METRICS, strict=True):
+        records = fig5.Records(r for item in runs for r in item.means(["fog"], 1))
+        mean = {
+            p: records.mean(metric, method="mixup", prediction=p).mean
+            for p in ("raw", "rescaled", "matched")
+        }
+        best = (max if metric == "accuracy" else min)(mean["raw"], mean["rescaled"])
+        assert claim.effect.mean == pytest.approx(mean["matched"] - best)
+    tables = {table.name: table for table in page.tables}
+    table = tables["shift-cifar10-lenet-alpha1"]
+    assert [name for name, _ in table.rows] == [*shift.ARMS]
+    assert len(tables["shift-weights-cifar10-lenet-alpha1"].rows) == 5
+
+
+def test_families_are_the_fifteen_that_nothing_was_chosen_on():
+    kinds = [kind for family in shift.FAMILIES.values() for kind in family]
+    assert kinds == [kind for kind in CORRUPTIONS if kind not in shift.EXTRA_CORRUPTIONS]

@@ -43,7 +43,8 @@ def net():
 
 def sets(data, folder, **settings):
     chosen = {"kinds": KINDS, "severities": (1, 5)} | settings
-    return list(_shifted.corrupted_test_sets(data, folder, folder / "cache", **chosen))
+    published = _shifted.published_folder(data.name, folder)
+    return list(_shifted.corrupted_test_sets(data, published, folder / "cache", **chosen))
 
 
 def test_sets_are_the_corrupted_test_images_after_the_clean_ones(data, tmp_path):

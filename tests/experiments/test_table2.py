@@ -13,9 +13,11 @@ from mixreg.data import Normalisation
 from mixreg.data.corruptions import CORRUPTIONS
 from mixreg.data.location import MissingDataError
 from mixreg.data.robustness import FOLDERS, RobustnessSet, find
-from mixreg.experiments import _shifted, table2
+from mixreg.experiments import _shifted, evaluate_shift, table2
+from mixreg.experiments.evaluate import evaluate_checkpoint
 from mixreg.report import read_document
-from mixreg.settings import ReproduceOptions
+from mixreg.settings import EvaluateOptions, ReproduceOptions
+from mixreg.training import load_run
 
 CLASSES = ("n01", "n02", "n03", "n04")
 KINDS = CORRUPTIONS[:15]
@@ -256,3 +258,35 @@ def test_damaged_images_are_named(tree, tmp_path):
     (one,) = find("imagenet-a", root, CLASSES)
     with pytest.raises(DataError, match=r"x\.jpg is damaged or no image"):
         list(one.batches(Normalisation((0.5,) * 3, (0.5,) * 3), 0))
+
+
+@pytest.mark.parametrize(("where", "kinds"), [("imagenet-c/group", 15), ("imagenet-a", 1)])
+def test_a_folder_of_images_is_a_shift(where, kinds, made, tree, tmp_path):
+    run = next((made[0] / "runs").glob("*-seed0"))
+    options = EvaluateOptions(
+        checkpoint=run, data_root=tree, shift=str(tree / where), output=tmp_path
+    )
+    evaluate_checkpoint(options)
+    document = read_document(tmp_path / "shift.json")
+    assert document.subtitle.startswith(f"{kinds} kinds of shift, severities 0, 1")
+    assert f"Images: image files in {(tree / where).name}." in document.caveats
+
+
+def test_images_of_a_folder_are_corrupted_as_imagenet_c(made, tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate_shift, "CORRUPTIONS", ("contrast",))
+    run = next((made[0] / "runs").glob("*-seed0"))
+    trained = load_run(run, {"data_root": tree})
+    test = list(evaluate_shift.shifted_sets(trained, run, "generated"))
+    assert [(s.kind, s.severity) for s in test] == [
+        ("clean", 0), *(("contrast", k) for k in range(1, 6))
+    ]  # fmt: skip
+    clean, worse = (torch.cat(list(test[k].batches())) for k in (0, 5))
+    scale = torch.tensor(trained.data.normalisation.std).view(-1, 1, 1)
+    mean = torch.tensor(trained.data.normalisation.mean).view(-1, 1, 1)
+    pixels = ((clean * scale + mean) * 255).round()
+    means = pixels.mean((2, 3), keepdim=True)
+    expected = ((pixels - means) * 0.05 + means).floor()
+    got = ((worse * scale + mean) * 255).round()
+    assert (got - expected).abs().max() <= 1
+    with pytest.raises(DataError, match="no folder"):
+        list(evaluate_shift.shifted_sets(trained, run, str(tmp_path / "nowhere")))

@@ -72,6 +72,17 @@ def test_refuses_values_out_of_range(settings, message):
         TrainConfig(**settings)
 
 
+def test_a_folder_is_told_from_a_name_elsewhere_too(tmp_path, monkeypatch):
+    (tmp_path / "pets").mkdir()
+    monkeypatch.chdir(tmp_path)
+    stored = TrainConfig(data="pets").identity()
+    monkeypatch.chdir("/")
+    assert TrainConfig(**stored).data == "./pets"
+    assert TrainConfig(**stored).directory.name.startswith("pets-mlp")
+    with pytest.raises(ConfigurationError, match=r"unknown data set 'pets'; .*FOLDER"):
+        TrainConfig(data="pets")
+
+
 OPTIONAL = {"class_order", "data_root", "label_noise", "smoothing", "output", "label"}
 OPTIONAL |= {"interpolation", "theta_mean", "gamma_squared"}
 OTHER_TYPES = [

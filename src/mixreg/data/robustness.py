@@ -174,6 +174,44 @@ def find(name: str, root: Path, class_names: Sequence[str]) -> list[RobustnessSe
     return [read[name](folder, class_names)]
 
 
+def find_folder(folder: Path, class_names: Sequence[str]) -> Iterator[RobustnessSet]:
+    """Images in KIND/SEVERITY/CLASS, or in CLASS alone, with the class folders of the network.
+
+    Args:
+        folder: of the images; kinds may have any name.
+        class_names: of the network, in the order of its outputs.
+
+    Yields:
+        One set for each kind and severity, or the only one, of severity 1.
+
+    Raises:
+        DataError: no such folders, a kind without the severities 1 to 5, or an unknown class.
+    """
+    index = {name: k for k, name in enumerate(class_names)}
+    kinds = [name for name in _folders(folder) if name not in index]
+    if not kinds:
+        names = _class_folders(folder, index)
+        paths, labels = _listed(folder, {name: index[name] for name in names})
+        yield RobustnessSet(folder.name, 1, paths, labels)
+    for kind in kinds:
+        yield from _severities(folder, kind, index)
+
+
+def _severities(folder: Path, kind: str, index: Mapping[str, int]) -> Iterator[RobustnessSet]:
+    places = [place for place in (folder / kind, *folder.glob(f"*/{kind}")) if place.is_dir()]
+    levels = sorted(_folders(places[0])) if places else []
+    if levels != [str(s) for s in SEVERITIES]:
+        raise DataError(
+            f"{folder} must hold {kind} with the severities 1 to 5, and has "
+            f"{', '.join(levels[:5]) or 'none'}; get it again"
+        )
+    for severity in SEVERITIES:
+        place = places[0] / str(severity)
+        names = _class_folders(place, index)
+        paths, labels = _listed(place, {name: index[name] for name in names})
+        yield RobustnessSet(kind, severity, paths, labels, resized=None)
+
+
 def _imagenet_a(folder: Path, class_names: Sequence[str]) -> RobustnessSet:
     """Class folders by WordNet number; only these classes compete."""
     index = {name: k for k, name in enumerate(class_names)}
@@ -194,20 +232,8 @@ def _imagenet_c(folder: Path, class_names: Sequence[str]) -> Iterator[Robustness
     """KIND/SEVERITY/CLASS, or in the folders of groups that the archives unpack to."""
     index = {name: k for k, name in enumerate(class_names)}
     for kind in CORRUPTIONS:
-        places = [place for place in (folder / kind, *folder.glob(f"*/{kind}")) if place.is_dir()]
-        if not places and kind in EXTRA_CORRUPTIONS:
-            continue
-        levels = sorted(_folders(places[0])) if places else []
-        if levels != [str(s) for s in SEVERITIES]:
-            raise DataError(
-                f"{folder} must hold {kind} with the severities 1 to 5, and has "
-                f"{', '.join(levels) or 'none'}; get it again"
-            )
-        for severity in SEVERITIES:
-            place = places[0] / str(severity)
-            names = _class_folders(place, index)
-            paths, labels = _listed(place, {name: index[name] for name in names})
-            yield RobustnessSet(kind, severity, paths, labels, resized=None)
+        if kind not in EXTRA_CORRUPTIONS or any(folder.rglob(f"{kind}/1")):
+            yield from _severities(folder, kind, index)
 
 
 def _objectnet(folder: Path, class_names: Sequence[str]) -> RobustnessSet:

@@ -57,7 +57,7 @@ class ShiftedSet:
 
 
 def corrupted_test_sets(
-    data: Dataset, root: Path, cache: Path, *, count: int | None = None, **which: Any
+    data: Dataset, published: Path | None, cache: Path, *, count: int | None = None, **which: Any
 ) -> Iterator[ShiftedSet]:
     """The clean test set, or its first examples, then every corruption: published, else kept."""
     if not isinstance(data, InMemoryDataset) or data.normalisation is None:
@@ -67,7 +67,6 @@ def corrupted_test_sets(
         )
     images, labels = data.samples("test")
     pixels = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
-    published = published_folder(data.name, root)
     used = len(labels) if published else count  # published files hold all images
     sets = corrupted_sets(
         pixels[:used],
@@ -224,7 +223,11 @@ def score(
         temperature = temperatures.get(name)
         if temperature is None and name in UNTEMPERED:
             continue
-        fixed: Any = {"y_mean": trained.class_means, "law": trained.law, "temperature": temperature}
+        fixed: Any = {
+            "y_mean": trained.class_means,
+            "law": trained.output_law,
+            "temperature": temperature,
+        }
         parts = in_parts(raw, shrunk, test.labels)
         corrected = ((correct(part, name, **fixed), part.labels) for part in parts)
         scores[name] = measure(corrected, raw.shape[1]).metrics

@@ -17,6 +17,7 @@ from mixreg.evaluation import Evaluation, Predictions, evaluate, predict
 from mixreg.evaluation.predictions import FORMAT
 from mixreg.experiments._foreign import assumptions, renormalised
 from mixreg.experiments._origins import find_origin
+from mixreg.experiments.evaluate_shift import shift_document
 from mixreg.report import RunResult, check_replaceable, comparison, write_document
 from mixreg.settings import CheckpointOptions, EvaluateOptions
 from mixreg.training import (
@@ -75,6 +76,7 @@ def evaluate_checkpoint(options: EvaluateOptions) -> tuple[str, Path]:
     held_out = options.held_out
     output = options.output or beside(options.checkpoint, "evaluation")
     check_replaceable(output, name="metrics", page="report")
+    check_replaceable(output, name="shift")
     fraction = TrainConfig().validation_fraction if held_out == "validation" else 0.0
     trained = load_checkpoint(options, validation_fraction=fraction)
     if held_out != "none" and trained.run is not None:
@@ -98,7 +100,12 @@ def evaluate_checkpoint(options: EvaluateOptions) -> tuple[str, Path]:
         )
     document = dataclasses.replace(document, caveats=(*document.caveats, *notes))
     page = write_document(document, output, name="metrics", page="report")
-    return document.text(), page
+    if options.shift is None:
+        return document.text(), page
+    shifted = shift_document(trained, digest_of(trained), evaluation, directory, options.shift)
+    caveats = (*shifted.caveats, *notes, f"The unshifted test set: {page}.")
+    shifted = dataclasses.replace(shifted, caveats=caveats)
+    return shifted.text(), write_document(shifted, output, name="shift")
 
 
 def beside(checkpoint: Path, name: str) -> Path:

@@ -150,9 +150,8 @@ def measure(
     part, root = PARTS[options.size], data_root(config.data_root)
     trained = load_run(run.path, {"data_root": config.data_root})
     classifier = digest_of(trained)
-    made_of = hashlib.sha256(
-        repr((classifier, CORRECTIONS, part, published_folder(config.data, root))).encode()
-    ).hexdigest()
+    published = published_folder(config.data, root)
+    made_of = hashlib.sha256(repr((classifier, CORRECTIONS, part, published)).encode()).hexdigest()
     scores: dict[float, list[Scores]] = {
         alpha: []
         for alpha in _runs.rescalings(config, wanted)
@@ -161,7 +160,9 @@ def measure(
     if not scores:
         return
     cache, views = options.directory / "corrupted", views_of(trained, scores)
-    for test in corrupted_test_sets(trained.data, root, cache, count=part.images, **part.which):
+    for test in corrupted_test_sets(
+        trained.data, published, cache, count=part.images, **part.which
+    ):
         kept = logits(trained.net, classifier, test, views, run.path / "shifted")
         for alpha, own in scores.items():
             results = _runs.read_evaluation(config, alpha).results

@@ -1,5 +1,6 @@
 """Figure 6: what the rescaling, and each other correction, does as corruption grows."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,12 +13,12 @@ from mixreg.data.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS
 from mixreg.evaluation import CORRECTIONS, Correction, MeanInterval, MetricName
 from mixreg.experiments import _runs, fig4, fig5
 from mixreg.experiments._runs import Setting
+from mixreg.experiments.evaluate_shift import Effects, curves, severity_table
 from mixreg.experiments.fig5 import METRICS, Shifted
 from mixreg.report import Claim, Document, Entry, Records, Sentence, Table, figures, paired
 from mixreg.report.document import entries
 from mixreg.report.records import (
     METRIC_FORMATS,
-    Judgement,
     judge,
     mean_over_seeds,
     number,
@@ -70,7 +71,7 @@ def document(shifted: Sequence[Shifted], made: _runs.Made) -> Document:
         for alpha in setting.alphas
     ]
     drawn = [part for part in drawn if part[2]]
-    return _runs.figure_document(
+    document = _runs.figure_document(
         made,
         "Figure 6: corrections by severity of the corruption",
         records=Records(
@@ -93,6 +94,8 @@ def document(shifted: Sequence[Shifted], made: _runs.Made) -> Document:
         ],
         pictures=[picture for part in drawn for picture in pictures(*part)],
     )
+    places = dict.fromkeys(setting.label for setting, *_ in drawn)
+    return dataclasses.replace(document, subtitle=f"{'; '.join(places)}; scale {made.preset}")
 
 
 def severities(own: Sequence[Shifted]) -> list[int]:
@@ -122,25 +125,6 @@ def intervals(by_seed: Mapping[int, Mapping[int, float]]) -> dict[int, MeanInter
     return {s: mean for s, values in by_seed.items() if (mean := mean_over_seeds(values))}
 
 
-def in_words(judged: Mapping[int, Judgement]) -> str:
-    """At which severities a correction is better or worse, and from which on it loses."""
-    worse = [s for s in judged if judged[s] == "worse"]
-    better = [s for s in judged if judged[s] == "better"]
-    last = [s for s in judged if s >= min(worse, default=0)]
-    parts = [f"better {_places(better)}"] if better else []
-    if worse and last == worse:
-        parts.append("worse everywhere" if worse == [*judged] else f"worse from {worse[0]} on")
-    elif worse:
-        parts.append(f"worse {_places(worse)}")
-    return ", ".join(parts) or "no difference shown"
-
-
-def _places(places: Sequence[int]) -> str:
-    written = [f"{s}" for s in places if s]
-    clean = ["on clean images"] if 0 in places else []
-    return " and ".join([*clean, *([f"at {', '.join(written)}"] if written else [])])
-
-
 def claims(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Iterator[Claim]:
     """How the gap grows from the lowest to the highest severity, and its sign at high ones."""
     place = f"{setting.label}, α = {alpha:g}"
@@ -156,32 +140,35 @@ def claims(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Iterator[C
 
 
 def by_severity(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Table:
-    """Each correction less raw at each severity."""
-    rows: list[tuple[str, list[Entry]]] = []
-    for metric in METRICS:
-        form = METRIC_FORMATS[metric]
-        rows.append((f"{form.label} ({form.step})", []))
-        for name in SHOWN:
-            means = intervals(effects(own, name, metric))
-            judged = {s: judge(mean, form.direction) for s, mean in means.items()}
-            plain = form._replace(factor=1)
-            cells = [
-                Entry(
-                    number(mean.mean, plain, signed=True), judged[s], f"({range_text(mean, plain)})"
+    """Raw, and each correction less raw, at each severity."""
+    raw = {
+        metric: {
+            severity: mean.mean / METRIC_FORMATS[metric].factor
+            for severity in severities(own)
+            if (
+                mean := Records(r for i in own for r in i.means(severity)).mean(
+                    metric, prediction="raw"
                 )
-                for s, mean in means.items()
-            ]
-            if cells:
-                rows.append((name, [*cells, Entry(in_words(judged))]))
-    shown = ["clean" if s == 0 else str(s) for s in severities(own)]
-    return Table(
+            )
+        }
+        for metric in METRICS
+    }
+    return severity_table(
         f"fig6-severity-{setting.name}-alpha{alpha:g}",
         f"Correction − raw by severity: {setting.label}, Mixup, α = {alpha:g}",
         "Mean over corruptions, paired by seed, with the 95% confidence interval over "
         f"{len(own)} seeds; better or worse where it excludes 0.",
-        ["correction", *shown, "in words"],
-        rows,
+        all_effects(own),
+        raw,
     )
+
+
+def all_effects(own: Sequence[Shifted]) -> Effects:
+    """The interval of every correction, metric and severity."""
+    return {
+        metric: {name: means for name in SHOWN if (means := intervals(effects(own, name, metric)))}
+        for metric in METRICS
+    }
 
 
 def by_corruption(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Table:
@@ -247,7 +234,7 @@ def pictures(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Iterator
         "are 95% confidence intervals over seeds. Temperatures are fitted on clean held-out "
         "examples.",
         "The same numbers stand in the table by severity.",
-        figures.draw(partial(curves, own)),
+        figures.draw(partial(curves, all_effects(own))),
     )
     yield figures.Picture(
         f"fig6-kinds-{setting.name}-alpha{alpha:g}",
@@ -257,24 +244,6 @@ def pictures(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Iterator
         "Means over severities stand in the table by corruption.",
         figures.draw(partial(heat_maps, own)),
     )
-
-
-def curves(own: Sequence[Shifted]) -> Figure:
-    """One panel for each metric, a line for each correction."""
-    drawn, axes = figures.panels(len(METRICS), size=(4.0, 3.0))
-    for panel, metric in zip(axes, METRICS, strict=True):
-        form = METRIC_FORMATS[metric]
-        panel.axhline(0, color=figures.FAINT, linewidth=1)
-        for k, name in enumerate(SHOWN):
-            means = intervals(effects(own, name, metric))
-            if means:
-                x = [s + 0.06 * (k - len(SHOWN) / 2) for s in means]
-                colour = figures.CORRECTION_COLOURS[name]
-                figures.draw_bars(panel, figures.Line(name, colour, "-", x, list(means.values())))
-        panel.set(title=f"{form.label} ({form.step})", xlabel="severity")
-    axes[0].set_ylabel("difference to raw")
-    figures.legend_above(drawn, axes[0])
-    return drawn
 
 
 def heat_maps(own: Sequence[Shifted]) -> Figure:
@@ -292,9 +261,8 @@ def heat_maps(own: Sequence[Shifted]) -> Figure:
         mesh = panel.pcolormesh(
             values * form.direction, cmap="RdBu", norm=TwoSlopeNorm(0, -most, most), edgecolor="w"
         )
-        panel.set(
-            title=f"{form.label} ({form.step}), up to {number(most, form._replace(factor=1))}"
-        )
+        most_shown = number(most, form._replace(factor=1))
+        panel.set(title=f"{form.label} ({form.step}), up to {most_shown}", xlabel="severity")
         panel.set_xticks(np.arange(len(levels)) + 0.5, list(map(str, levels)))
         panel.set_yticks(np.arange(len(kinds)) + 0.5, [kind.replace("_", " ") for kind in kinds])
         panel.tick_params(length=0, labelleft=panel is axes[0])

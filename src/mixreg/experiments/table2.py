@@ -175,7 +175,7 @@ def tested(trained: TrainedClassifier, classifier: str, one: RobustnessSet, fold
     alpha = trained.config.alpha
     kept = logits(trained.net, classifier, test, views_of(trained, [alpha]), folder)
     raw, shrunk = kept["raw"], kept[shrunk_by(alpha)]
-    fixed: Any = {"y_mean": trained.class_means, "law": trained.law}
+    fixed: Any = {"y_mean": trained.class_means, "law": trained.output_law}
     values: Values = {}
     for name in PREDICTIONS:
         parts = (

@@ -184,7 +184,10 @@ class MixupCallback(Callback):
         """Log calibration errors, over all processes."""
         for (name, index), error in self._errors.items():
             suffix = f"/dataloader_idx_{index}" if len(self._errors) > 2 else ""
-            pl_module.log(f"val_{name}_ece{suffix}", error.compute(), sync_dist=True)
+            value = error.compute()
+            pl_module.log(
+                f"val_{name}_ece{suffix}", value, sync_dist=True, add_dataloader_idx=False
+            )
 
     def _function(self, pl_module: LightningModule) -> nn.Module:
         try:
