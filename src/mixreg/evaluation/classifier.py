@@ -10,7 +10,13 @@ from torch import Tensor
 
 from mixreg._checks import PROBABILITIES, are_probabilities
 from mixreg.calibration import TemperatureFit, describe_limit, search_in_parts
-from mixreg.evaluation.bootstrap import RESAMPLES, ExampleSums, check_resamples, differences
+from mixreg.evaluation.bootstrap import (
+    RESAMPLED,
+    RESAMPLES,
+    ExampleSums,
+    check_resamples,
+    differences,
+)
 from mixreg.evaluation.choice import Choice, choose
 from mixreg.evaluation.corrections import CORRECTIONS, UNTEMPERED, Correction, correct
 from mixreg.evaluation.intervals import MeanInterval
@@ -41,6 +47,9 @@ class CorrectedResult:
         effects: metrics less those of the raw prediction, with intervals by test examples; None
             for the raw prediction, and where none were asked for.
         held_out: metrics on the validation examples, None without any.
+
+    Raises:
+        ValueError: effects on other metrics than accuracy, nll, brier and ece.
     """
 
     metrics: Metrics
@@ -51,6 +60,12 @@ class CorrectedResult:
     remark: str | None = None
     effects: dict[MetricName, MeanInterval] | None = None
     held_out: Metrics | None = None
+
+    def __post_init__(self) -> None:
+        if self.effects is not None and self.effects.keys() != {*RESAMPLED}:
+            raise ValueError(
+                f"effects must be those on {', '.join(RESAMPLED)}, got {', '.join(self.effects)}"
+            )
 
 
 @dataclass(frozen=True)
