@@ -126,7 +126,7 @@ def test_options_are_written_with_dashes_or_underscores(words, name, value, caps
     assert yaml.safe_load(capsys.readouterr().out)[name] == value
 
 
-COMMANDS = ["train", "evaluate", "compare", "tune", "reproduce", "diagnose", "report"]
+COMMANDS = ["train", "evaluate", "compare", "tune", "reproduce", "diagnose", "export", "report"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -169,7 +169,9 @@ def test_settings_of_timms_training_script(settings_, smoothing, notes, tmp_path
     assert recipe.label_smoothing == smoothing
     assert len(recipe.notes) == notes
     file = tmp_path / "args.yaml"
-    file.write_text("".join(f"{name}: {value}\n" for name, value in settings_.items()))
+    script = {"model": "vit", "val_split": "val", "mixup_mode": "batch", "mixup_prob": 1.0}
+    values = script | settings_
+    file.write_text("".join(f"{name}: {value}\n" for name, value in values.items()))
     assert r.from_timm(file) == recipe
 
 

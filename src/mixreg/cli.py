@@ -1,4 +1,4 @@
-"""The command line: `mixreg train | evaluate | compare | tune | reproduce | diagnose | report`.
+"""The command line: `mixreg train | evaluate | compare | ... | export | report`.
 
 A command's settings are a frozen dataclass; its fields are the options, its docstring the help, and
 msgspec decodes their words. What a command runs is imported when it is called.
@@ -42,6 +42,7 @@ _GROUPS = {
         *("scale", "training_fraction", "label_noise", "label", "image_size", "resize", "mean"),
         *("std", "weights", "held_out", "shift"),
         *("samples", "exact", "reference", "metric", "trials", "reduction", "rungs"),
+        *("format", "into", "inputs", "outputs"),
     ),
     "how to train": (
         *("epochs", "batch_size", "learning_rate", "momentum", "weight_decay", "milestones"),
@@ -108,6 +109,13 @@ _COMMANDS = (
         "measure the Mixup risk and its regularizers on a trained model",
         "DiagnoseOptions",
         "mixreg.experiments.diagnose:diagnose_checkpoint",
+    ),
+    _Command(
+        "export",
+        "write the rescaled prediction of a checkpoint as a file to deploy",
+        "ExportOptions",
+        "mixreg.experiments.export:export_checkpoint",
+        writes="file",
     ),
     _Command(
         "report",

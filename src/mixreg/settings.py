@@ -578,6 +578,29 @@ class EvaluateOptions(CheckpointOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportOptions(CheckpointOptions):
+    """What to deploy, and as what.
+
+    Args:
+        format: "safetensors", weights for the network's own class; "pt2", a program of
+            torch.export; or "onnx".
+        into: merge equation 22 into the "weights", or its inner half into the "normalisation" of
+            the inputs, which the file then holds beside weights with the network's own keys.
+        inputs: "shrink" or "keep" them, or the mean of "both" views; by default shrunk, but kept
+            after boxes.
+        outputs: "scale" or "keep" them.
+        output: the file; by default `rescaled.FORMAT` inside the run, or `NAME-rescaled.FORMAT`
+            beside the file NAME.
+    """
+
+    format: Literal["safetensors", "pt2", "onnx"] = "safetensors"
+    into: Literal["weights", "normalisation"] = "weights"
+    inputs: Literal["shrink", "keep", "both"] | None = None
+    outputs: Literal["scale", "keep"] = "scale"
+    output: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class DiagnoseOptions(CheckpointOptions):
     """What to diagnose, on which samples and how exactly.
 

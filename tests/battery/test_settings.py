@@ -18,6 +18,7 @@ COMMANDS = {
     "tune": (settings.TuneOptions, []),
     "reproduce": (settings.ReproduceOptions, ["fig2"]),
     "diagnose": (settings.DiagnoseOptions, ["run"]),
+    "export": (settings.ExportOptions, ["run"]),
     "report": (settings.ReportOptions, ["run"]),
 }
 OPTIONS = [
