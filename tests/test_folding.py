@@ -459,11 +459,22 @@ def test_layers_by_name(names):
         ({"last": "2"}, "ReLU '2' is no Linear or Conv layer"),
         ({"last": "7.a"}, "it has no layer '7.a'"),
         ({"last": "3"}, "its last layer has 5 outputs, the statistics 3"),
+        ({"into": "norm"}, "into must be 'weights' or 'normalisation', got 'norm'"),
+        ({"example": torch.randn(4, 16)}, r"of shape \(n, 3, 1, 1\), got \(4, 16\)"),
     ],
 )
 def test_names_of_other_layers_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        channel_model().fold(**options, example=torch.randn(4, 3, 16, 16))
+        channel_model().fold(**{"example": torch.randn(4, 3, 16, 16)} | options)
+
+
+def test_features_have_a_normalisation_each():
+    x = torch.randn(9, 3, dtype=torch.float64)
+    model = RescaledModel(nn.Linear(3, C).double(), statistics((3,), "softmax", (C,)), LAW).eval()
+    folded = model.fold("normalisation", mean=(1.0, 2.0, 3.0), std=(0.5, 0.2, 2.0))
+    raw = x * torch.tensor([0.5, 0.2, 2.0]).double() + torch.tensor([1.0, 2.0, 3.0]).double()
+    inputs = (raw - torch.tensor(folded.mean).double()) / torch.tensor(folded.std).double()
+    torch.testing.assert_close(folded.net(inputs), model(x), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("options", [{}, {"inputs": "keep"}, {"outputs": "keep"}], ids=str)

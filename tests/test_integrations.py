@@ -203,6 +203,16 @@ def test_the_classifier_predicts_by_equation_22():
         MixupClassifier(correction="none").fit(x, y)
 
 
+def test_the_classifier_leaves_a_constant_feature_as_it_is():
+    """Rounding gives the column a deviation of 1e-17."""
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    fixed = np.column_stack([x, np.full(60, 0.1)])
+    classifier = MixupClassifier(epochs=2, random_state=0).fit(fixed, x[:, 0] > 0)
+    moved = fixed + np.array([0, 0, 1e-6])
+    near, far = classifier.predict_proba(fixed), classifier.predict_proba(moved)
+    np.testing.assert_allclose(near, far, atol=1e-5)
+
+
 def test_two_processes_share_means_and_have_draws_of_their_own(tmp_path):
     command = [sys.executable, "-W", "error::UserWarning:mixreg", __file__, str(tmp_path)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

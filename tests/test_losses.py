@@ -237,6 +237,16 @@ def test_the_dense_form_of_losses_linear_in_the_label_is_the_pair_form(generator
         torch.testing.assert_close(mixed_loss(loss, u, batch), dense.mean())
 
 
+def test_the_mean_over_examples_of_a_divergence(generator):
+    """`batchmean` divides by examples alone."""
+    y, u = (torch.softmax(draws((N, C), generator), 1) for _ in range(2))
+    batch = mixed(y, C, generator)
+    other, w = y[batch.partner], batch.weight.unsqueeze(1)
+    each = w * y * (y / u).log() + (1 - w) * other * (other / u).log()
+    value = mixed_loss(nn.KLDivLoss(reduction="batchmean"), u.log(), batch)
+    torch.testing.assert_close(value, each.sum() / N)
+
+
 def test_the_squared_error_of_pairs_exceeds_the_dense_one_by_the_spread_of_the_labels(generator):
     y, u = draws((N, 2), generator), draws((N, 2), generator)
     batch = mixed(y, None, generator)

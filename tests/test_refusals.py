@@ -165,6 +165,7 @@ CASES = {
     "Mixup": [
         (lambda: MIXUP(X, Y + 1), ValueError, r"0\.\.1 for num_classes=2"),
         (lambda: MIXUP.transform(X, Y + 1), ValueError, r"0\.\.1 for num_classes=2"),
+        (lambda: MIXUP.transform(X, Y, X), TypeError, "one batch that holds both, got 3 values"),
         (lambda: MIXUP(X, Y.float()), TypeError, r"use y\.long\(\)"),
         (lambda: MIXUP(X, torch.ones(4, 3)), ValueError, r"soft labels must have shape \(n, 2\)"),
         (lambda: MIXUP(X, Y.unsqueeze(1)), ValueError, r"must have shape \(n,\)"),
@@ -585,8 +586,8 @@ CALLS = {
     "entropies": lambda x, y: mixreg.proposition_one(x, y, LAW),
 }
 CONTAINERS = {
-    "NumPy": (np.asarray, r"must be a torch\.Tensor, got numpy\.ndarray; use torch\.as_tensor"),
-    "list": (torch.Tensor.tolist, r"must be a torch\.Tensor, got list; use torch\.as_tensor"),
+    "NumPy": (np.asarray, r"must be a torch\.Tensor.*, got numpy\.ndarray; use torch\.as_tensor"),
+    "list": (torch.Tensor.tolist, r"must be a torch\.Tensor.*, got (list|float); use torch\."),
     "sparse": (torch.Tensor.to_sparse, r"must be dense, got torch\.sparse_coo; use .*to_dense\(\)"),
 }
 

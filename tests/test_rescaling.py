@@ -78,6 +78,15 @@ def test_a_transformer_of_hugging_face(images, stats, tmp_path):
         net(input_ids=images[1])
 
 
+def test_a_network_is_rescaled_once(stats):
+    net = network()
+    hooks = rescale_(net, stats, LAW)
+    with pytest.raises(ValueError, match="is rescaled already"):
+        rescale_(net, stats, LAW)
+    hooks.remove()
+    rescale_(net, stats, LAW)
+
+
 def test_two_views_take_two_passes(stats):
     with pytest.raises(ValueError, match="hooks take one pass"):
         rescale_(network(), stats, LAW, inputs="both")
@@ -116,6 +125,8 @@ def test_post_processing(given, images, stats):
     torch.testing.assert_close(post(x), expected)
     assert post.model is net
     assert not post.state_dict()
+    post.fit([(x + 1, y)], progress=False)
+    torch.testing.assert_close(post.stats.x_mean, stats.x_mean + (not given))
 
 
 def test_post_processing_in_a_routine_of_torch_uncertainty(images, stats):

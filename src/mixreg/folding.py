@@ -169,6 +169,10 @@ class _Plan:
             d = torch.randn(
                 2, *mean.shape, dtype=mean.dtype, generator=torch.Generator().manual_seed(0)
             )
+        elif not fits(example, mean):
+            raise ValueError(
+                f"example must hold inputs of shape (n, {dims(mean)}), got {tuple(example.shape)}"
+            )
         else:
             d = example.detach().to("cpu", torch.float64) - mean
         self.mean = mean.expand(d.shape[1:])

@@ -135,7 +135,7 @@ def mixed_loss(
         batch: the mixed batch; its `labels` are passed to the loss as they are.
 
     Returns:
-        A scalar for a module whose `reduction` is "mean" or "sum", else the values as they come.
+        A scalar for a module whose `reduction` is not "none", else the values as they come.
 
     Raises:
         TypeError: one of the losses of this module, which take targets first.
@@ -168,8 +168,8 @@ def mixed_loss(
     values = torch.lerp(other, own, weight)
     if reduction == "none":
         return values
-    if reduction == "sum":
-        return values.sum()
+    if reduction in ("sum", "batchmean"):
+        return values.sum() / (1 if reduction == "sum" else len(values))
     counted, counted_other = (_counted(loss, labels, own) for labels in pair)
     return values.sum() / torch.lerp(counted_other, counted, weight).sum()
 

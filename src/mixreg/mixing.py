@@ -319,6 +319,10 @@ class MixupTransform:
         if len(batch) == 2:
             mixed = self.mixup(*batch)
             return mixed.inputs, mixed.targets
+        if len(batch) != 1:
+            raise TypeError(
+                f"expected inputs and labels, or one batch that holds both, got {len(batch)} values"
+            )
         (whole,) = batch
         labels = self.mixup._labels
         if labels is None and isinstance(whole, Sequence) and len(whole) > 2:

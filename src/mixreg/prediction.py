@@ -263,6 +263,8 @@ class RescaledModel(nn.Module):
             ValueError: the network does not begin and end with layers that this can be merged
                 into, or the means do not fit.
         """
+        if into not in ("weights", "normalisation"):
+            raise ValueError(f"into must be 'weights' or 'normalisation', got {into!r}")
         recipe, scaled = self._recipe, self.outputs == "scale"
         if self.inputs == "both" or (self.inputs == "shrink" and self.pixel_map is not None):
             raise ValueError(
@@ -366,7 +368,8 @@ class RescaledModel(nn.Module):
         self, mean: Sequence[float] | None, std: Sequence[float] | None, shrinkage: float
     ) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """The m' and s' of (p − m')/s' = x̄ + θ̄ ((p − m)/s − x̄)."""
-        x_mean = self.x_mean.detach().to("cpu", torch.float64).flatten(1)
+        x_mean = self.x_mean.detach().to("cpu", torch.float64)
+        x_mean = x_mean.reshape(len(x_mean), -1)
         if bool((x_mean != x_mean[:, :1]).any()):
             raise ValueError(
                 "a normalisation has one mean for each channel, these statistics one for each "

@@ -91,7 +91,8 @@ def rescale_(
         The hooks, to remove them.
 
     Raises:
-        ValueError: two views, which take two passes; or what `RescaledModel` refuses.
+        ValueError: two views, which take two passes; a network that was rescaled before; or what
+            `RescaledModel` refuses.
 
     Example:
         >>> import torch
@@ -108,6 +109,11 @@ def rescale_(
     model = RescaledModel(net, stats, law, link, inputs=inputs, outputs=outputs)
     if model.inputs == "both":
         raise ValueError("hooks take one pass; for the mean of two views use RescaledModel")
+    if any(
+        isinstance(getattr(hook, "__self__", None), Rescaling)
+        for hook in net._forward_hooks.values()
+    ):
+        raise ValueError("the network is rescaled already; take its hooks away first, by remove()")
     return Rescaling(model)
 
 
@@ -140,7 +146,7 @@ class PostProcessing(nn.Module):
     ) -> None:
         super().__init__()
         self.law, self.link, self.num_classes, self.options = law, link, num_classes, options
-        self.stats = stats
+        self.stats, self._is_given = stats, stats is not None
         self._model: tuple[nn.Module, ...] = ()
         self._rescaled: tuple[RescaledModel, ...] = ()
 
@@ -169,7 +175,8 @@ class PostProcessing(nn.Module):
             dataloader: batches (x, y) of training data without mixing.
             progress: show a progress bar.
         """
-        if self.stats is None:
+        if not self._is_given:
+            self.stats, self._rescaled = None, ()
             self.stats = TrainingStatistics.from_loader(
                 dataloader, self.num_classes, progress=progress
             )

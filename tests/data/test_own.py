@@ -188,6 +188,27 @@ def test_tables_that_are_no_data(tmp_path, table, options, message):
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (",a,kind\n0,1,x\n1,2,y\n", "has a column without a name"),
+        ("a,kind\n0,1,x\n1,2,y\n", "is damaged or no table: Length of header"),
+    ],
+)
+def test_columns_without_a_name(tmp_path, text, message):
+    """The index that pandas writes would be a feature; one beyond the header moves the others."""
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        load(str(tmp_path / "t.csv"), label="kind")
+
+
+def test_a_constant_feature_is_left_as_it_is(tmp_path):
+    write(frame().assign(b=0.1), tmp_path / "train.csv")
+    write(frame().assign(b=0.2), tmp_path / "test.csv")
+    x, _ = joined(load(str(tmp_path), label="kind", standardise=True).batches("test", 8))
+    torch.testing.assert_close(x[:, 1], torch.full((8,), 0.1))
+
+
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.npz", "t.npy"])
 def test_damaged_files(tmp_path, name):
     (tmp_path / name).write_bytes(b"\x00\xff" * 40)
@@ -244,6 +265,10 @@ ARRAYS = [
     ({"x_test": None, "y_test": None}, "has training samples and none for testing"),
     ({"x_train": None, "y_train": None}, r"has the parts test, and none for training"),
     ({"x_train": np.array(["a", "b", "c"])}, "inputs of <U1 and shape"),
+    ({"x_train": np.ones((0, 2)), "y_train": np.array([], int)}, "no examples for training"),
+    ({"class_names": np.array("ant")}, "class_names that are no list of different names"),
+    ({"class_names": np.array(["ant", "ant"])}, "class_names that are no list of different names"),
+    ({"y_train": np.array(["a", "b", "a"]), "class_names": np.array(["a", "c"])}, "the labels b "),
 ]
 
 
@@ -255,6 +280,20 @@ def test_arrays_that_are_no_data(tmp_path, changed, message):
     with pytest.raises(DataError, match=message) as error:
         load(str(tmp_path / "a.npz"))
     assert "\n" not in str(error.value)
+
+
+def test_text_is_numbered_as_class_names_say(tmp_path):
+    x, y = np.arange(8.0)[:, None], np.array(["dog", "cat"] * 4)
+    np.savez(tmp_path / "a.npz", x=x, y=y, class_names=np.array(["dog", "ape", "cat"]))
+    (tmp_path / "a.npz").rename(tmp_path / "A.NPZ")
+    data = load(str(tmp_path / "A.NPZ"), **WHOLE)
+    inputs, labels = joined(data.batches("train", 8))
+    assert data.class_names == ("dog", "ape", "cat")
+    assert labels.tolist() == [2 * (int(value) % 2) for value in inputs[:, 0]]
+    np.save(tmp_path / "b.npy", x)
+    (tmp_path / "b.npy").rename(tmp_path / "b.npz")
+    with pytest.raises(DataError, match=r"b\.npz is damaged or holds objects"):
+        load(str(tmp_path / "b.npz"))
 
 
 # --- Hugging Face ---
@@ -364,6 +403,7 @@ RETURNED = [
     (lambda: loaders(x=torch.ones(10, 2).long()), "a batch must be a pair of inputs, floating"),
     (lambda: ([torch.ones(3)], [torch.ones(3)]), "a batch must be a pair of inputs"),
     (lambda: loaders(y=torch.zeros(10).long()), "of 1 classes"),
+    (lambda: ([(SOFT[:0], torch.zeros(0).long())], []), r"at least one, got inputs \(0, 2\)"),
     (lambda: (loaders()[0], []), "gave 10 training and 0 test examples"),
     (lambda: (loaders()[0], loaders(y=torch.full((10,), 5))[0]), "no training example .* label 5"),
 ]

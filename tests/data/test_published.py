@@ -358,7 +358,7 @@ def test_an_absent_file_of_fashion_is_named(tmp_path, name):
         read_fashion_mnist(tmp_path)
 
 
-COMPRESSED = gzip.compress(idx(garments()[IMAGES]), 1)
+COMPRESSED = gzip.compress(idx(garments()[IMAGES]), 1, mtime=0)
 
 
 @pytest.mark.parametrize(

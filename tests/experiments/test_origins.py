@@ -174,6 +174,12 @@ def test_what_is_said_goes_before_the_settings(tmp_path, folder):
         ({"in_chans": 1, "mean": [0.5], "std": [0.5]}, "images of 1 channels"),
         ({"model": "resnet_of_mine"}, "timm makes no resnet_of_mine"),
         ({"mixup_mode": "row"}, "modes batch, pair"),
+        ({"model": "hf-hub:someone/else"}, "names no network of timm's own, but 'hf-hub:"),
+        ({"model": 3}, "names no network of timm's own, but 3"),
+        ({"model_kwargs": {"checkpoint_path": "w.pth"}}, "that fetch weights from elsewhere"),
+        ({"input_size": [3, 32]}, "gives no size and normalisation of images"),
+        ({"mixup": "0.8"}, "says of no mixing what timm knows"),
+        ({"mixup_prob": 2.0}, r"what timm knows: the probability of mixing must lie in \[0, 1\]"),
     ],
 )
 def test_what_is_beyond_a_training_with_timm(tmp_path, folder, args, message):
@@ -286,6 +292,13 @@ def test_how_processors_resize(tmp_path, settings, expected):
         found = huggingface.preprocessing(tmp_path)
         assert (found.image_size, found.resize) == expected
         assert found.interpolation == "bicubic"
+
+
+def test_weights_that_would_be_random_are_refused(classifier, folder, tmp_path):
+    net = transformers.AutoModelForImageClassification.from_pretrained(classifier)
+    net.vit.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"lacks 2 weights .* random: classifier\.bias"):
+        load_checkpoint(options(tmp_path, folder, alpha=0.2))
 
 
 def test_a_folder_without_weights(classifier, folder, tmp_path):

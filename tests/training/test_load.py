@@ -230,6 +230,13 @@ def test_a_network_whose_own_keys_begin_with_the_prefix(tmp_path):
     assert _same(load_weights(tmp_path / "w.pt", read), stored)
 
 
+def _mirrors():
+    """A mapping that holds itself, a thousand times and without a name."""
+    held = {}
+    held |= dict.fromkeys(["", *map(str, range(1000))], held)
+    return held
+
+
 @pytest.mark.parametrize(
     ("stored", "message"),
     [
@@ -239,6 +246,7 @@ def test_a_network_whose_own_keys_begin_with_the_prefix(tmp_path):
         (None, "no state dict"),
         (torch.ones(3), "no state dict"),
         ({"epoch": 3}, "no state dict"),
+        (_mirrors(), "no state dict"),
         ({"state_dict": 3}, "no state dict"),
         ({0: torch.ones(3)}, "no state dict among 0; "),
         ({"epoch": 3, "optimizer": {}, "args": Namespace()}, "among epoch, optimizer, args; "),

@@ -206,7 +206,7 @@ def _standardised(splits: dict[Split, Samples]) -> dict[Split, Samples]:
     """Features with mean 0 and deviation 1 in each column of the training split."""
     train = splits["train"].inputs.double()
     mean, deviation = train.mean(0), train.std(0, correction=0)
-    deviation[deviation == 0] = 1.0
+    deviation[train.amax(0) == train.amin(0)] = 1.0  # rounding leaves of these a deviation
     return {
         split: samples._replace(inputs=((samples.inputs.double() - mean) / deviation).float())
         for split, samples in splits.items()

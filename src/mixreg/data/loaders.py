@@ -55,13 +55,18 @@ class LoaderDataset(Dataset):
     def _pairs(self, split: Split) -> Iterator[Batch]:
         for batch in self._loaders[split]:
             match batch:
-                case [Tensor() as x, Tensor() as y] if x.is_floating_point() and len(x) == len(y):
+                case [Tensor() as x, Tensor() as y] if x.is_floating_point() and x.ndim and y.ndim:
                     pass
                 case _:
                     raise DataError(
                         f"{self.name}: a batch must be a pair of inputs, floating point (n, ...), "
                         f"and class indices (n,), got {type(batch).__name__}"
                     )
+            if len(x) != len(y) or not len(y):
+                raise DataError(
+                    f"{self.name}: a batch must have one row an example and at least one, got "
+                    f"inputs {tuple(x.shape)} and labels {tuple(y.shape)}"
+                )
             if y.ndim != 1 or y.is_floating_point() or y.is_complex() or int(y.min()) < 0:
                 raise DataError(
                     f"{self.name}: labels must be class indices of shape (n,), got {y.dtype} of "

@@ -4,6 +4,7 @@ Inputs are features as they are, or uint8 images; labels are class indices, or t
 """
 
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,14 +40,24 @@ def read_tables(path: Path, label: str | None) -> Published[Samples]:
     for split, file in (files or {"": path}).items():
         try:
             is_csv = file.suffix.lower() == ".csv"
-            frames[split] = pandas.read_csv(file) if is_csv else pandas.read_parquet(file)
+            with warnings.catch_warnings(action="error", category=pandas.errors.ParserWarning):
+                frame = (
+                    pandas.read_csv(file, index_col=False) if is_csv else pandas.read_parquet(file)
+                )
         except ImportError as error:
             raise DataError(
                 f"reading {file} needs pyarrow: pip install 'mixreg[tables]'"
             ) from error
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, pandas.errors.ParserWarning) as error:
             reason = " ".join(str(error).split())
             raise DataError(f"{file} is damaged or no table: {reason}") from error
+        nameless = [c for c in map(str, frame.columns) if c.startswith("Unnamed: ")]
+        if is_csv and nameless:
+            raise DataError(
+                f"{file} has a column without a name, which would be a feature; name it, or write "
+                "the table without its index (to_csv(..., index=False))"
+            )
+        frames[split] = frame
     return from_frames(path, frames, label)
 
 
@@ -84,15 +95,17 @@ def from_frames(
 def read_arrays(path: Path) -> Published[Samples]:
     """The arrays of an .npz file, or those beside an .npy file, by their names."""
     try:
-        if path.suffix == ".npz":
+        if path.suffix.lower() == ".npz":
             with np.load(path, allow_pickle=False) as archive:
                 arrays = dict(archive)
         else:
             files = sorted(path.parent.glob("*.npy"))
             arrays = {file.stem: np.load(file, allow_pickle=False) for file in files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is damaged or holds objects, not arrays: {error}") from error
     names = arrays.pop("class_names", None)
+    if names is not None and (names.ndim != 1 or len({*map(str, names)}) < len(names)):
+        raise DataError(f"{path} has class_names that are no list of different names")
     found: dict[str, dict[bool, Array]] = {}
     for name, array in arrays.items():
         words = re.split(r"[_\W]+", name.lower())
@@ -121,6 +134,8 @@ def class_labels(
     if first not in labels:
         raise DataError(f"{place} has the parts {', '.join(labels)}, and none for training (train)")
     flat = {split: _flat(place, array) for split, array in labels.items()}
+    if not len(flat[first]):
+        raise DataError(f"{place} has no examples for training")
     known = np.unique(flat[first])
     if known.dtype.kind in "iu" and names is None:
         if known[0] != 0 or known[-1] != len(known) - 1:
@@ -138,8 +153,9 @@ def class_labels(
             strange = np.unique(array[(array < 0) | (array >= count)])
             number = array
         else:
-            strange = np.setdiff1d(array, known)
-            number = np.searchsorted(known, array)
+            order = known if names is None else np.array(names)
+            strange, by_name = np.setdiff1d(array, order), np.argsort(order)
+            number = by_name[np.searchsorted(order, array, sorter=by_name) % len(order)]
         if len(strange):
             raise DataError(
                 f"the labels {', '.join(map(str, strange[:5]))} of {place} are none of the "

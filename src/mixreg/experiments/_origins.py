@@ -17,6 +17,7 @@ from mixreg.recipes.timm import is_script, read_script
 from mixreg.training.weights import Stored, read_weights
 
 _BEST = ("model_best.pth.tar", "last.pth.tar")
+_FETCHES = {"pretrained", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +81,14 @@ def _timm(stored: Stored, args: Any, source: str) -> Origin:
             "class folders is understood"
         )
     sizes = {"in_chans": args.get("in_chans"), "global_pool": args.get("gp")}
-    options = {k: v for k, v in sizes.items() if v is not None} | (args.get("model_kwargs") or {})
+    own = args.get("model_kwargs") or {}
+    if not isinstance(args["model"], str) or ":" in args["model"]:
+        raise ConfigurationError(f"{source} names no network of timm's own, but {args['model']!r}")
+    if not isinstance(own, Mapping) or (_FETCHES & {*own}):
+        raise ConfigurationError(
+            f"{source} has model_kwargs that are none, or that fetch weights from elsewhere: {own}"
+        )
+    options = {k: v for k, v in sizes.items() if v is not None} | dict(own)
 
     def build(data: Dataset) -> nn.Module:
         wanted = args.get("num_classes")
@@ -95,7 +103,10 @@ def _timm(stored: Stored, args: Any, source: str) -> Origin:
         bare = timm.create_model(args["model"], **options)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         raise ConfigurationError(f"{source}: timm makes no {args['model']}: {error}") from error
-    config = timm.data.resolve_data_config(dict(args), model=bare)
+    try:
+        config = timm.data.resolve_data_config(dict(args), model=bare)
+    except (TypeError, ValueError, AssertionError) as error:
+        raise ConfigurationError(f"{source} gives no size and normalisation of images") from error
     (channels, *size), mode = config["input_size"], config["crop_mode"]
     if channels != 3 or mode not in ("center", "squash") or len({*size}) > 1:
         raise ConfigurationError(
@@ -110,7 +121,10 @@ def _timm(stored: Stored, args: Any, source: str) -> Origin:
         tuple(config["mean"]),
         tuple(config["std"]),
     )
-    recipe = from_timm(dict(args), image_size=(size[0], size[1]))
+    try:
+        recipe = from_timm(dict(args), image_size=(size[0], size[1]))
+    except (TypeError, ValueError, IndexError) as error:
+        raise ConfigurationError(f"{source} says of no mixing what timm knows: {error}") from error
     mixes = recipe.label_law.theta_mean < 1
     settings = {
         "model": f"timm/{args['model']}",

@@ -93,8 +93,8 @@ class MixupClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, indices = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError("a classifier needs at least two classes, the labels have 1 class")
-        self._mean, spread = x.mean(0), x.std(0)
-        self._spread = np.where(spread > 0, spread, 1.0)
+        self._mean = x.mean(0)
+        self._spread = np.where(np.ptp(x, axis=0) > 0, x.std(0), 1.0)
         inputs, labels = self._inputs(x), torch.as_tensor(indices.reshape(-1))
         law, c = Beta(self.alpha), len(self.classes_)
         self.statistics_ = TrainingStatistics.from_tensors(inputs, labels, c)

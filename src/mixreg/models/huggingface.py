@@ -39,11 +39,20 @@ def load(folder: Path) -> nn.Module:
     if not (folder / "model.safetensors").is_file():
         raise CheckpointError(f"{folder} has no model.safetensors; save it with save_pretrained")
     try:
-        net = _transformers(folder).AutoModelForImageClassification.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True
+        net, loaded = _transformers(folder).AutoModelForImageClassification.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise _unfit(folder, error) from error
+    if absent := sorted(loaded["missing_keys"]):
+        raise CheckpointError(
+            f"{folder} lacks {len(absent)} weights of its network, which would be random: "
+            f"{', '.join(absent[:3])}{', ...' * (len(absent) > 3)}"
+        )
     return _with_logits(net)
 
 

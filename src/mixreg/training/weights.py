@@ -23,7 +23,7 @@ _AVERAGED = {"ema", "swa"}
 
 _SAVE = "save net.state_dict() with torch.save or safetensors"
 _LISTED = 3
-_DEEPEST = 2  # entries within entries; a mapping may hold itself
+_LEVELS = 4  # of entries within entries; a mapping may hold itself
 _HALVES = {"torch.float16", "torch.bfloat16"}
 
 
@@ -189,15 +189,21 @@ def _read_safetensors(path: Path) -> Stored:
     return Stored(path, {"": load_safetensors(path.read_bytes())})
 
 
-def _states(stored: object, name: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _states(stored: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The state dicts in mappings of mappings, each under the name of its entry."""
-    if not isinstance(stored, Mapping) or name.count(".") > _DEEPEST:
-        return
-    if _is_state(stored):
-        yield name, stored
-    for key, value in stored.items():
-        if isinstance(key, str):
-            yield from _states(value, f"{name}.{key}" if name else key)
+    level, seen = [("", stored)], set()
+    for _ in range(_LEVELS):
+        below: list[tuple[str, object]] = []
+        for name, mapping in level:
+            if not isinstance(mapping, Mapping):
+                continue
+            if _is_state(mapping):
+                yield name, mapping
+            if id(mapping) not in seen:
+                seen.add(id(mapping))
+                keyed = [(key, part) for key, part in mapping.items() if isinstance(key, str)]
+                below += [(f"{name}.{key}" if name else key, part) for key, part in keyed]
+        level = below
 
 
 def _is_state(state: object) -> TypeGuard[Mapping[str, Any]]:
