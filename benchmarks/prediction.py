@@ -16,7 +16,7 @@ import _harness
 from mixreg import Beta, RescaledModel, TrainingStatistics
 
 CLASSES = 10
-REPEATS = {(1, 32): 200, (64, 32): 60, (1, 224): 100, (64, 224): 12}
+REPEATS = {(1, 32): 100, (64, 32): 30, (1, 224): 50, (64, 224): 12}
 
 
 def candidates(batch: int, size: int) -> dict[str, Callable[[], Any]]:

@@ -88,7 +88,8 @@ def test_height_and_width_and_other_sizes(tmp_path):
 FOLDERS = [
     (lambda p: tree(p, "train", "val", classes=("ant",)), r"train has 1 class folders \(ant\)"),
     (lambda p: tree(p, "", classes=("ant",)), r"has 1 class folders \(ant\), expected at least 2"),
-    (lambda p: tree(p, "train"), r"has 1 class folders \(train\), expected at least 2"),
+    (lambda p: tree(p, "train"), r"has class folders in train and none for testing .* are train$"),
+    (lambda p: tree(p, "train", "rest"), r"and none for testing .*; there are rest, train$"),
     (lambda p: (tree(p, "train", "val") / "val" / "cow").mkdir(), "without training images: cow"),
     (lambda p: (tree(p, "train", "val") / "train" / "cow").mkdir(), "train/cow has no images"),
     (lambda p: tree(p, "train", "val", "valid"), "has both val and valid; keep one of them"),
@@ -329,6 +330,9 @@ def test_images_of_hugging_face(tmp_path):
     assert sizes(own(saved(tmp_path / "whole", more, KINDS, None))) == [6, 0, 2]
     with pytest.raises(DataError, match="has too few samples"):
         own(saved(tmp_path / "few", columns, KINDS, None))
+    columns["image"][3] = None
+    with pytest.raises(DataError, match=r"row 3 is damaged or no image"):
+        list(own(saved(tmp_path / "hole", columns, KINDS)).batches("test", 4))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -121,6 +121,15 @@ def test_claims_are_what_the_records_say(made):
     assert {claim.expected for claim in (grown, high)} == {"positive"}
 
 
+def test_one_seed_has_no_interval_in_the_numbers(made):
+    run = next(run for run in made[2] if run.method == "mixup")
+    own = [fig5.Shifted(run, 1.0, fig5._read(run, 1.0).scores)]
+    (setting,) = fig5.PRESETS["smoke"]
+    cells = [row[-1].text for _, row in fig6.numbers(setting, 1.0, own).rows]
+    assert cells
+    assert set(cells) == {""}
+
+
 def test_temperatures_are_those_of_the_clean_held_out_images(made):
     *_, runs = made
     for run in runs:
@@ -290,6 +299,9 @@ def test_the_goal_is_measured_against_the_better_one(judged):
     tables = {table.name: table for table in page.tables}
     table = tables["shift-cifar10-lenet-alpha1"]
     assert [name for name, _ in table.rows] == [*shift.ARMS]
+    assert table.title == "2 kinds of corruption, 2 severities: cifar10, lenet, α = 1"
+    assert "and 2 seeds" in table.note
+    assert any("60 test images in each set; generated from" in c for c in page.caveats)
     assert len(tables["shift-weights-cifar10-lenet-alpha1"].rows) == 5
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mixreg._errors import DataError
+from mixreg._errors import ConfigurationError, DataError
 from mixreg.data import Normalisation
 from mixreg.data.corruptions import CORRUPTIONS
 from mixreg.data.location import MissingDataError
@@ -290,3 +290,6 @@ def test_images_of_a_folder_are_corrupted_as_imagenet_c(made, tree, tmp_path, mo
     assert (got - expected).abs().max() <= 1
     with pytest.raises(DataError, match="no folder"):
         list(evaluate_shift.shifted_sets(trained, run, str(tmp_path / "nowhere")))
+    trained.data.normalisation = None  # as of a user's loader: nothing would be corrupted
+    with pytest.raises(ConfigurationError, match="with a known normalisation"):
+        list(evaluate_shift.shifted_sets(trained, run, "generated"))

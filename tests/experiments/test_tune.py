@@ -106,6 +106,17 @@ def test_it_says_what_is_shown(gain, said, advice, tmp_path):
     assert made.advice[0].startswith(advice)
 
 
+def test_a_law_that_is_worse_than_a_usual_one_is_not_recommended(tmp_path):
+    law = module.Law("new", 0.2, 0.5, {"method": "mixup", "alpha": 0.4})
+    all_of = [
+        Confirmed(of, [], "raw", {3: nll, 4: nll, 5: nll + shift})
+        for of, nll, shift in ((law, 1.0, 0.0), (USUAL[0], 1.5, 0.01), (USUAL[1], 0.5, 0.01))
+    ]
+    made = module.document(options(tmp_path), [Tried(law, 4, "raw", 1.0)], all_of)
+    assert [finding.judgement for finding in made.findings] == ["better", "worse"]
+    assert made.advice[0].startswith("Nothing is shown")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

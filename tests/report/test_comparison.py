@@ -237,7 +237,7 @@ def test_one_model_is_judged_by_its_test_examples(sample_run):
     assert names == ["performance", "means", "effects", "changes", "table"]
     assert dict(table(document, "effects").rows)["temperature"][-1].text == "300"
     assert {f.text.partition("n = ")[2] for f in document.findings} == {"300 test examples)."}
-    assert {claim.effect.half_width for claim in document.claims} == {None}  # those need seeds
+    assert not document.claims  # those need seeds
     (advice,) = document.advice
     assert choice.split == "validation"
     assert "on the validation examples (−" in advice

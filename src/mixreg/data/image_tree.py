@@ -44,6 +44,13 @@ def find_own_images(folder: Path, class_order: Sequence[str] | None) -> Publishe
             f"{folder} has folders for training and testing in several places: "
             f"{', '.join(str(place['train'].parent) for place in places[:5])}; name one of them"
         )
+    names = _class_folders(folder)
+    train = by_split(folder, names).get("train")
+    if not places and train is not None and len(_class_folders(folder / train)) > 1:
+        raise DataError(
+            f"{folder} has class folders in {train} and none for testing (test, val, ...); there "
+            f"are {', '.join(names[:5])}"
+        )
     return _published(folder, places[0] if places else {"": folder}, class_order)
 
 

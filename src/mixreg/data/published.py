@@ -74,7 +74,7 @@ class ImageTable(NamedTuple):
     def at(self, index: int) -> tuple[str, Path | BytesIO]:
         """What to call an image, and its file."""
         row = int(self.rows[index])
-        image = self.table[row][self.column]
+        image = self.table[row][self.column] or {"bytes": b""}  # a missing one is no image
         name = f"{self.name}, row {row}"
         return name, Path(image["path"]) if image["bytes"] is None else BytesIO(image["bytes"])
 

@@ -68,13 +68,16 @@ def corrupted_test_sets(
     images, labels = data.samples("test")
     pixels = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
     used = len(labels) if published else count  # published files hold all images
-    sets = corrupted_sets(
-        pixels[:used],
-        labels[:used].numpy(),
-        published=published,
-        cache=cache,
-        **which,
-    )
+    try:
+        sets = corrupted_sets(
+            pixels[:used],
+            labels[:used].numpy(),
+            published=published,
+            cache=cache,
+            **which,
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"{data.name} cannot be corrupted: {error}") from error
     for one in chain([CorruptedSet("clean", 0, pixels, "the clean test set")], sets):
         yield _in_model_space(one, labels, data.normalisation, count)
 

@@ -93,16 +93,16 @@ def evaluate_checkpoint(options: EvaluateOptions) -> tuple[str, Path]:
     title = f"{trained.config.data}, {trained.config.model}, {options.checkpoint.name}"
     document = comparison([result], title=title, baseline=result.method)
     notes = list(assumptions(trained, evaluation.results["raw"].metrics.accuracy))
-    if held_out == "test-half":
-        notes.append(
-            "The temperatures are fitted to every second test example, on which the correction is "
-            f"chosen too; all metrics are those of the other {evaluation.count}."
-        )
-    document = dataclasses.replace(document, caveats=(*document.caveats, *notes))
+    fitted = "The temperatures are fitted to every second test example"
+    rest = ", on which the correction is chosen too; all metrics are those of the other "
+    halved = [f"{fitted}{rest}{evaluation.count}."] if held_out == "test-half" else []
+    document = dataclasses.replace(document, caveats=(*document.caveats, *notes, *halved))
     page = write_document(document, output, name="metrics", page="report")
     if options.shift is None:
         return document.text(), page
     shifted = shift_document(trained, digest_of(trained), evaluation, directory, options.shift)
+    if halved:
+        notes.append(f"{fitted}, unshifted; the metrics here are those of all examples.")
     caveats = (*shifted.caveats, *notes, f"The unshifted test set: {page}.")
     shifted = dataclasses.replace(shifted, caveats=caveats)
     return shifted.text(), write_document(shifted, output, name="shift")

@@ -58,7 +58,7 @@ def shift_document(
     temperatures = {name: result.temperature for name, result in evaluation.results.items()}
     names = [n for n in CORRECTIONS if n not in UNTEMPERED or temperatures.get(n) is not None]
     totals: dict[int, list[tuple[Tensor, Tensor]]] = {}
-    sources, count, kinds = dict[str, None](), 0, dict[str, None]()
+    sources, counts, kinds = dict[str, None](), set[int](), dict[str, None]()
     for test in shifted_sets(trained, directory, shift):
         alpha = trained.config.alpha
         kept = logits(
@@ -69,14 +69,16 @@ def shift_document(
             trained, test.labels, raw, shrunk, {n: temperatures.get(n) for n in names}
         )
         totals.setdefault(test.severity, []).append(drawn)
-        count = len(test.labels)
         if test.severity:
+            counts.add(len(test.labels))
             sources[test.source], kinds[test.kind] = None, None
     means = {
         severity: [torch.stack(parts).mean(0) for parts in zip(*of, strict=True)]
         for severity, of in sorted(totals.items())
     }
-    found = {severity: differences(pair[0], pair[1], count) for severity, pair in means.items()}
+    found = {
+        severity: differences(pair[0], pair[1], min(counts)) for severity, pair in means.items()
+    }
     effects: Effects = {
         metric: {
             name: {s: _scaled(found[s][names.index(name), 0][metric], metric) for s in found}
@@ -88,8 +90,9 @@ def shift_document(
         metric: {s: float(pair[0][0, RESAMPLED.index(metric)]) for s, pair in means.items()}
         for metric in METRICS
     }
+    ends = " to ".join(map(str, sorted({min(counts), max(counts)})))
     note = (
-        f"Mean over {len(kinds)} kinds of shift, {count} test examples of each; differences to the "
+        f"Mean over {len(kinds)} kinds of shift, {ends} test examples of each; differences to the "
         f"raw prediction of the same examples, with 95% intervals from {_RESAMPLES} sets of "
         "examples drawn with repeats, the same ones for all kinds. They are for this one model."
     )
@@ -119,6 +122,12 @@ def shifted_sets(trained: TrainedClassifier, directory: Path, shift: str) -> Ite
         place = _published(data.name, root, shift)
         yield from corrupted_test_sets(data, place, directory / "corrupted")
         return
+    if tuple(data.input_shape) != (3, 224, 224) or data.normalisation is None:
+        raise ConfigurationError(
+            "--shift is for images in memory, and for folders of images that are shown to the "
+            f"network as 224×224 with a known normalisation; {data.name} gives inputs of "
+            f"{'×'.join(map(str, data.input_shape))}"
+        )
     labels = Predictions.load(directory / "logits-test.safetensors").labels
     about = hashlib.sha256(next(iter(data.batches("test", _TREE_BATCH)))[0].numpy().tobytes())
     clean = ShiftedSet("clean", 0, labels, partial(_worse, trained, "", 0), about.hexdigest(), "")
@@ -131,10 +140,7 @@ def shifted_sets(trained: TrainedClassifier, directory: Path, shift: str) -> Ite
                 digest = f"{about.hexdigest()} {kind} {severity} {_SEED}"
                 yield ShiftedSet(kind, severity, labels, begin, digest, said)
         return
-    if tuple(data.input_shape) != (3, 224, 224) or data.normalisation is None:
-        raise ConfigurationError(
-            f"--shift FOLDER is for networks that take images of 224×224, got {data.input_shape}"
-        )
+    assert data.normalisation is not None
     for one in find_folder(Path(shift), data.class_names):
         begin_one = partial(one.batches, data.normalisation, trained.config.workers)
         said = f"image files in {Path(shift).name}"
@@ -163,7 +169,8 @@ def _published(name: str, root: Path, shift: str) -> Path | None:
 def _worse(trained: TrainedClassifier, kind: str, severity: int) -> Iterator[Tensor]:
     """The test images of a folder, corrupted a few at a time; as they are at severity 0."""
     normalise = trained.data.normalisation
-    if normalise is None or severity == 0:
+    assert normalise is not None  # checked by `shifted_sets`
+    if severity == 0:
         yield from (x for x, _ in trained.data.batches("test", _TREE_BATCH))
         return
     mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (normalise.mean, normalise.std))

@@ -218,7 +218,8 @@ def numbers(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Table:
                 records = Records(r for item in own for r in item.means(severity, [kind]))
                 raw = records.mean(metric, prediction="raw")
                 if raw and mean:
-                    written = [f"{raw.mean:.6g}", f"{mean.mean:.6g}", f"{mean.half_width or 0:.3g}"]
+                    half = "" if mean.half_width is None else f"{mean.half_width:.3g}"
+                    written = [f"{raw.mean:.6g}", f"{mean.mean:.6g}", half]
                     rows.append((kind, entries([severity, metric, mean.n, *written])))
     name = f"fig6-{setting.name}-alpha{alpha:g}"
     return Table(name, f"Numbers of {name}", "", headings, rows, ["csv"])

@@ -287,13 +287,13 @@ def document(items: Sequence[Item], made: _runs.Made) -> Document:
 
 
 def sources(drawn: Sequence[tuple[Setting, float, list[Item]]]) -> list[str]:
-    """How many images each set has."""
-    return list(
-        dict.fromkeys(
-            f"{setting.label}: {own[0].judged.scores[0].count} test images in each set."
-            for setting, _, own in drawn
-        )
-    )
+    """How many images each set has, and where they come from."""
+    lines = dict[str, None]()
+    for setting, _, own in drawn:
+        bad = [score for score in own[0].judged.scores if score.severity]
+        said = "; ".join(sorted({score.source for score in bad}, key=len))
+        lines[f"{setting.label}: {bad[0].count} test images in each set; {said}."] = None
+    return list(lines)
 
 
 def severities(own: Sequence[Item]) -> list[int]:
@@ -411,10 +411,11 @@ def _difference(mean: MeanInterval, metric: MetricName) -> Entry:
 
 
 def everything(setting: Setting, alpha: float, own: Sequence[Item]) -> Table:
-    """Every prediction on the fifteen kinds, and what matching differs from it by."""
+    """Every prediction on the judged kinds, and what matching differs from it by."""
     records = Records(r for item in own for r in item.means(_judged_kinds()))
     clean = Records(r for item in own for r in item.means(["clean"]))
     matched = records.where(method="mixup", prediction="matched", alpha=alpha)
+    kinds = len({s.kind for s in own[0].judged.scores if s.kind in _judged_kinds()})
     rows: list[tuple[str, list[Entry]]] = []
     for name, (method, prediction) in ARMS.items():
         wanted: dict[str, object] = {"method": method, "prediction": prediction}
@@ -440,10 +441,11 @@ def everything(setting: Setting, alpha: float, own: Sequence[Item]) -> Table:
     ]
     return Table(
         f"shift-{setting.name}-alpha{alpha:g}",
-        f"Fifteen kinds of corruption, five severities: {setting.label}, α = {alpha:g}",
-        f"Means over kinds, severities and {len(own) // 2} seeds; “matched” is better or worse "
-        "where the 95% confidence interval of the difference, paired by seed, excludes 0. "
-        "Temperatures are fitted on clean held-out images.",
+        f"{kinds} kinds of corruption, {len(severities(own)) - 1} severities: {setting.label}, "
+        f"α = {alpha:g}",
+        f"Means over kinds, severities and {len(matched.by_seed('nll'))} seeds; “matched” is "
+        "better or worse where the 95% confidence interval of the difference, paired by seed, "
+        "excludes 0. Temperatures are fitted on clean held-out images.",
         ["prediction", *headings],
         rows,
     )

@@ -220,7 +220,8 @@ def document(
     """The choice, by how much it is better, and all that was tried."""
     form, (chosen, *others) = METRIC_FORMATS[options.metric], confirmed
     findings = [_advantage(chosen, each, form) for each in others]
-    is_shown = any(finding.judgement == "better" for finding in findings)
+    verdicts = {finding.judgement for finding in findings}
+    is_shown = "better" in verdicts and "worse" not in verdicts
     order = sorted(tried, key=lambda t: (-t.epochs, -form.direction * t.value))
     runs = [run for each in confirmed for run in each.runs]
     return Document(
