@@ -1,6 +1,7 @@
 """Recipes of other libraries: boxes by enumeration, adapters against the libraries' own code."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -147,6 +148,54 @@ def test_torchvision(transform):
 def test_torchvision_applied_at_random():
     recipe = r.from_torchvision(v2.RandomApply([v2.MixUp(num_classes=10)], p=0.25))
     assert recipe.label_law.shrinkage == pytest.approx(0.25 * 0.25)
+
+
+def one_hot(y):
+    return nn.functional.one_hot(y.long(), 10).float()
+
+
+FASTAI = [("MixUp", 0.4, {}), ("CutMix", 1.0, {"image_size": SIZE})]
+
+
+@pytest.mark.parametrize(("name", "alpha", "options"), FASTAI)
+@pytest.mark.usefixtures("seeded")
+def test_fastai(name, alpha, options):
+    theirs = pytest.importorskip("fastai.callback.mixup")
+    callback = getattr(theirs, name)(alpha)
+    callback.stack_y = True
+
+    def mixing(x, y):
+        callback.learn = SimpleNamespace(x=x.clone(), y=y, xb=(x.clone(),), yb=(y,))
+        callback.before_batch()
+        weight = callback.lam.reshape(-1, 1)
+        return callback.learn.xb[0], one_hot(callback.yb1[0]).lerp(one_hot(y), weight)
+
+    measured = r.estimate_law(mixing, (1, *SIZE), 10, batches=10_000)
+    close(measured, r.from_fastai(callback, **options), self_pairs=0.1)
+
+
+@pytest.mark.parametrize(("low", "high", "p"), [(0.0, 1.0, 1.0), (0.1, 0.4, 0.5)])
+@pytest.mark.usefixtures("seeded")
+def test_kornia(low, high, p):
+    theirs = pytest.importorskip("kornia.augmentation")
+    transform = theirs.RandomMixUpV2(lambda_val=(low, high), p=p, data_keys=["input", "class"])
+
+    def mixing(x, y):
+        inputs, labels = transform(x, y)
+        kept, other, weight = labels.T
+        return inputs, one_hot(kept).lerp(one_hot(other), weight[:, None])
+
+    measured = r.estimate_law(mixing, (1, 4, 4), 10, batches=10_000)
+    close(measured, r.from_kornia(transform), self_pairs=0.1)
+
+
+@pytest.mark.parametrize(("name", "alpha"), [("Mixup", 1.0), ("MixupIO", 0.5)])
+@pytest.mark.usefixtures("seeded")
+def test_torch_uncertainty(name, alpha):
+    theirs = pytest.importorskip("torch_uncertainty.transforms.mixup")
+    transform = getattr(theirs, name)(alpha, 10)
+    measured = r.estimate_law(transform, (1, 4, 4), 10, batches=50_000, batch_size=2)
+    close(measured, r.from_torch_uncertainty(transform), self_pairs=0.5)
 
 
 @pytest.mark.parametrize("law", [Beta(0.4), Uniform(0.1, 0.6), Beta(1.0).with_probability(0.5)])
