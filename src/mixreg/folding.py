@@ -166,9 +166,8 @@ class _Plan:
         self.whole = nn.Sequential(copy.deepcopy(net)).to("cpu", torch.float64).eval()
         mean = x_mean.detach().to("cpu", torch.float64)
         if example is None:
-            d = torch.randn(
-                2, *mean.shape, dtype=mean.dtype, generator=torch.Generator().manual_seed(0)
-            )
+            draws = torch.Generator("cpu").manual_seed(0)
+            d = torch.randn(2, *mean.shape, dtype=mean.dtype, device="cpu", generator=draws)
         elif not fits(example, mean):
             raise ValueError(
                 f"example must hold inputs of shape (n, {dims(mean)}), got {tuple(example.shape)}"
