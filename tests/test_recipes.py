@@ -94,13 +94,19 @@ def test_the_mean_of_the_map_is_the_share_of_pixels_given_away(height, width, al
 
 
 def close(estimate, recipe, self_pairs=0.0):
-    """Measured shrinkages within four standard errors of the recipe's."""
+    """Measured E(1 − θ) and E(1 − θ)² within four standard errors of the recipe's."""
     share = 1 - self_pairs
     expected = torch.as_tensor(recipe.input_law.shrinkage) * share
     error = 4.5 * estimate.input_error.max() + 1e-6
     assert float((estimate.input_shrinkage - expected).abs().max()) <= error
     label = recipe.label_law.shrinkage * share
     assert abs(estimate.label_shrinkage - label) <= 4 * estimate.label_error + 1e-6
+    # Squares of numbers up to 1/2 spread no wider than the numbers.
+    second = recipe.label_law.gamma_squared * share
+    assert abs(estimate.label_second - second) <= 4 * estimate.label_error + 1e-6
+    if isinstance(recipe.input_law, mixreg.MixingLaw):
+        second = recipe.input_law.gamma_squared * share
+        assert float((estimate.input_second - second).abs().max()) <= error
     assert estimate.label_smoothing == pytest.approx(recipe.label_smoothing, abs=1e-5)
 
 
