@@ -14,9 +14,12 @@ from mixreg.report.records import (
     Claim,
     Expected,
     MetricFormat,
+    Sentence,
+    difference_text,
     judge,
     mean_text,
     metric_format,
+    multiplicity,
     number,
     range_text,
 )
@@ -55,15 +58,10 @@ _SPOKEN: dict[MetricName, tuple[Expected, Expected]] = {
     "ece": ("negative", "positive"),
 }
 """The metrics of Figure 4 with the side of an improvement, and of the opposite."""
-_RESCALING = {
-    "mixup": "Rescaling improves models trained with Mixup.",
-    "erm": "Rescaling always makes ERM worse.",
-}
-_ENTROPY = "Mixup and label smoothing increase the entropy of the predictions."
-_MULTIPLICITY = (
-    "Many comparisons: this page holds {count} paired 95% intervals of metrics that have a better "
-    "side. If nothing differed at all, about {by_chance} of them would still exclude 0; none is "
-    "widened for that."
+HELPS = Sentence("Rescaling improves models trained with Mixup.", "section 5, figure 4")
+HURTS = Sentence("Rescaling always makes ERM worse.", HELPS.place)
+UNSURE = Sentence(
+    "Mixup and label smoothing increase the entropy of the predictions.", "section 5, figure 7"
 )
 _SPREAD = (
     "The intervals over seeds (Student's t) are for the recipe: they describe the spread of "
@@ -93,7 +91,7 @@ _NO_INTERVALS = (
     "There is one seed, and its evaluation was stored without intervals by test examples, so that "
     "nothing here is shown; `mixreg evaluate` of the run makes them."
 )
-_FEW_SEEDS = (
+FEW_SEEDS = (
     "With {fewest} seeds the width of the intervals is itself uncertain; five or more are better."
 )
 _WORDS: dict[Correction, str] = {
@@ -273,23 +271,20 @@ def _claims(groups: Groups, title: str) -> Iterator[Claim]:
         method = group.method
         law = "" if group.alpha is None else f"α = {group.alpha:g}"
         setting = title if law in title else f"{title}, {law}"
-        tests: list[tuple[str, int, MetricName, str, Expected, MeanInterval | None]] = []
-        if method in _RESCALING and groups.theta_mean(group) < 1:
-            what = f"{method} rescaled − raw"
+        tests: list[tuple[Sentence, MetricName, str, Expected, MeanInterval | None]] = []
+        if method in {"mixup", "erm"} and groups.theta_mean(group) < 1:
+            said, what = HURTS if method == "erm" else HELPS, f"{method} rescaled − raw"
             for metric, sides in _SPOKEN.items():
                 effect = groups.gap((group, "rescaled"), (group, "raw"), metric)
-                tests.append((_RESCALING[method], 4, metric, what, sides[method == "erm"], effect))
+                tests.append((said, metric, what, sides[method == "erm"], effect))
         if method in {"mixup", "label-smoothing"} and groups.baseline.method == "erm":
             effect = groups.effect(group, "raw", "entropy", "baseline")
-            tests.append((_ENTROPY, 7, "entropy", f"{method} − erm", "positive", effect))
-        for statement, figure, metric, what, side, effect in tests:
+            tests.append((UNSURE, "entropy", f"{method} − erm", "positive", effect))
+        for said, metric, what, side, effect in tests:
             if effect:
-                form, (mean, half, n) = METRIC_FORMATS[metric], effect
-                half = None if half is None else form.factor * half
-                scaled = MeanInterval(form.factor * mean, half, n)
+                form = METRIC_FORMATS[metric]
                 measured = f"test {form.label} in {form.step}, {what}, paired by seed"
-                place = f"section 5, figure {figure}"
-                yield Claim(statement, place, setting, measured, scaled, side)
+                yield Claim(said.statement, said.place, setting, measured, form.shown(effect), side)
 
 
 def _findings(groups: Groups) -> Iterator[Entry]:
@@ -365,9 +360,7 @@ def _advice(groups: Groups, group: Group) -> str:
 
 
 def _interval(nll: MeanInterval) -> str:
-    form = METRIC_FORMATS["nll"]
-    mean, interval = number(nll.mean, form, signed=True), range_text(nll, form)
-    return f"{mean} nats, 95% CI {interval}, n = {nll.n}"
+    return f"{difference_text(nll, METRIC_FORMATS['nll'])}, n = {nll.n}"
 
 
 def _caveats(groups: Groups) -> Iterator[str]:
@@ -378,10 +371,11 @@ def _caveats(groups: Groups) -> Iterator[str]:
     fewest = min(len(groups.values(*row, "nll")) for row in groups.rows)
     models = [group for group in groups.runs if groups.by_examples(group)]
     if count > 0:
-        yield _MULTIPLICITY.format(count=count, by_chance=max(1, round(count / 20)))
+        held = f"this page holds {count} paired 95% intervals of metrics that have a better side"
+        yield multiplicity(held, count)
     if max(map(len, groups.runs.values())) > 1:
         if fewest < 5:
-            yield _FEW_SEEDS.format(fewest=fewest)
+            yield FEW_SEEDS.format(fewest=fewest)
         yield _SPREAD
     elif len(groups.runs) > 1:
         yield _ONE_SEED
