@@ -18,26 +18,19 @@ from mixreg.report import (
     Claim,
     Document,
     Entry,
-    Expected,
     Records,
     check_replaceable,
     figures,
     records_of,
     write_document,
 )
+from mixreg.report.comparison import BETTER as BETTER
 from mixreg.report.records import METRIC_FORMATS, Judgement
 from mixreg.settings import ReproduceOptions
 from mixreg.training import METHODS, RunDirectory, TrainConfig, load_run, recipe
 
 ALPHA = 1.0
 """α of the figures that have one value of it."""
-
-BETTER: Mapping[MetricName, Expected] = {
-    "accuracy": "positive",
-    "nll": "negative",
-    "ece": "negative",
-}
-"""The metrics of the paper, with the side on which a difference is an improvement."""
 
 MEANS = "Mean over seeds ± half the width of its 95% confidence interval"
 

@@ -14,7 +14,6 @@ from mixreg.experiments._runs import ALPHA, DIGITS, LENET, Setting
 from mixreg.report import (
     Claim,
     Document,
-    Expected,
     Record,
     Records,
     RunResult,
@@ -26,7 +25,7 @@ from mixreg.report import (
     table,
 )
 from mixreg.report.comparison import HELPS, HURTS
-from mixreg.report.records import JUDGED, METRIC_FORMATS, mean_text
+from mixreg.report.records import JUDGED, METRIC_FORMATS, OPPOSITE, mean_text
 from mixreg.settings import ReproduceOptions
 from mixreg.training import RunDirectory, TrainConfig
 
@@ -68,7 +67,6 @@ ARMS = {  # name: method, prediction, colour, line, and the only α of an arm th
 }
 BESIDE = 1.035  # factor of α between neighbouring arms, so that bars do not hide one another
 
-WORSE: dict[Expected, Expected] = {"positive": "negative", "negative": "positive"}
 MORE = Sentence("Rescaling helps Mixup more at larger α.", HELPS.place)
 
 
@@ -149,7 +147,7 @@ def claims(setting: Setting, records: Records) -> Iterator[Claim]:
             yield from HELPS.test(place, measured, effect(metric, "mixup", alpha), better)
         for metric, better in _runs.BETTER.items():
             measured = _runs.difference(metric, "ERM rescaled − raw")
-            yield from HURTS.test(place, measured, effect(metric, "erm", alpha), WORSE[better])
+            yield from HURTS.test(place, measured, effect(metric, "erm", alpha), OPPOSITE[better])
     low, high = min(setting.alphas), max(setting.alphas)
     for metric, better in _runs.BETTER.items() if low < high else ():
         compared = f"effect of rescaling at α = {high:g} − at α = {low:g}"

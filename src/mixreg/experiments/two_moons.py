@@ -53,7 +53,7 @@ from mixreg.report import (
 )
 from mixreg.report import figures as style
 from mixreg.report.comparison import HELPS, HURTS
-from mixreg.report.records import half_way, mean_text, metric_format, multiplicity
+from mixreg.report.records import OPPOSITE, half_way, mean_text, metric_format, multiplicity
 from mixreg.settings import ReproduceOptions
 from mixreg.training import environment
 
@@ -594,7 +594,6 @@ BETTER: dict[str, Expected] = {
     **dict.fromkeys(LOWER_IS_BETTER, "negative"),
 }
 COURSE = ("train_nll", "train_accuracy", "test_nll", "test_accuracy")
-OPPOSITE: dict[Expected, Expected] = {"positive": "negative", "negative": "positive"}
 
 
 def tests() -> Iterator[tuple[Sentence, str, Arm, Arm, Expected]]:

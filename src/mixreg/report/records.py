@@ -10,6 +10,7 @@ from mixreg.evaluation import Evaluation, MeanInterval, MetricName, mean_interva
 Judgement = Literal["better", "worse", "undecided"]
 Expected = Literal["positive", "negative", "zero"]
 Verdict = Literal["holds", "does not hold", "undecided"]
+OPPOSITE: dict[Expected, Expected] = {"positive": "negative", "negative": "positive"}
 
 
 class MetricFormat(NamedTuple):
