@@ -30,7 +30,7 @@ LAYERS = {
         | {"design", "entropy", "folding", "laws", "losses", "manifold", "matching", "mixing"}
         | {"pairing", "perturbation", "perturbation_design", "power", "prediction"}
         | {"recipes", "reference"}
-        | {"rescaling", "risk", "statistics", ""},
+        | {"risk", "statistics", ""},
         {"numpy", "tqdm", "yaml"},
     ),
     "measuring": ({"_stored", "diagnostics", "evaluation"}, {"msgspec", "scipy"}),
