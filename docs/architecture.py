@@ -26,8 +26,8 @@ LAYERS = {
         {"safetensors", "torch"},
     ),
     "theory": (
-        {"_any_loss", "_beta", "_forward_mode", "calibration", "covariance", "curvature"}
-        | {"design", "entropy", "folding", "laws", "losses", "manifold", "matching", "mixing"}
+        {"_beta", "_forward_mode", "calibration", "covariance", "curvature"}
+        | {"entropy", "folding", "laws", "losses", "manifold", "matching", "mixing"}
         | {"pairing", "perturbation", "perturbation_design", "power", "prediction"}
         | {"recipes", "reference"}
         | {"risk", "statistics", ""},

@@ -7,10 +7,10 @@ from mixreg.laws import (
     FoldedBeta as FoldedBeta,
     MixingLaw as MixingLaw,
     Uniform as Uniform,
+    design_law as design_law,
     law_from_dict as law_from_dict,
     mixture as mixture,
 )
-from mixreg.design import design_law as design_law
 from mixreg.recipes import estimate_law as estimate_law
 
 # Training means (5) and mixing (4)
