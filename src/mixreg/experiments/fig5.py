@@ -30,14 +30,34 @@ from mixreg.training import RunDirectory, TrainConfig, load_run
 
 _TEN: dict[str, Any] = {"seeds": 10, "costly_seeds": 10, "alphas": (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)}
 _SHORT = {"epochs": 20, "milestones": [10]}
+_PART = {  # two fifths of the images, so that two cores train a residual network in minutes
+    "training_fraction": 0.4,
+    "epochs": 10,
+    "milestones": [6, 9],
+    "precision": "bf16-mixed",
+}
 PRESETS = {
     "paper": tuple(
         Setting(data=data, model="resnet34", recipe="cifar-resnet34", **_TEN)
         for data in ("cifar10", "cifar100")
     ),
-    "cpu": tuple(
-        dataclasses.replace(LENET["cpu"], data=data, changes=_SHORT, alphas=(0.5, 1.0))
-        for data in ("cifar10", "cifar100", "fashion-mnist")
+    "cpu": (
+        *(
+            dataclasses.replace(LENET["cpu"], data=data, changes=_SHORT, alphas=(0.5, 1.0))
+            for data in ("cifar10", "cifar100", "fashion-mnist")
+        ),
+        *(
+            Setting(
+                data=data,
+                model="resnet20",
+                recipe="cifar-resnet34",
+                changes=_PART,
+                seeds=2,
+                costly_seeds=2,
+                alphas=(0.5, 1.0),
+            )
+            for data in ("cifar10", "cifar100")
+        ),
     ),
     "smoke": (
         Setting(
