@@ -26,8 +26,8 @@ from mixreg.evaluation import (
     Predictions,
     correct,
 )
-from mixreg.evaluation.bootstrap import RESAMPLED, ExampleSums, differences
 from mixreg.evaluation.corrections import UNTEMPERED
+from mixreg.evaluation.intervals import RESAMPLED, ExampleSums, differences
 from mixreg.evaluation.metrics import scores
 from mixreg.experiments._shifted import (
     PUBLISHED,
