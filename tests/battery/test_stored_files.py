@@ -33,7 +33,7 @@ def flipped(data):
 
 def answer(shown):
     """What is shown, without the progress of a sweep and what it set aside to train again."""
-    return [line for line in shown.splitlines() if not line.startswith(("[1/1]", "mixup seed 0:"))]
+    return [line for line in shown.splitlines() if not line.startswith(("[1/1]", "mixup-seed0:"))]
 
 
 DAMAGES = {

@@ -21,4 +21,4 @@ def nothing(run, config):
 
 if __name__ == "__main__":
     settings = SweepSettings(jobs=int(sys.argv[2]))
-    sweep(probe_runs(Path(sys.argv[1])), nothing, names=list(EPOCHS), settings=settings)
+    sweep(probe_runs(Path(sys.argv[1])), nothing, settings=settings)

@@ -127,7 +127,7 @@ def test_a_run_whose_worker_is_stopped_is_resumed(
     killer = Killer(directories[1], numbers)
     killer.start()
     settings = SweepSettings(jobs=2, backend=backend)
-    sweep(runs, _measure, names=[run.path.name for run in directories], settings=settings)
+    sweep(runs, _measure, settings=settings)
     killer.join()
 
     told = capsys.readouterr().out
@@ -203,7 +203,7 @@ def test_a_stopped_sweep_takes_its_workers_along_and_goes_on(
     assert not long.finished
     before = _stamps([brief])
 
-    sweep(probe_runs(tmp_path), _measure, names=list(EPOCHS), settings=SweepSettings(jobs=1))
+    sweep(probe_runs(tmp_path), _measure, settings=SweepSettings(jobs=1))
     assert _stamps([brief]) == before
     assert _is_undisturbed(long, undisturbed)
     assert last.finished
@@ -232,7 +232,7 @@ def test_two_sweeps_at_once_share_the_runs_and_wait_for_each_other(tmp_path, run
 
 def _refused(tmp_path, **settings):
     run = TrainConfig(data="two-moons", epochs=1, batch_size=100, output=tmp_path / "run")
-    sweep([run], _measure, names=["run"], settings=SweepSettings(**settings))
+    sweep([run], _measure, settings=SweepSettings(**settings))
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_a_failing_run_is_told_and_the_others_are_kept(tmp_path):
     foreign = tmp_path / "runs" / "erm-seed0"
     foreign.mkdir(parents=True)
     (foreign / "notes.txt").write_text("not a run")
-    with pytest.raises(MixregError, match=r"(?s)1 of 2 runs failed.*erm seed 0.*holds no run"):
+    with pytest.raises(MixregError, match=r"(?s)1 of 2 runs failed.*erm-seed0.*holds no run"):
         compare(CompareConfig(**SMALL, seeds=1, output=tmp_path))
     assert (tmp_path / "runs" / "mixup-seed0" / "evaluation.json").is_file()
 

@@ -20,8 +20,7 @@ def _run(output, name, **settings):
 
 
 def _planned(runs, jobs=2):
-    names = [run.directory.name for run in runs]
-    return plan(runs, names=names, settings=SweepSettings(jobs=jobs))
+    return plan(runs, SweepSettings(jobs=jobs))
 
 
 def _files(folder):
@@ -130,5 +129,5 @@ def test_the_command_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(_plan, "time_epoch", lambda _run: (0.5, 20))
     mixreg.cli.main(["compare", "--data=two-moons", "--seeds=1", "--jobs=1", "--dry-run"])
-    assert "mixup seed 0" in capsys.readouterr().out
+    assert "mixup-seed0" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())

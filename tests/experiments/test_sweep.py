@@ -45,8 +45,7 @@ def _measure(run, config):
 
 
 def _sweep(runs, finish=_measure, **options):
-    names = [run.directory.name for run in runs]
-    return sweep(runs, finish, names=names, settings=SweepSettings(jobs=1, **options))
+    return sweep(runs, finish, settings=SweepSettings(jobs=1, **options))
 
 
 # Scripted futures
@@ -383,18 +382,18 @@ def test_a_folder_of_another_version_is_refused(tmp_path, content, message):
 
 
 @pytest.mark.parametrize(
-    ("change", "name", "message"),
+    ("change", "message"),
     [
-        ({"output": None}, "a", "same name: a"),
-        ({}, "b", "same directory: "),
-        ({"output": None, "devices": 2}, "b", "one device each"),
+        ({"output": Path("other/seed0")}, "same name: seed0"),
+        ({}, "same directory: "),
+        ({"output": Path("b"), "devices": 2}, "one device each"),
     ],
 )
-def test_runs_in_each_others_way_are_refused(tmp_path, change, name, message):
+def test_runs_in_each_others_way_are_refused(tmp_path, change, message):
     first = _run(tmp_path)
     second = dataclasses.replace(first, **change)
     with pytest.raises(ConfigurationError, match=message):
-        sweep([first, second], _measure, names=["a", name], settings=SweepSettings())
+        _sweep([first, second])
     assert not list(tmp_path.iterdir())
 
 
@@ -414,8 +413,9 @@ def test_settings_are_refused(settings, message):
 
 def test_only_seeds_of_which_no_run_is_missing_are_compared():
     runs = [TrainConfig(method=m, seed=seed) for seed in range(2) for m in ("erm", "mixup")]
-    assert complete_seeds(runs, [""] * 4) == (runs, ())
-    left = complete_seeds(runs, ["", "no data", "", ""])
+    erm, mixup = (run.directory.name for run in runs[:2])
+    assert complete_seeds(runs, {}) == (runs, ())
+    left = complete_seeds(runs, {mixup: "no data"})
     assert left == (runs[2:], ("seed 0 is left out: no data",))
     with pytest.raises(MissingDataError, match="nothing is left to report: no data here"):
-        complete_seeds(runs, ["no data here", "", "", "no data there"])
+        complete_seeds(runs, {erm: "no data here", runs[3].directory.name: "no data there"})

@@ -198,4 +198,4 @@ def test_what_cannot_be_shown_is_refused(whole, changes, message):
 
 def test_settings_are_split_into_shared_and_differing_ones():
     split = settings([{"a": {"b": {"c": [1, None]}}, "d": "text", "e": 1}, {"a": {}, "d": "text"}])
-    assert split == ([("d", "text")], ["a.b.c", "e"], [["[1, null]", "1"], ["", ""]])
+    assert split == ({"d": "text"}, [{"a.b.c": "[1, null]", "e": "1"}, {"a.b.c": "", "e": ""}])

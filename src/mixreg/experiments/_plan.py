@@ -36,8 +36,9 @@ class Planned(NamedTuple):
     remark: str = ""
 
 
-def plan(runs: Sequence[TrainConfig], *, names: Sequence[str], settings: SweepSettings) -> str:
+def plan(runs: Sequence[TrainConfig], settings: SweepSettings) -> str:
     """The runs of a sweep with their states, and an estimate of what is left to pay."""
+    names = [run.directory.name for run in runs]
     for folder in {run.directory.parent for run in runs}:
         check_folder(folder)
     missing = missing_data(runs, fetch=False)

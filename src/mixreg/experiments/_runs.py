@@ -146,8 +146,7 @@ def at_one_alpha(
 
 def plan(runs: Callable[[ReproduceOptions], list[TrainConfig]], options: ReproduceOptions) -> str:
     """The runs with their states and estimated costs; nothing is written."""
-    wanted = runs(options)
-    return _plan.plan(wanted, names=[run.directory.name for run in wanted], settings=options)
+    return _plan.plan(runs(options), options)
 
 
 def nothing(run: RunDirectory, config: TrainConfig) -> None:
@@ -157,8 +156,7 @@ def nothing(run: RunDirectory, config: TrainConfig) -> None:
 def make(options: ReproduceOptions, runs: Sequence[TrainConfig], measure: Finish = nothing) -> Made:
     """Train the runs of a figure and measure each; those that are finished are not run again."""
     check_replaceable(options.directory / options.name, name=options.name)
-    names = [run.directory.name for run in runs]
-    missing = sweep(runs, measure, names=names, settings=options)
+    missing = sweep(runs, measure, settings=options)
     reasons = list(dict.fromkeys(missing.values()))
     made = [run for run in runs if run.directory.name not in missing]
     if not made:
@@ -235,7 +233,7 @@ def at_end(records: Records) -> Records:
     return records.where(prediction=records[-1].prediction)
 
 
-def course(records: Records, metric: str) -> dict[int, MeanInterval]:
+def course(records: Records, metric: str) -> dict[float, MeanInterval]:
     """Means over seeds by epoch."""
     return {
         int(prediction.removeprefix("epoch ")): mean
@@ -251,7 +249,7 @@ def draw_courses(
     axes.set_xlabel("epoch")
     for method, line in lines.items():
         if means := course(records.where(method=method), metric):
-            figures.draw_band(axes, figures.Line(*line, list(means), list(means.values())))
+            figures.draw_band(axes, *line, means)
 
 
 def rows(

@@ -44,20 +44,22 @@ class Outcome(NamedTuple):
 
 
 def sweep(
-    runs: Sequence[TrainConfig], finish: Finish, *, names: Sequence[str], settings: SweepSettings
+    runs: Sequence[TrainConfig], finish: Finish, *, settings: SweepSettings
 ) -> dict[str, str]:
     """Train all runs and finish each in its worker; those left out, with what their data lack."""
+    # A run is called by the name of its directory.
     # A finished run is not trained again, a begun one goes on where it stopped.
     if settings.backend != "local":
         runs = [_with_full_paths(run) for run in runs]
-    _check_runs(names, runs)
-    missing = {n: why for n, why in zip(names, missing_data(runs, fetch=True), strict=True) if why}
+    _check_runs(runs)
+    named = {run.directory.name: run for run in runs}
+    missing = {n: why for n, why in zip(named, missing_data(runs, fetch=True), strict=True) if why}
     if missing and not settings.skip_missing:
         raise MissingDataError(
             f"{len(missing)} of {len(runs)} runs cannot begin, and nothing was trained (with "
             "--skip-missing the others would be): " + "\n".join(dict.fromkeys(missing.values()))
         )
-    left = {name: run for name, run in zip(names, runs, strict=True) if name not in missing}
+    left = {name: run for name, run in named.items() if name not in missing}
     folders = list(dict.fromkeys(run.directory.parent for run in left.values()))
     for folder in folders:
         _claim(folder)
@@ -256,12 +258,12 @@ def missing_data(runs: Sequence[TrainConfig], *, fetch: bool) -> list[str]:
 
 
 def complete_seeds(
-    runs: Sequence[TrainConfig], missing: Sequence[str]
+    runs: Sequence[TrainConfig], missing: Mapping[str, str]
 ) -> tuple[list[TrainConfig], tuple[str, ...]]:
-    """The runs of the seeds that miss none (of each run: why, or nothing); a word on the others."""
+    """The runs of the seeds that miss none, and why the others are left out."""
     gaps: dict[int, str] = {}
-    for run, why in zip(runs, missing, strict=True):
-        if why:
+    for run in runs:
+        if why := missing.get(run.directory.name):
             gaps.setdefault(run.seed, why)
     whole = [run for run in runs if run.seed not in gaps]
     if not whole:
@@ -294,8 +296,9 @@ def _claim(folder: Path) -> None:
         _stored.write(folder / "sweep.json", {"format": _FORMAT, "mixreg": version})
 
 
-def _check_runs(names: Sequence[str], runs: Sequence[TrainConfig]) -> None:
-    values = {"name": list(names), "directory": [str(run.directory) for run in runs]}
+def _check_runs(runs: Sequence[TrainConfig]) -> None:
+    folders = [run.directory for run in runs]
+    values = {"directory": [*map(str, folders)], "name": [folder.name for folder in folders]}
     for what, given in values.items():
         if twice := sorted({value for value in given if given.count(value) > 1}):
             raise ConfigurationError(f"runs of a sweep have the same {what}: {', '.join(twice)}")

@@ -16,9 +16,7 @@ def compare(config: CompareConfig) -> tuple[str, Path]:
     """Train and evaluate every method with every seed; the table and the report's page."""
     check_replaceable(config.output, name="metrics", page="report")
     runs = config.runs()
-    names = _names(runs)
-    missing = sweep(runs, _evaluate, names=names, settings=config)
-    complete, left_out = complete_seeds(runs, [missing.get(name, "") for name in names])
+    complete, left_out = complete_seeds(runs, sweep(runs, _evaluate, settings=config))
     results = [_result(run) for run in complete]
     share = config.training_fraction
     of_data = config.data if share == 1 else f"{share:g} of {config.data}"
@@ -31,12 +29,7 @@ def compare(config: CompareConfig) -> tuple[str, Path]:
 
 def plan_comparison(config: CompareConfig) -> str:
     """The runs of a comparison with their states and estimated costs; nothing is written."""
-    runs = config.runs()
-    return plan(runs, names=_names(runs), settings=config)
-
-
-def _names(runs: list[TrainConfig]) -> list[str]:
-    return [f"{run.method} seed {run.seed}" for run in runs]
+    return plan(config.runs(), config)
 
 
 def _result(config: TrainConfig) -> RunResult:

@@ -262,9 +262,8 @@ def curves(effects: Effects) -> Figure:
         form = METRIC_FORMATS[metric]
         panel.axhline(0, color=figures.FAINT, linewidth=1)
         for k, (name, means) in enumerate(by_name.items()):
-            x = [s + 0.06 * (k - len(by_name) / 2) for s in means]
-            colour = figures.CORRECTION_COLOURS[name]
-            figures.draw_bars(panel, figures.Line(name, colour, "-", x, list(means.values())))
+            beside = {s + 0.06 * (k - len(by_name) / 2): mean for s, mean in means.items()}
+            figures.draw_bars(panel, name, figures.CORRECTION_COLOURS[name], "-", beside)
         panel.set(title=f"{form.label} ({form.step})", xlabel="severity")
     axes[0].set_ylabel("difference to raw")
     figures.legend_above(drawn, axes[0])

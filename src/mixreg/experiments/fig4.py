@@ -219,9 +219,8 @@ def figure(
                 if style != "none" or alpha == only
                 if (mean := arm(records, name, alpha).mean(metric))
             }
-            line = figures.Line(name, colour, style, list(means), list(means.values()))
             if means:
-                figures.draw_bars(panel, line)
+                figures.draw_bars(panel, name, colour, style, means)
         panel.set(title=METRIC_FORMATS[metric].heading, xscale="log", xlabel="α")
         panel.set_xticks(setting.alphas, [f"{alpha:g}" for alpha in setting.alphas])
         panel.minorticks_off()

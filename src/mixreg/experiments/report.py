@@ -193,9 +193,8 @@ def _titles(configs: Sequence[Mapping[str, object]]) -> Iterator[str]:
     plain = [f"{config['data']}, {config['model']}" for config in configs]
     for config, title in zip(configs, plain, strict=True):
         alike = [c for c, other in zip(configs, plain, strict=True) if other == title]
-        split = settings(alike)
-        values = zip(split.names, split.each[alike.index(config)], strict=True)
-        differing = ", ".join(f"{name} {value}" for name, value in values)
+        _, each = settings(alike)
+        differing = ", ".join(f"{name} {v}" for name, v in each[alike.index(config)].items())
         yield f"{title} ({differing})" if differing else title
 
 

@@ -480,11 +480,13 @@ def figure_curves(
     step = 0.4 * min(np.diff(places), default=1.0) / max(len(drawn), 1)
     for k, row in enumerate(drawn):
         pairs = [[by_seed(records, r, metrics[place]) for r in (row, ERM)] for place in places]
-        intervals = [mean_interval([100 * (a[seed] - b[seed]) for seed in a]) for a, b in pairs]
+        mean, half = style.arrays(
+            mean_interval([100 * (a[seed] - b[seed]) for seed in a]) for a, b in pairs
+        )
         axes.errorbar(
             np.array(places) + step * (k - (len(drawn) - 1) / 2),
-            [interval.mean for interval in intervals],
-            yerr=[interval.half_width or 0.0 for interval in intervals],
+            mean,
+            yerr=half,
             color=style.GROUP_COLOURS[1:][k % 6],
             linestyle=style.GROUP_LINES[(k % 6 + k // 6) % len(style.GROUP_LINES)],
             linewidth=1.3,
@@ -565,9 +567,8 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
     preset = preset_of(options)
     check_replaceable(options.directory, name="table1")
     wanted = runs(options)
-    names = [run.directory.name for run in wanted]
-    missing = sweep(wanted, partial(measure_run, preset), names=names, settings=options)
-    complete, holes = complete_seeds(wanted, [missing.get(name, "") for name in names])
+    missing = sweep(wanted, partial(measure_run, preset), settings=options)
+    complete, holes = complete_seeds(wanted, missing)
     directories = [RunDirectory(run.directory) for run in complete]
     measured = [read_measured(directory) for directory in directories]
     erm = [

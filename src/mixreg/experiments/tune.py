@@ -173,8 +173,7 @@ def _held_file(config: TrainConfig) -> Path:
 
 
 def _held(options: TuneOptions, runs: Sequence[TrainConfig], finish: Any = hold_out) -> list[Held]:
-    names = [run.directory.name for run in runs]
-    if missing := sweep(runs, finish, names=names, settings=options):
+    if missing := sweep(runs, finish, settings=options):
         raise MissingDataError(next(iter(missing.values())))
     return [read_held(run) for run in runs]
 

@@ -53,7 +53,14 @@ from mixreg.report import (
 )
 from mixreg.report import figures as style
 from mixreg.report.comparison import HELPS, HURTS
-from mixreg.report.records import OPPOSITE, half_way, mean_text, metric_format, multiplicity
+from mixreg.report.records import (
+    OPPOSITE,
+    MetricFormat,
+    half_way,
+    mean_text,
+    metric_format,
+    multiplicity,
+)
 from mixreg.settings import ReproduceOptions
 from mixreg.training import environment
 
@@ -76,12 +83,7 @@ Losses = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The paper's (appendix B.3) but for the epochs, which it does not give.
-
-    What mixup and its approximation minimise has settled after 1000: in ten repetitions of 8000
-    epochs their own risks fall by less than half a per cent from there on. ERM never settles; its
-    test loss is lowest after about 100 epochs and keeps rising.
-    """
+    """The paper's (appendix B.3) but for the epochs, whose choice results/two-moons tells."""
 
     repetitions: int = 30  # repetition k has the seed k
     epochs: int = 1000
@@ -135,10 +137,6 @@ class Features:
         sines = torch.from_numpy(np.sin(angles.numpy())).div_(math.sqrt(angles.shape[2]))
         gradient = -sines.unsqueeze(2) * self.frequencies.unsqueeze(1)
         return torch.cat([self(x).unsqueeze(2), gradient], 2)
-
-    def part(self, repetitions: slice) -> "Features":
-        """Those of some repetitions."""
-        return Features(self.frequencies[repetitions], self.phases[repetitions])
 
 
 @dataclass(frozen=True)
@@ -299,7 +297,8 @@ class MixedPoints:
         x, y = self.problem.mixed(epoch)
         for first in range(0, len(x), BLOCK):
             part = slice(first, first + BLOCK)
-            phi, losses, w = self.problem.phi.part(part), plain_losses(y[part]), self.w[part]
+            phi = Features(self.problem.phi.frequencies[part], self.problem.phi.phases[part])
+            losses, w = plain_losses(y[part]), self.w[part]
             for rows in (batch[part] for batch in batches):
                 a = phi(x[part].gather(1, _rows(rows)))
                 u = (a * w.unsqueeze(1)).sum(2, keepdim=True)  # bmm is many times slower
@@ -425,7 +424,7 @@ def _accuracy(targets: Tensor, logits: Tensor) -> Tensor:
 
 # -- Figure 1: what shrinking the data and what regularization do to the decision boundary ---------
 
-PLANE_SCALE = 1.5
+PLANE_SCALE = 1.5  # σ; with that of appendix B.3 islands without data hide the boundaries
 SIDES, ROWS, COLUMNS = ((-1.4, 2.4), (-0.9, 1.4)), 58, 96
 ZOOM = ((-0.5, 1.5), (-0.2, 0.7))  # between the moons
 BOUNDARIES = {
@@ -439,11 +438,7 @@ Rows = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True)
 class Plane:
-    """f on a grid, row by row, and the points (x₁, x₂, y) that each method is shown.
-
-    The paper does not say how its figure was made. Here labels are not flipped and σ is 1.5: with
-    the σ = 10 of appendix B.3 the boundaries are lost among islands where there are no data.
-    """
+    """f on a grid, row by row, and the points (x₁, x₂, y) that each method is shown."""
 
     horizontal: tuple[float, ...]
     vertical: tuple[float, ...]
@@ -512,25 +507,21 @@ def figure1(plane: Plane) -> Figure:
 # -- Figures 8 and 9: the course of training, and the confidence of predictions --------------------
 
 PANELS = {
-    "train_nll": ("train loss (nats)", 1),
-    "test_nll": ("test loss (nats)", 1),
-    "train_accuracy": ("train accuracy (%)", 100),
-    "test_accuracy": ("test accuracy (%)", 100),
+    "train_nll": MetricFormat("train loss (nats)"),
+    "test_nll": MetricFormat("test loss (nats)"),
+    "train_accuracy": MetricFormat("train accuracy (%)", factor=100),
+    "test_accuracy": MetricFormat("test accuracy (%)", factor=100),
 }
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What the figures draw beside the records, as means over repetitions.
-
-    `course` is by arm and metric, a mean for each epoch; `shares` of the test points by arm, one
-    for each bin of the confidence. Every repetition at every epoch would take 15 MB.
-    """
+    """What the figures draw beside the records: means, since all repetitions would take 15 MB."""
 
     epochs: tuple[int, ...]
-    course: dict[str, dict[str, tuple[MeanInterval, ...]]]
-    edges: tuple[float, ...]
-    shares: dict[str, tuple[MeanInterval, ...]]
+    course: dict[str, dict[str, tuple[MeanInterval, ...]]]  # by arm and metric, one an epoch
+    edges: tuple[float, ...]  # of the bins of the confidence
+    shares: dict[str, tuple[MeanInterval, ...]]  # of the test points by arm, one a bin
     plane: Plane
 
 
@@ -552,14 +543,15 @@ def mean(records: Records, metric: str, arm: Arm) -> MeanInterval:
 def figure8(curves: Curves) -> Figure:
     """Loss and accuracy against epochs; ERM rescaled, which only makes it worse, is left out."""
     figure, axes = style.panels(2, 2, size=(4.2, 3.0))
-    for panel, (metric, (title, factor)) in zip(axes, PANELS.items(), strict=True):
+    for panel, (metric, form) in zip(axes, PANELS.items(), strict=True):
         for (method, (name, colour)), prediction in product(METHODS.items(), PREDICTIONS):
             if (method, prediction) == ("erm", "rescaled"):
                 continue
             label, line = (name, "-") if prediction == "raw" else (f"{name} (rescaled)", "--")
-            means = curves.course[arm_name((method, prediction))][metric]
-            style.draw_band(panel, style.Line(label, colour, line, curves.epochs, means, factor))
-        panel.set(title=title, xscale="log", xlabel="epoch")
+            means = map(form.shown, curves.course[arm_name((method, prediction))][metric])
+            by_epoch: dict[float, MeanInterval] = dict(zip(curves.epochs, means, strict=True))
+            style.draw_band(panel, label, colour, line, by_epoch)
+        panel.set(title=form.label, xscale="log", xlabel="epoch")
         panel.xaxis.set_major_formatter("{x:g}")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
@@ -572,9 +564,8 @@ def figure9(curves: Curves, records: Records) -> Figure:
     edges, bars = np.array(curves.edges), dict[str, Any](align="edge", error_kw={"linewidth": 0.9})
     for panel, (prediction, method) in zip(axes, product(PREDICTIONS, METHODS), strict=True):
         label, colour = METHODS[method]
-        shares = curves.shares[arm_name((method, prediction))]
-        height = 100 * np.array([m.mean for m in shares])
-        half = 100 * np.array([m.half_width or 0.0 for m in shares])
+        shares = style.arrays(curves.shares[arm_name((method, prediction))])
+        height, half = (100 * values for values in shares)
         panel.bar(edges[:-1], height, np.diff(edges), yerr=half, color=colour, **bars)
         accuracy = mean(records, "test_accuracy", (method, prediction)).mean
         panel.axvline(accuracy, color=style.INK, linestyle=":", linewidth=1.2)

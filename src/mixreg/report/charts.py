@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mixreg.evaluation import (
-    Correction,
+    CORRECTIONS,
     Histogram,
     MeanInterval,
     MetricName,
@@ -27,9 +27,9 @@ from mixreg.report.figures import (
     INK,
     PAPER,
     Frame,
-    Line,
     Picture,
     PictureSequence,
+    arrays,
     draw,
     draw_band,
     legend_above,
@@ -41,13 +41,7 @@ from mixreg.report.records import JUDGED, METRIC_FORMATS, MetricFormat, mean_tex
 
 Quantity = Literal["confidence", "entropy"]
 
-_CHOICES: tuple[Correction, ...] = (
-    "raw",
-    "rescaled",
-    "two-views",
-    "temperature",
-    "rescaled+temperature",
-)
+_CHOICES = tuple(name for name in CORRECTIONS if name not in {"shrink-only", "scale-only"})
 _FEWEST = 20
 """Bins with fewer examples over all seeds are left out of reliability diagrams."""
 _COLUMNS = 3
@@ -338,9 +332,9 @@ def curves_figure(groups: Mapping[Group, Sequence[RunResult]]) -> Figure:
         for k, (group, runs) in enumerate(groups.items()):
             points = [_points(run, name) for run in runs]
             epochs = sorted({epoch for seed in points for epoch in seed})
-            means = [mean_interval([p[epoch] for p in points if epoch in p]) for epoch in epochs]
+            means = {e: mean_interval([p[e] for p in points if e in p]) for e in epochs}
             style = (GROUP_COLOURS[k % len(GROUP_COLOURS)], GROUP_LINES[k % len(GROUP_LINES)])
-            draw_band(panel, Line(group.label, *style, epochs, means))
+            draw_band(panel, group.label, *style, means)
         if percent:
             panel.set_ylim(max(panel.get_ylim()[0], 0), min(panel.get_ylim()[1], 100.5))
     legend_above(figure, axes[0])
@@ -382,5 +376,4 @@ def _counts(histograms: Sequence[Histogram | ReliabilityCurve]) -> np.ndarray:
 
 def _arrays(values: Iterable[Sequence[float | None]]) -> tuple[np.ndarray, np.ndarray]:
     """Means, and half the widths of their intervals, of the values over seeds at each place."""
-    means = [mean_interval([v for v in at_place if v is not None]) for at_place in values]
-    return Line("", "", "", [], means).arrays
+    return arrays(mean_interval([v for v in at if v is not None]) for at in values)

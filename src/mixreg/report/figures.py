@@ -6,7 +6,7 @@ they become CSS variables that a dark theme redefines.
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from xml.parsers import expat
@@ -160,24 +160,6 @@ class PictureSequence:
         return tuple(frame.value for frame in self.frames)
 
 
-class Line(NamedTuple):
-    """A mean with its interval at each of several places, drawn `factor` times as large."""
-
-    label: str
-    colour: str
-    style: str
-    x: Sequence[float]
-    y: Sequence[MeanInterval]
-    factor: float = 1.0
-
-    @property
-    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """Means, and half the widths of their intervals, 0 where there is none."""
-        mean = np.array([interval.mean for interval in self.y])
-        half = np.array([interval.half_width or 0.0 for interval in self.y])
-        return self.factor * mean, self.factor * half
-
-
 def draw(plot: Callable[[], Figure]) -> str:
     """The SVG of a plotting function run in the common style, without date or program in it."""
     with mpl.rc_context(_STYLE):
@@ -206,30 +188,40 @@ def unit_ticks(axis: Axis) -> None:
     axis.set_ticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
 
 
-def draw_band(axes: Axes, line: Line) -> None:
-    """A line with its interval as a band."""
-    mean, half = line.arrays
-    axes.plot(line.x, mean, color=line.colour, linestyle=line.style, label=line.label)
-    axes.fill_between(line.x, mean - half, mean + half, color=line.colour, alpha=0.2, linewidth=0)
+def arrays(means: Iterable[MeanInterval]) -> tuple[np.ndarray, np.ndarray]:
+    """Means, and half the widths of their intervals, 0 where there is none."""
+    pairs = [(mean.mean, mean.half_width or 0.0) for mean in means]
+    mean, half = np.array(pairs).reshape(-1, 2).T
+    return mean, half
 
 
-def draw_bars(axes: Axes, line: Line) -> None:
-    """A line with marks, hollow ones on a dotted line, and its intervals as bars."""
-    mean, half = line.arrays
-    face = PAPER if line.style == ":" else line.colour
+def draw_band(
+    axes: Axes, label: str, colour: str, style: str, means: Mapping[float, MeanInterval]
+) -> None:
+    """A line through the means at their places, with their intervals as a band."""
+    x, (mean, half) = list(means), arrays(means.values())
+    axes.plot(x, mean, color=colour, linestyle=style, label=label)
+    axes.fill_between(x, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
+
+
+def draw_bars(
+    axes: Axes, label: str, colour: str, style: str, means: Mapping[float, MeanInterval]
+) -> None:
+    """A line with marks, hollow ones on a dotted line, and the intervals as bars."""
+    mean, half = arrays(means.values())
     axes.errorbar(
-        line.x,
+        list(means),
         mean,
         yerr=half,
-        color=line.colour,
-        linestyle=line.style,
+        color=colour,
+        linestyle=style,
         marker="o",
         markersize=3.5,
-        markerfacecolor=face,
+        markerfacecolor=PAPER if style == ":" else colour,
         capsize=2,
         linewidth=1.5,
         elinewidth=1,
-        label=line.label,
+        label=label,
     )
 
 

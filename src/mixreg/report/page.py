@@ -21,14 +21,6 @@ GENERATOR = '<meta name="generator" content="mixreg">'
 _NUMBER = re.compile(r"(?:\w+ = )?([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?=$|[\s%±(|,;])")
 
 
-class Settings(NamedTuple):
-    """What all runs share, then the names of what differs and its values for each run."""
-
-    shared: list[tuple[str, str]]
-    names: list[str]
-    each: list[list[str]]
-
-
 class Result(NamedTuple):
     """A document and where its numbers are, as a link from the page."""
 
@@ -76,17 +68,13 @@ def render_page(
     )
 
 
-def settings(values: Sequence[Mapping[str, Any]]) -> Settings:
-    """Split nested values, one mapping a run, into shared and differing ones, by dotted name."""
+def settings(values: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """Nested values of runs by dotted name: those that all share, and those of each that differ."""
     flat = [_flatten(run) for run in values]
-    names = list(dict.fromkeys(name for run in flat for name in run))
-    shared = [name for name in names if len({run.get(name, "") for run in flat}) == 1]
-    differing = [name for name in names if name not in shared]
-    return Settings(
-        [(name, flat[0][name]) for name in shared],
-        differing,
-        [[run.get(name, "") for name in differing] for run in flat],
-    )
+    names = dict.fromkeys(name for run in flat for name in run)
+    each = [{name: run.get(name, "") for name in names} for run in flat]
+    shared = {n: each[0][n] for n in names if all(run[n] == each[0][n] for run in each)}
+    return shared, [{n: text for n, text in run.items() if n not in shared} for run in each]
 
 
 def _settings_tables(
@@ -94,12 +82,12 @@ def _settings_tables(
 ) -> Iterator[Table]:
     """What all runs share, a line each, and what differs, a line for each run."""
     if any(values):
-        split, name = settings(values), heading.lower()
-        shared = [(name, [Entry(value)]) for name, value in split.shared]
-        yield Table(f"{name}-shared", title, "", [heading, "Value"], shared)
-        if split.names:
-            each = [(first, entries(rest)) for first, *rest in split.each]
-            yield Table(f"{name}-different", "Different between runs", "", split.names, each)
+        (shared, each), name = settings(values), heading.lower()
+        rows = [(setting, entries([text])) for setting, text in shared.items()]
+        yield Table(f"{name}-shared", title, "", [heading, "Value"], rows)
+        if each[0]:
+            rows = [(first, entries(rest)) for first, *rest in (run.values() for run in each)]
+            yield Table(f"{name}-different", "Different between runs", "", list(each[0]), rows)
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
