@@ -18,7 +18,7 @@ from mixreg import (
 )
 from mixreg._errors import ConfigurationError
 from mixreg.data import MissingDataError, Samples
-from mixreg.data.corruptions import CORRUPTIONS, corrupted
+from mixreg.data.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, FAMILIES, corrupted
 from mixreg.data.datasets import IN_MEMORY
 from mixreg.data.published import Published
 from mixreg.evaluation import metrics
@@ -283,11 +283,11 @@ def test_the_goal_is_measured_against_the_better_one(judged):
     assert len(at.where(prediction="matched")) == 2
     claims = [claim for claim in page.claims if claim.setting.endswith("weather")][:3]
     assert [c.expected for c in claims] == ["positive", "negative", "negative"]
-    runs = [shift.Item(run, shift._read(run)) for run in judged[1]]
+    runs = [fig5.Shifted(run, run.alpha, shift._read(run).scores) for run in judged[1]]
     for claim, metric in zip(claims, shift.METRICS, strict=True):
         effects = []
         for severity in (1, 5):
-            records = fig5.Records(r for item in runs for r in item.means(["fog"], severity))
+            records = fig5.Records(r for item in runs for r in item.means(severity, ["fog"]))
             mean = {
                 p: records.mean(metric, method="mixup", prediction=p).mean
                 for p in ("raw", "rescaled", "matched")
@@ -306,5 +306,5 @@ def test_the_goal_is_measured_against_the_better_one(judged):
 
 
 def test_families_are_the_fifteen_that_nothing_was_chosen_on():
-    kinds = [kind for family in shift.FAMILIES.values() for kind in family]
-    assert kinds == [kind for kind in CORRUPTIONS if kind not in shift.EXTRA_CORRUPTIONS]
+    kinds = [kind for family in FAMILIES.values() for kind in family]
+    assert kinds == [kind for kind in CORRUPTIONS if kind not in EXTRA_CORRUPTIONS]

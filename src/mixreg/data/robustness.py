@@ -16,21 +16,21 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as MapDataset
 
 from mixreg._errors import DataError, require
-from mixreg._random import generator
 from mixreg.data.augmentation import Normalisation
 from mixreg.data.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES
-from mixreg.data.image_folder import _open_rgb
+from mixreg.data.image_folder import Decoder, decoded
 from mixreg.data.image_tree import SUFFIXES
 from mixreg.data.location import MissingDataError
+from mixreg.data.published import ImageFiles
 
 FOLDERS = {
     "imagenet-a": "imagenet-a",
@@ -101,44 +101,19 @@ class RobustnessSet:
 
     def batches(self, normalisation: Normalisation, workers: int) -> Iterator[Tensor]:
         """Inputs in order, decoded by worker processes."""
-        loader: DataLoader[Tensor | DataError] = DataLoader(
-            _Decoder(self), batch_size=100, num_workers=workers, collate_fn=_stacked,
-            generator=generator(0, "data loader"),
-        )  # fmt: skip
-        for images in loader:
-            if isinstance(images, DataError):
-                raise images
-            yield normalisation(images)
-
-
-@dataclass(frozen=True, eq=False)
-class _Decoder(MapDataset[Tensor | DataError]):
-    """Images as uint8 tensors; errors are returned, since a DataLoader would bury them."""
-
-    of: RobustnessSet
-
-    def __len__(self) -> int:
-        return len(self.of.paths)
-
-    def __getitem__(self, index: int) -> Tensor | DataError:
         v2: Any = require(
             "torchvision.transforms.v2", extra="cli", purpose="images", error=DataError
         )
-        try:
-            image = _open_rgb(self.of.paths[index])
-            width, height = image.size
-            b = self.of.border
-            image = image.crop((b, b, width - b, height - b))
-            resize = [v2.Resize(self.of.resized)] if self.of.resized else []
-            pixels: Tensor = v2.Compose([*resize, v2.CenterCrop(CROP), v2.PILToTensor()])(image)
-        except Exception as error:  # Pillow may raise anything on a damaged file
-            return DataError(f"{self.of.paths[index]} is damaged or no image: {error}")
-        return pixels
+        resize = [v2.Resize(self.resized)] if self.resized else []
+        inner = partial(_without_border, self.border)
+        cut = v2.Compose([inner, *resize, v2.CenterCrop(CROP), v2.PILToTensor()])
+        files = ImageFiles(Path(), np.array([os.fsencode(p) for p in self.paths]), self.labels)
+        yield from (x for x, _ in decoded(Decoder(files, cut), 100, workers, normalisation))
 
 
-def _stacked(images: list[Tensor | DataError]) -> Tensor | DataError:
-    errors = [image for image in images if isinstance(image, DataError)]
-    return errors[0] if errors else torch.stack([i for i in images if isinstance(i, Tensor)])
+def _without_border(width: int, image: Any) -> Any:
+    right, lower = image.size
+    return image.crop((width, width, right - width, lower - width))
 
 
 def find(name: str, root: Path, class_names: Sequence[str]) -> list[RobustnessSet]:
@@ -190,9 +165,7 @@ def find_folder(folder: Path, class_names: Sequence[str]) -> Iterator[Robustness
     index = {name: k for k, name in enumerate(class_names)}
     kinds = [name for name in _folders(folder) if name not in index]
     if not kinds:
-        names = _class_folders(folder, index)
-        paths, labels = _listed(folder, {name: index[name] for name in names})
-        yield RobustnessSet(folder.name, 1, paths, labels)
+        yield RobustnessSet(folder.name, 1, *_images(folder, index))
     for kind in kinds:
         yield from _severities(folder, kind, index)
 
@@ -206,10 +179,8 @@ def _severities(folder: Path, kind: str, index: Mapping[str, int]) -> Iterator[R
             f"{', '.join(levels[:5]) or 'none'}; get it again"
         )
     for severity in SEVERITIES:
-        place = places[0] / str(severity)
-        names = _class_folders(place, index)
-        paths, labels = _listed(place, {name: index[name] for name in names})
-        yield RobustnessSet(kind, severity, paths, labels, resized=None)
+        images = _images(places[0] / str(severity), index)
+        yield RobustnessSet(kind, severity, *images, resized=None)
 
 
 def _imagenet_a(folder: Path, class_names: Sequence[str]) -> RobustnessSet:
@@ -223,9 +194,7 @@ def _imagenet_a(folder: Path, class_names: Sequence[str]) -> RobustnessSet:
 def _imagenet_v2(folder: Path, class_names: Sequence[str]) -> RobustnessSet:
     """Class folders by the number of the class, from 0."""
     index = {str(k): k for k in range(len(class_names))}
-    names = _class_folders(folder, index)
-    paths, labels = _listed(folder, {name: index[name] for name in names})
-    return RobustnessSet("imagenet-v2", 0, paths, labels)
+    return RobustnessSet("imagenet-v2", 0, *_images(folder, index))
 
 
 def _imagenet_c(folder: Path, class_names: Sequence[str]) -> Iterator[RobustnessSet]:
@@ -386,6 +355,11 @@ def _folders(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; get it again")
     return sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
+
+
+def _images(folder: Path, index: Mapping[str, int]) -> tuple[list[Path], list[list[int]]]:
+    """The images of all class folders, in order, each with its class."""
+    return _listed(folder, {name: index[name] for name in _class_folders(folder, index)})
 
 
 def _listed(folder: Path, targets: Mapping[str, int]) -> tuple[list[Path], list[list[int]]]:

@@ -284,10 +284,11 @@ def figure_document(
     *,
     records: Records,
     claims: Iterable[Claim],
+    answers: Iterable[Entry] = (),
     caveats: Sequence[str] = (),
     **content: Any,
 ) -> Document:
-    """What a figure says, with how each sentence of the paper fared."""
+    """What a figure says: its own answers, and how each sentence of the paper fared."""
     smaller = (
         f"Scale {made.preset}: smaller networks, fewer epochs and fewer repetitions than the "
         "paper's; the settings are below."
@@ -296,8 +297,8 @@ def figure_document(
     tested = list(claims)
     return Document(
         title,
-        f"{'; '.join(dict.fromkeys(r.setting for r in records))}; scale {made.preset}",
-        findings=list(_findings(tested)),
+        f"{'; '.join(dict.fromkeys(map(label, made.runs)))}; scale {made.preset}",
+        findings=[*answers, *_findings(tested)],
         caveats=[*([] if made.preset == "paper" else [smaller]), *caveats, chance],
         records=records,
         claims=tested,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -18,12 +18,9 @@ from torch import Tensor, nn
 
 from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg._files import whole_file
-from mixreg.calibration import row_blocks
 from mixreg.data import Dataset, InMemoryDataset, Normalisation
 from mixreg.data.corruptions import CorruptedSet, corrupted_sets
-from mixreg.evaluation import CORRECTIONS, Correction, Metrics, Predictions, correct
-from mixreg.evaluation.corrections import UNTEMPERED
-from mixreg.evaluation.metrics import measure
+from mixreg.evaluation import Metrics, Predictions
 from mixreg.evaluation.predictions import class_logits, evaluating
 from mixreg.prediction import shrink
 from mixreg.training import TrainedClassifier
@@ -68,14 +65,9 @@ def corrupted_test_sets(
     images, labels = data.samples("test")
     pixels = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
     used = len(labels) if published else count  # published files hold all images
+    clean, truth = pixels[:used], labels[:used].numpy()
     try:
-        sets = corrupted_sets(
-            pixels[:used],
-            labels[:used].numpy(),
-            published=published,
-            cache=cache,
-            **which,
-        )
+        sets = corrupted_sets(clean, truth, published=published, cache=cache, **which)
     except ValueError as error:
         raise ConfigurationError(f"{data.name} cannot be corrupted: {error}") from error
     for one in chain([CorruptedSet("clean", 0, pixels, "the clean test set")], sets):
@@ -172,21 +164,20 @@ def _mapped(file: Path, n: int) -> Tensor:
     return values
 
 
-def in_parts(raw: Tensor, shrunk: Tensor, labels: Tensor) -> Iterator[Predictions]:
-    """Mapped logits as predictions of a few examples at a time."""
-    for rows in row_blocks(raw):
-        yield Predictions(raw[rows], shrunk[rows], labels[rows])
-
-
 @dataclass(frozen=True)
 class Scores:
-    """The metrics of every correction of one classifier on one shifted test set."""
+    """The metrics of every prediction of one classifier on one shifted test set."""
 
     kind: str
     severity: int
     count: int
     source: str
-    metrics: dict[Correction, Metrics]
+    metrics: dict[str, Metrics]
+
+    @classmethod
+    def of(cls, test: ShiftedSet, metrics: dict[str, Metrics]) -> Self:
+        """The metrics with what they were measured on."""
+        return cls(test.kind, test.severity, len(test.labels), test.source, metrics)
 
 
 def assuming(trained: TrainedClassifier, alpha: float) -> TrainedClassifier:
@@ -201,7 +192,7 @@ def views_of(trained: TrainedClassifier, alphas: Iterable[float]) -> dict[str, V
         shrunk_by(alpha): partial(shrink, x_mean=trained.stats.x_mean, law=law)
         for alpha, law in laws.items()
     }
-    return {"raw": _unchanged, **shrunk}
+    return {"raw": lambda x: x, **shrunk}
 
 
 def shrunk_by(alpha: float) -> str:
@@ -209,29 +200,10 @@ def shrunk_by(alpha: float) -> str:
     return f"shrunk-alpha{alpha:g}"
 
 
-def _unchanged(x: Tensor) -> Tensor:
-    return x
-
-
-def score(
-    trained: TrainedClassifier,
-    test: ShiftedSet,
-    raw: Tensor,
-    shrunk: Tensor,
-    temperatures: Mapping[Correction, float | None],
-) -> Scores:
-    """Every correction that has its temperature, or needs none, on one set."""
-    scores: dict[Correction, Metrics] = {}
-    for name in CORRECTIONS:
-        temperature = temperatures.get(name)
-        if temperature is None and name in UNTEMPERED:
-            continue
-        fixed: Any = {
-            "y_mean": trained.class_means,
-            "law": trained.output_law,
-            "temperature": temperature,
-        }
-        parts = in_parts(raw, shrunk, test.labels)
-        corrected = ((correct(part, name, **fixed), part.labels) for part in parts)
-        scores[name] = measure(corrected, raw.shape[1]).metrics
-    return Scores(test.kind, test.severity, len(test.labels), test.source, scores)
+def predictions_of(
+    trained: TrainedClassifier, classifier: str, test: ShiftedSet, folder: Path
+) -> Predictions:
+    """The logits of a classifier and its own law on one set."""
+    alpha = trained.config.alpha
+    kept = logits(trained.net, classifier, test, views_of(trained, [alpha]), folder)
+    return Predictions(kept["raw"], kept[shrunk_by(alpha)], test.labels)

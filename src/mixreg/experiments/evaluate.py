@@ -15,8 +15,7 @@ from mixreg._random import generator
 from mixreg.data import Preprocessing, Split, is_own
 from mixreg.evaluation import Evaluation, Predictions, evaluate, predict
 from mixreg.evaluation.predictions import FORMAT
-from mixreg.experiments._foreign import assumptions, renormalised
-from mixreg.experiments._origins import find_origin
+from mixreg.experiments._foreign import assumptions, find_origin, renormalised
 from mixreg.experiments.evaluate_shift import shift_document
 from mixreg.report import RunResult, check_replaceable, comparison, write_document
 from mixreg.settings import CheckpointOptions, EvaluateOptions

@@ -9,24 +9,27 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mixreg import _stored
+from mixreg.data.corruptions import CORRUPTIONS
 from mixreg.data.location import data_root
-from mixreg.evaluation import CORRECTIONS, MetricName
+from mixreg.evaluation import CORRECTIONS, Correction, Metrics, Predictions, correct
+from mixreg.evaluation.metrics import measure as measure_parts
 from mixreg.experiments import _runs, fig4
 from mixreg.experiments._runs import ALPHA, LENET, Setting
 from mixreg.experiments._shifted import (
     Scores,
+    ShiftedSet,
     assuming,
     corrupted_test_sets,
     logits,
     published_folder,
-    score,
     shrunk_by,
     views_of,
 )
 from mixreg.experiments.evaluate import digest_of
+from mixreg.experiments.evaluate_shift import METRICS
 from mixreg.report import Claim, Document, Record, Records, Sentence, figures, paired
 from mixreg.settings import ReproduceOptions
-from mixreg.training import RunDirectory, TrainConfig, load_run
+from mixreg.training import RunDirectory, TrainConfig, TrainedClassifier, load_run
 
 _TEN: dict[str, Any] = {"seeds": 10, "costly_seeds": 10, "alphas": (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)}
 _SHORT = {"epochs": 20, "milestones": [10]}
@@ -65,7 +68,6 @@ PARTS = {
     "smoke": Part(100, {"kinds": ("contrast", "fog"), "severities": (1, 5)}),
 }
 
-METRICS: tuple[MetricName, ...] = ("accuracy", "nll", "ece")
 ARMS = tuple(name for name in fig4.ARMS if name != "MIT-L")
 
 PLACE = "section 5, figure 5"
@@ -93,27 +95,22 @@ class Shifted(NamedTuple):
     alpha: float
     scores: list[Scores]
 
-    def means(self, severity: int | None = None, kinds: Sequence[str] | None = None) -> Records:
-        """Means over the corruptions of a severity, or of all, but not the clean images."""
+    def means(self, severity: int | None = None, kinds: Sequence[str] = CORRUPTIONS) -> Records:
+        """Means over corruptions of a severity, or of all; of severity 0 are the clean images."""
         chosen = [
             s.metrics
             for s in self.scores
-            if (s.severity > 0 if severity is None else s.severity == severity)
-            and (kinds is None or s.kind in kinds)
+            if s.severity == severity == 0
+            or (s.severity > 0 and severity in (None, s.severity) and s.kind in kinds)
         ]
-        run, setting = self.run, setting_of(self.run, severity)
+        which = {None: "corrupted", 0: "clean"}.get(severity, f"severity {severity}")
+        run, setting = self.run, f"{_runs.label(self.run)}, {which}"
         return Records(
             Record(setting, run.method, self.alpha, run.seed, prediction, metric, value)
             for prediction in (chosen[0] if chosen else ())
             for metric in METRICS
             for value in [sum(getattr(m[prediction], metric) for m in chosen) / len(chosen)]
         )
-
-
-def setting_of(run: TrainConfig, severity: int | None) -> str:
-    """The setting in records: the network, and which images."""
-    which = {None: "corrupted", 0: "clean"}.get(severity, f"severity {severity}")
-    return f"{_runs.label(run)}, {which}"
 
 
 def runs(options: ReproduceOptions) -> list[TrainConfig]:
@@ -147,10 +144,9 @@ def measure(
 ) -> None:
     """Score a run with every rescaling on every set, from logits that the run keeps."""
     _runs.evaluate_run(wanted, run, config)
-    part, root = PARTS[options.size], data_root(config.data_root)
     trained = load_run(run.path, {"data_root": config.data_root})
-    classifier = digest_of(trained)
-    published = published_folder(config.data, root)
+    classifier, part = digest_of(trained), PARTS[options.size]
+    published = published_folder(config.data, data_root(config.data_root))
     made_of = hashlib.sha256(repr((classifier, CORRECTIONS, part, published)).encode()).hexdigest()
     scores: dict[float, list[Scores]] = {
         alpha: []
@@ -159,18 +155,42 @@ def measure(
     }
     if not scores:
         return
-    cache, views = options.directory / "corrupted", views_of(trained, scores)
-    for test in corrupted_test_sets(
-        trained.data, published, cache, count=part.images, **part.which
-    ):
+    views = views_of(trained, scores)
+    for test in test_sets(options, trained):
         kept = logits(trained.net, classifier, test, views, run.path / "shifted")
         for alpha, own in scores.items():
             results = _runs.read_evaluation(config, alpha).results
             temperatures = {name: result.temperature for name, result in results.items()}
-            as_mixed, shrunk = assuming(trained, alpha), kept[shrunk_by(alpha)]
-            own.append(score(as_mixed, test, kept["raw"], shrunk, temperatures))
+            predictions = Predictions(kept["raw"], kept[shrunk_by(alpha)], test.labels)
+            own.append(score(assuming(trained, alpha), test, predictions, temperatures))
     for alpha, own in scores.items():
         _stored.write(_file(config, alpha), Shift(made_of, own))
+
+
+def test_sets(options: ReproduceOptions, trained: TrainedClassifier) -> Iterator[ShiftedSet]:
+    """The clean test images of a preset, then every corruption of them."""
+    part, config = PARTS[options.size], trained.config
+    published = published_folder(config.data, data_root(config.data_root))
+    cache = options.directory / "corrupted"
+    return corrupted_test_sets(trained.data, published, cache, count=part.images, **part.which)
+
+
+def score(
+    trained: TrainedClassifier,
+    test: ShiftedSet,
+    predictions: Predictions,
+    temperatures: Mapping[Correction, float | None],
+) -> Scores:
+    """Every correction on one set."""
+    fixed: Any = {"y_mean": trained.class_means, "law": trained.output_law}
+    metrics: dict[str, Metrics] = {}
+    for name, temperature in temperatures.items():
+        parts = (
+            (correct(part, name, temperature=temperature, **fixed), part.labels)
+            for part in predictions.parts()
+        )
+        metrics[name] = measure_parts(parts, predictions.num_classes).metrics
+    return Scores.of(test, metrics)
 
 
 def _file(config: TrainConfig, alpha: float) -> Path:
@@ -188,6 +208,21 @@ def by_setting(
     for setting in PRESETS[made.preset]:
         if own := [item for item in shifted if _runs.label(item.run) == setting.label]:
             yield setting, own
+
+
+def by_alpha(
+    shifted: Sequence[Shifted], made: _runs.Made
+) -> Iterator[tuple[Setting, float, list[Shifted]]]:
+    """The settings at each α, with the scores of Mixup there, and of ERM."""
+    for setting, every in by_setting(shifted, made):
+        for alpha in setting.alphas:
+            if own := [i for i in every if i.run.method == "erm" or i.run.alpha == alpha]:
+                yield setting, alpha, own
+
+
+def severities(own: Sequence[Shifted]) -> list[int]:
+    """The severities that were scored, 0 for the clean images."""
+    return sorted({score.severity for score in own[0].scores})
 
 
 def document(shifted: Sequence[Shifted], made: _runs.Made) -> Document:

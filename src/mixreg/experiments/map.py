@@ -36,6 +36,7 @@ from mixreg.report import (
 )
 from mixreg.report.records import (
     METRIC_FORMATS,
+    Judgement,
     MetricFormat,
     judge,
     mean_over_seeds,
@@ -246,14 +247,6 @@ def recorded(run: TrainConfig) -> Iterator[Record]:
             yield Record(*row, law, term, value)
 
 
-class Map(NamedTuple):
-    """The numbers of one setting, and its laws by a1 and a2."""
-
-    setting: Setting
-    records: Records
-    points: Sequence[Point]
-
-
 # -- what it says ----------------------------------------------------------------------------------
 
 
@@ -289,20 +282,19 @@ def document(records: Records, made: _runs.Made) -> Document:
     """The map of each setting: what each axis buys, who wins, and whether the terms tell."""
     settings = [grid.setting for grid in PRESETS[made.preset]]
     own = [(s, records.where(setting=s.label), points_of(s, made)) for s in settings]
-    maps = [Map(*parts) for parts in own if parts[2]]
-    whole = _runs.figure_document(
+    maps = [each for each in own if each[2]]
+    return _runs.figure_document(
         made,
         "The map of mixing laws",
         records=records,
         claims=[claim for each in maps for claim in claims(*each)],
+        answers=[entry for each in maps for entry in winners(*each)],
         caveats=[
             "What an axis buys is an average over the whole map; the pictures show where it bends."
         ],
         tables=[table for each in maps for table in tables(*each)],
         frames=[sequence(*each) for each in maps],
     )
-    answers = [entry for each in maps for entry in winners(*each)]
-    return dataclasses.replace(whole, findings=[*answers, *whole.findings])
 
 
 def points_of(setting: Setting, made: _runs.Made) -> list[Point]:
@@ -325,7 +317,7 @@ def winners(setting: Setting, records: Records, points: Sequence[Point]) -> Iter
     curve = [point.name for point in points if point.is_beta]
     judged_by = [s for s in SHOWN if SHOWN[s][0] in _runs.BETTER]
     found = False
-    for point in [point for point in points if not point.is_beta]:
+    for point in (point for point in points if not point.is_beta):
         best = [
             f"{shown} ({mean_text(mean, form_of(shown))})"
             for shown in judged_by
@@ -341,7 +333,7 @@ def winners(setting: Setting, records: Records, points: Sequence[Point]) -> Iter
         yield Entry(f"{text}be better than every one on it.", beside=setting.label)
 
 
-def judged(records: Records, shown: str, law: str, reference: str) -> str:
+def judged(records: Records, shown: str, law: str, reference: str = "Beta(1)") -> Judgement:
     """Whether a law is better or worse than another one, paired by seed."""
     effect = paired(by_seed(records, law, shown), by_seed(records, reference, shown))
     mean = mean_over_seeds(effect)
@@ -390,9 +382,9 @@ def tables(setting: Setting, records: Records, points: Sequence[Point]) -> Itera
 def _cells(records: Records, point: Point) -> Iterator[Entry]:
     yield from (Entry(f"{point.a1:.4f}"), Entry(f"{point.a2:.4f}"))
     for shown in SHOWN:
-        mean, is_known = _mean(records, point.name, shown), point.name != "Beta(1)"
-        judgement: Any = judged(records, shown, point.name, "Beta(1)") if is_known else "undecided"
-        yield Entry(mean_text(mean, form_of(shown)), judgement) if mean else Entry("")
+        mean = _mean(records, point.name, shown)
+        text = mean_text(mean, form_of(shown)) if mean else ""
+        yield Entry(text, judged(records, shown, point.name))
 
 
 def _slope(values: Mapping[int, float], shown: str) -> Entry:
@@ -471,10 +463,8 @@ def figure(shown: str, values: Sequence[tuple[Point, MeanInterval]], records: Re
     )
     form = form_of(shown)
     for point, mean in values:
-        verdict = "undecided"
-        if form.direction and point.name != "Beta(1)":
-            verdict = judged(records, shown, point.name, "Beta(1)")
-        colour, marker = _COLOURS[verdict], "o" if point.is_beta else "s"
+        colour = _COLOURS[judged(records, shown, point.name)]
+        marker = "o" if point.is_beta else "s"
         axes.plot([point.a1], [point.a2], marker, color=colour, markersize=6)
         axes.annotate(
             f"{mean.mean:.{form.digits}f}",

@@ -1,15 +1,13 @@
 """Table 2: a network trained on ImageNet, tested on six shifted sets, raw and rescaled."""
 
-import dataclasses
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
-
-from torch import Tensor
 
 from mixreg import _stored
 from mixreg.data.corruptions import EXTRA_CORRUPTIONS
@@ -19,8 +17,9 @@ from mixreg.evaluation import Correction, correct
 from mixreg.evaluation.metrics import measure as measured
 from mixreg.experiments import _runs, fig4
 from mixreg.experiments._runs import Setting
-from mixreg.experiments._shifted import ShiftedSet, in_parts, logits, shrunk_by, views_of
+from mixreg.experiments._shifted import ShiftedSet, predictions_of
 from mixreg.experiments.evaluate import digest_of
+from mixreg.experiments.evaluate_shift import METRICS
 from mixreg.report import Claim, Document, Entry, Record, Records, Sentence, Table, paired
 from mixreg.report.records import MetricFormat, metric_format, number
 from mixreg.settings import ReproduceOptions
@@ -168,37 +167,25 @@ def tested(trained: TrainedClassifier, classifier: str, one: RobustnessSet, fold
     """Raw and rescaled predictions of the target classes on one set."""
     normalisation = trained.data.normalisation
     assert normalisation is not None  # of images
-    workers = min(trained.config.workers, len(one.paths) // 100)
-    begin = partial(one.batches, normalisation, workers)
-    labels = one.labels
+    begin = partial(one.batches, normalisation, trained.config.workers)
+    labels = one.labels.clamp(min=0)  # -1 is never right, which `group_accuracy` sees to
     test = ShiftedSet(one.kind, one.severity, labels, begin, one.digest(), "published images")
-    alpha = trained.config.alpha
-    kept = logits(trained.net, classifier, test, views_of(trained, [alpha]), folder)
-    raw, shrunk = kept["raw"], kept[shrunk_by(alpha)]
+    found = predictions_of(trained, classifier, test, folder)
     fixed: Any = {"y_mean": trained.class_means, "law": trained.output_law}
     values: Values = {}
     for name in PREDICTIONS:
-        parts = (
-            one.merged(correct(part, name, **fixed))
-            for part in in_parts(raw, shrunk, labels.clamp(min=0))
-        )
+        parts = ((one.merged(correct(part, name, **fixed)), part.labels) for part in found.parts())
         if one.groups:
-            values[name] = group_accuracy(one, [int(k) for part in parts for k in part.argmax(1)])
+            predicted = [int(k) for logits, _ in parts for k in logits.argmax(1)]
+            values[name] = group_accuracy(one, predicted)
         else:
-            values[name] = three(measured(_with(parts, labels), one.width(raw.shape[1])).metrics)
+            values[name] = three(measured(parts, one.width(found.num_classes)).metrics)
     return values
-
-
-def _with(parts: Iterator[Tensor], labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    start = 0
-    for part in parts:
-        yield part, labels[start : start + len(part)]
-        start += len(part)
 
 
 def three(metrics: Any) -> dict[str, float]:
     """The metrics of the paper."""
-    return {name: getattr(metrics, name) for name in ("accuracy", "nll", "ece")}
+    return {name: getattr(metrics, name) for name in METRICS}
 
 
 def group_accuracy(one: RobustnessSet, predicted: Sequence[int]) -> dict[str, float]:
@@ -215,17 +202,13 @@ def corrupted(values: Mapping[tuple[str, int], Values]) -> Values:
     result: Values = {}
     for name in PREDICTIONS:
         own = {key: v[name] for key, v in chosen.items()}
-        result[name] = {m: _mean([v[m] for v in own.values()]) for m in ("accuracy", "nll", "ece")}
+        result[name] = {m: fmean(v[m] for v in own.values()) for m in METRICS}
         errors = {
-            kind: _mean([1 - v["accuracy"] for (k, _), v in own.items() if k == kind])
+            kind: fmean(1 - v["accuracy"] for (k, _), v in own.items() if k == kind)
             for kind in ALEXNET
         }
-        result[name]["mce"] = _mean([errors[kind] / ALEXNET[kind] for kind in ALEXNET])
+        result[name]["mce"] = fmean(errors[kind] / ALEXNET[kind] for kind in ALEXNET)
     return result
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
 
 
 def _file(config: TrainConfig) -> Path:
@@ -245,7 +228,7 @@ def document(made: _runs.Made, results: Mapping[Path, Measured]) -> Document:
         for prediction, metrics in values.items()
         for metric, value in metrics.items()
     )
-    document = _runs.figure_document(
+    return _runs.figure_document(
         made,
         "Table 2: rescaled prediction on shifted versions of ImageNet",
         records=records,
@@ -256,7 +239,6 @@ def document(made: _runs.Made, results: Mapping[Path, Measured]) -> Document:
         ],
         tables=[beside_paper(records, PRESETS[made.preset].alphas)],
     )
-    return dataclasses.replace(document, subtitle=f"{PRESETS[made.preset].label}; {made.preset}")
 
 
 def claims(records: Records, alpha: float) -> Iterator[Claim]:
@@ -302,12 +284,9 @@ def beside_paper(records: Records, alphas: Sequence[float]) -> Table:
 
 def _with_error(values: Sequence[float], form: MetricFormat) -> str:
     """Mean ± standard error, the mean alone for one value."""
-    if not values:
-        return ""
-    if len(values) == 1:
-        return number(values[0], form)
-    mean, n = _mean(values), len(values)
-    return _written(mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1) / n), form)
+    if len(values) < 2:
+        return number(values[0], form) if values else ""
+    return _written(fmean(values), stdev(values) / math.sqrt(len(values)), form)
 
 
 def _written(mean: float, error: float, form: MetricFormat) -> str:

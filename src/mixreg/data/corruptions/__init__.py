@@ -3,6 +3,7 @@
 from mixreg.data.corruptions.corrupted import (
     CORRUPTIONS,
     EXTRA_CORRUPTIONS,
+    FAMILIES,
     SEVERITIES,
     corrupted,
 )
@@ -12,6 +13,7 @@ from mixreg.data.corruptions.sets import CorruptedSet, corrupted_sets
 __all__ = [
     "CORRUPTIONS",
     "EXTRA_CORRUPTIONS",
+    "FAMILIES",
     "SEVERITIES",
     "CorruptedSet",
     "ParameterSet",
