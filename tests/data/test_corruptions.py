@@ -14,9 +14,9 @@ from mixreg.data.corruptions import (
     SEVERITIES,
     corrupted,
     kinds,
-    parameters,
     weather,
 )
+from mixreg.data.corruptions.corrupted import PARAMETERS
 
 DRAWN = {"gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "glass_blur"} | {
     "motion_blur", "snow", "frost", "fog", "spatter", "elastic_transform"
@@ -130,14 +130,14 @@ def test_gaussian_blur_has_the_published_width(severity, sigma):
     reach = int(4 * sigma + 0.5)
     line = np.exp(-(np.arange(-reach, reach + 1.0) ** 2) / (2 * sigma**2))
     expected = np.outer(line, line) / line.sum() ** 2
-    assert parameters.CIFAR["gaussian_blur"][severity - 1] == (sigma,)
+    assert PARAMETERS["cifar"]["gaussian_blur"][severity - 1] == [sigma]
     window = slice(16 - reach, 17 + reach)
     result = kinds.gaussian_blur(point(), None, sigma)[0, :, :, 0]
     np.testing.assert_allclose(result[window, window], expected, atol=1e-12)
     assert result.sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("strengths", parameters.CIFAR["defocus_blur"])
+@pytest.mark.parametrize("strengths", PARAMETERS["cifar"]["defocus_blur"])
 def test_defocus_blur_is_a_soft_disk(strengths):
     radius, softness = strengths
     y, x = np.mgrid[-4:5, -4:5]

@@ -63,6 +63,10 @@ def made(tmp_path_factory):
     patch.undo()
 
 
+def scores_of(run):
+    return fig5.SHIFT.read(run.directory).scores
+
+
 def document(folder, name):
     return read_document(folder / name / f"{name}.json")
 
@@ -123,7 +127,7 @@ def test_claims_are_what_the_records_say(made):
 
 def test_one_seed_has_no_interval_in_the_numbers(made):
     run = next(run for run in made[2] if run.method == "mixup")
-    own = [fig5.Shifted(run, 1.0, fig5._read(run, 1.0).scores)]
+    own = [fig5.Shifted(run, 1.0, scores_of(run))]
     (setting,) = fig5.PRESETS["smoke"]
     cells = [row[-1].text for _, row in fig6.numbers(setting, 1.0, own).rows]
     assert cells
@@ -133,8 +137,7 @@ def test_one_seed_has_no_interval_in_the_numbers(made):
 def test_temperatures_are_those_of_the_clean_held_out_images(made):
     *_, runs = made
     for run in runs:
-        stored = fig5._read(run, 1.0)
-        clean = stored.scores[0]
+        clean = scores_of(run)[0]
         assert (clean.kind, clean.severity, clean.count) == ("clean", 0, 60)
         whole = fig5._runs.read_evaluation(run, 1.0).results
         for name, metrics_of in clean.metrics.items():
@@ -197,7 +200,7 @@ def test_a_classifier_is_evaluated_by_severity(made, tmp_path, monkeypatch):
     (table,) = document.tables
     assert table.headings == ["prediction", "clean", "1", "5", "in words"]
     rows = dict(table.rows[1:8])
-    scores = {s: [x for x in fig5._read(run, 1.0).scores if x.severity == s] for s in (0, *LEVELS)}
+    scores = {s: [x for x in scores_of(run) if x.severity == s] for s in (0, *LEVELS)}
     for k, (severity, of) in enumerate(scores.items()):
         raw = np.mean([s.metrics["raw"].accuracy for s in of])
         rescaled = np.mean([s.metrics["rescaled"].accuracy for s in of])
@@ -283,7 +286,10 @@ def test_the_goal_is_measured_against_the_better_one(judged):
     assert len(at.where(prediction="matched")) == 2
     claims = [claim for claim in page.claims if claim.setting.endswith("weather")][:3]
     assert [c.expected for c in claims] == ["positive", "negative", "negative"]
-    runs = [fig5.Shifted(run, run.alpha, shift._read(run).scores) for run in judged[1]]
+    runs = [
+        fig5.Shifted(run, run.alpha, shift.JUDGEMENT.read(run.directory).scores)
+        for run in judged[1]
+    ]
     for claim, metric in zip(claims, shift.METRICS, strict=True):
         effects = []
         for severity in (1, 5):

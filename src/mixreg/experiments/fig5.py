@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mixreg import _stored
+from mixreg._stored import Kept
 from mixreg.data.corruptions import CORRUPTIONS
 from mixreg.data.location import data_root
 from mixreg.evaluation import CORRECTIONS, Correction, Metrics, Predictions, correct
@@ -88,6 +88,9 @@ class Shift:
     scores: list[Scores]
 
 
+SHIFT = Kept("shift.json", Shift)
+
+
 class Shifted(NamedTuple):
     """A run, the α that it is rescaled with, and its scores."""
 
@@ -136,7 +139,12 @@ def scored(options: ReproduceOptions) -> tuple[_runs.Made, list[Shifted]]:
     wanted = runs(options)
     made = _runs.make(options, wanted, partial(measure, options, wanted))
     pairs = [(run, alpha) for run in made.runs for alpha in _runs.rescalings(run, made.runs)]
-    return made, [Shifted(run, alpha, _read(run, alpha).scores) for run, alpha in pairs]
+    return made, [Shifted(run, alpha, SHIFT.read(place(run, alpha)).scores) for run, alpha in pairs]
+
+
+def place(run: TrainConfig, alpha: float) -> Path:
+    """Where the scores with an α lie."""
+    return _runs.evaluation_of(run, alpha).path
 
 
 def measure(
@@ -151,7 +159,7 @@ def measure(
     scores: dict[float, list[Scores]] = {
         alpha: []
         for alpha in _runs.rescalings(config, wanted)
-        if not _runs.is_readable(_read, config, alpha) or _read(config, alpha).made_of != made_of
+        if not (kept := SHIFT.find(place(config, alpha))) or kept.made_of != made_of
     }
     if not scores:
         return
@@ -164,7 +172,7 @@ def measure(
             predictions = Predictions(kept["raw"], kept[shrunk_by(alpha)], test.labels)
             own.append(score(assuming(trained, alpha), test, predictions, temperatures))
     for alpha, own in scores.items():
-        _stored.write(_file(config, alpha), Shift(made_of, own))
+        SHIFT.write(place(config, alpha), Shift(made_of, own))
 
 
 def test_sets(options: ReproduceOptions, trained: TrainedClassifier) -> Iterator[ShiftedSet]:
@@ -191,14 +199,6 @@ def score(
         )
         metrics[name] = measure_parts(parts, predictions.num_classes).metrics
     return Scores.of(test, metrics)
-
-
-def _file(config: TrainConfig, alpha: float) -> Path:
-    return _runs.evaluation_of(config, alpha).path / "shift.json"
-
-
-def _read(config: TrainConfig, alpha: float) -> Shift:
-    return _stored.decode(_file(config, alpha), Shift, remedy="run the same command again")
 
 
 def by_setting(

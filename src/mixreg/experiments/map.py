@@ -15,8 +15,8 @@ import torch
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from mixreg import _stored
 from mixreg._random import generator
+from mixreg._stored import Kept
 from mixreg.diagnostics import jacobian_norms, roughness
 from mixreg.evaluation import Correction, MeanInterval, mean_interval
 from mixreg.experiments import _runs
@@ -190,10 +190,13 @@ class Measured:
     terms: dict[str, dict[str, float]]
 
 
+MEASURED = Kept("map.json", Measured)
+
+
 def measure(laws: Sequence[TrainConfig], run: RunDirectory, config: TrainConfig) -> None:
     """Evaluate a run, and measure it under noise and at its Jacobian, unless that is done."""
     _runs.evaluate_run([config], run, config)
-    if _runs.is_readable(read_measured, config):
+    if MEASURED.find(run.path):
         return
     trained = load_run(run.path, {"data_root": config.data_root})
     net, source, right = trained.net, generator("map", "noise"), 0
@@ -215,21 +218,12 @@ def measure(laws: Sequence[TrainConfig], run: RunDirectory, config: TrainConfig)
         roughness(net, x, generator=generator("map", "pairs"), pairs=PAIRS).value,
         terms,
     )
-    _stored.write(_measured_file(config), measured)
-
-
-def read_measured(config: TrainConfig) -> Measured:
-    """What `measure` stored."""
-    return _stored.decode(_measured_file(config), Measured, remedy="delete it and run again")
-
-
-def _measured_file(config: TrainConfig) -> Path:
-    return config.directory / "map.json"
+    MEASURED.write(run.path, measured)
 
 
 def recorded(run: TrainConfig) -> Iterator[Record]:
     """Every number of a run, by the name of its law."""
-    point, measured = point_of(run), read_measured(run)
+    point, measured = point_of(run), MEASURED.read(run.directory)
     row = _runs.label(run), point.name, None, run.seed
     results = RunDirectory(run.directory).read_evaluation().results
     for metric, prediction in SHOWN.values():

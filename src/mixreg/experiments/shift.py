@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mixreg import _stored
+from mixreg._stored import Kept
 from mixreg.calibration import search_temperature
 from mixreg.data.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, FAMILIES
 from mixreg.evaluation import MetricName, mean_interval, metrics
@@ -86,10 +86,15 @@ class Judged(Shift):
     quarters: list[Weights]
 
 
+KEPT = Kept("matched.json", Judged)
+
+
 def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
     """Train, predict every set in every way, and write the comparison."""
     made = _runs.make(options, runs(options), partial(measure, options))
-    return _runs.write(options, document([(run, _read(run)) for run in made.runs], made))
+    return _runs.write(
+        options, document([(run, KEPT.read(run.directory)) for run in made.runs], made)
+    )
 
 
 def measure(options: ReproduceOptions, run: RunDirectory, config: TrainConfig) -> None:
@@ -97,7 +102,7 @@ def measure(options: ReproduceOptions, run: RunDirectory, config: TrainConfig) -
     trained = load_run(run.path, {"data_root": config.data_root})
     classifier, part = digest_of(trained), fig5.PARTS[options.size]
     made_of = hashlib.sha256(repr((classifier, part, sorted(ARMS))).encode()).hexdigest()
-    if _runs.is_readable(_read, config) and _read(config).made_of == made_of:
+    if (kept := KEPT.find(run.path)) and kept.made_of == made_of:
         return
     views, corrected, quarters = prepared(trained)
     scores = []
@@ -105,7 +110,7 @@ def measure(options: ReproduceOptions, run: RunDirectory, config: TrainConfig) -
         predicted = corrected(logits(trained.net, classifier, test, views, run.path / "shifted"))
         measured = {name: metrics(z, test.labels) for name, z in predicted.items()}
         scores.append(Scores.of(test, measured))
-    _stored.write(_file(config), Judged(made_of, scores, quarters))
+    KEPT.write(run.path, Judged(made_of, scores, quarters))
 
 
 def prepared(
@@ -162,14 +167,6 @@ def prepared(
             temperature = search_temperature(clean["raw"][rows], labels[rows]).temperature
             quarters.append(Weights(float(likely[rows].mean()), temperature))
     return views, corrected, quarters
-
-
-def _file(config: TrainConfig) -> Path:
-    return config.directory / "matched.json"
-
-
-def _read(config: TrainConfig) -> Judged:
-    return _stored.decode(_file(config), Judged, remedy="run the same command again")
 
 
 def document(judged: Sequence[tuple[TrainConfig, Judged]], made: _runs.Made) -> Document:

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from mixreg import _stored
+from mixreg._stored import Kept
 from mixreg.data.corruptions import EXTRA_CORRUPTIONS
 from mixreg.data.location import MissingDataError, data_root
 from mixreg.data.robustness import FOLDERS, RobustnessSet, find
@@ -124,6 +124,9 @@ class Measured:
     remarks: list[str]
 
 
+MEASURED = Kept("table2.json", Measured)
+
+
 def runs(options: ReproduceOptions) -> list[TrainConfig]:
     """Mixup at each α."""
     setting = PRESETS[options.size]
@@ -140,7 +143,7 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
     root = data_root(options.data_root)
     absent = [f"{n}: no folder {root / f}" for n, f in FOLDERS.items() if not (root / f).is_dir()]
     made = made._replace(missing=[*made.missing, *absent])
-    return _runs.write(options, document(made, {run.directory: _read(run) for run in made.runs}))
+    return _runs.write(options, document(made, [MEASURED.read(run.directory) for run in made.runs]))
 
 
 def measure(wanted: Sequence[TrainConfig], run: RunDirectory, config: TrainConfig) -> None:
@@ -160,7 +163,7 @@ def measure(wanted: Sequence[TrainConfig], run: RunDirectory, config: TrainConfi
         sets[name] = corrupted(values) if name == "imagenet-c" else next(iter(values.values()))
         remarks += [remark for part in parts for remark in part.remarks]
         digest.update("".join(part.digest() for part in parts).encode())
-    _stored.write(_file(config), Measured(digest.hexdigest(), sets, remarks))
+    MEASURED.write(run.path, Measured(digest.hexdigest(), sets, remarks))
 
 
 def tested(trained: TrainedClassifier, classifier: str, one: RobustnessSet, folder: Path) -> Values:
@@ -211,20 +214,12 @@ def corrupted(values: Mapping[tuple[str, int], Values]) -> Values:
     return result
 
 
-def _file(config: TrainConfig) -> Path:
-    return config.directory / "table2.json"
-
-
-def _read(config: TrainConfig) -> Measured:
-    return _stored.decode(_file(config), Measured, remedy="run the same command again")
-
-
-def document(made: _runs.Made, results: Mapping[Path, Measured]) -> Document:
+def document(made: _runs.Made, results: Sequence[Measured]) -> Document:
     """The table, ours beside the paper's."""
     records = Records(
         Record(name, run.method, run.alpha, run.seed, prediction, metric, value)
-        for run in made.runs
-        for name, values in results[run.directory].sets.items()
+        for run, measured in zip(made.runs, results, strict=True)
+        for name, values in measured.sets.items()
         for prediction, metrics in values.items()
         for metric, value in metrics.items()
     )
@@ -235,7 +230,7 @@ def document(made: _runs.Made, results: Mapping[Path, Measured]) -> Document:
         claims=[claim for alpha in PRESETS[made.preset].alphas for claim in claims(records, alpha)],
         caveats=[
             "Published images; ImageNet-C is the mean over its 15 corruptions and 5 severities.",
-            *dict.fromkeys(remark for result in results.values() for remark in result.remarks),
+            *dict.fromkeys(remark for result in results for remark in result.remarks),
         ],
         tables=[beside_paper(records, PRESETS[made.preset].alphas)],
     )

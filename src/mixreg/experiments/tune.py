@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mixreg import _stored
 from mixreg._errors import require
+from mixreg._stored import Kept
 from mixreg.data.location import MissingDataError
 from mixreg.evaluation import (
     Correction,
@@ -59,6 +59,8 @@ USUAL = (Law("ERM", 0.0, 0.0, {"method": "erm"}), _beta(1.0), _beta(0.2))
 
 Held = dict[Correction, Metrics]
 """The metrics of each correction on the held-out examples of one run."""
+
+HELD = Kept("held-out.json", Held)
 
 
 class Tried(NamedTuple):
@@ -139,13 +141,13 @@ def runs_of(options: TuneOptions, law: Law, seeds: Sequence[int], epochs: int) -
 
 def hold_out(run: RunDirectory, config: TrainConfig) -> None:
     """Measure every correction of a run on its held-out examples, once."""
-    if not is_readable(read_held, config):
+    if not HELD.find(run.path):
         trained = load_run(run.path, {"data_root": config.data_root})
         batches, law = trained.data.batches("validation", 500), trained.recipe.input_law
         held_out = predict(trained.net, batches, trained.stats.x_mean, law)
         found = evaluate(held_out, held_out, y_mean=trained.class_means, law=trained.law)
         held = {name: result.metrics for name, result in found.results.items()}
-        _stored.write(_held_file(config), held)
+        HELD.write(run.path, held)
 
 
 def confirm(run: RunDirectory, config: TrainConfig) -> None:
@@ -155,20 +157,11 @@ def confirm(run: RunDirectory, config: TrainConfig) -> None:
         evaluate_trained(load_run(run.path, {"data_root": config.data_root}), run.path)
 
 
-def read_held(config: TrainConfig) -> Held:
-    """What `hold_out` stored."""
-    return _stored.decode(_held_file(config), Held, remedy="delete it and run again")
-
-
-def _held_file(config: TrainConfig) -> Path:
-    return config.directory / "held-out.json"
-
-
 def _held(options: TuneOptions, runs: Sequence[TrainConfig], finish: Any = hold_out) -> list[Held]:
     names = [run.directory.name for run in runs]
     if missing := sweep(runs, finish, names=names, settings=options):
         raise MissingDataError(next(iter(missing.values())))
-    return [read_held(run) for run in runs]
+    return [HELD.read(run.directory) for run in runs]
 
 
 def best_of(options: TuneOptions, held: Sequence[Held]) -> tuple[float, Correction]:

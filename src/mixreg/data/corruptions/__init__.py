@@ -5,9 +5,9 @@ from mixreg.data.corruptions.corrupted import (
     EXTRA_CORRUPTIONS,
     FAMILIES,
     SEVERITIES,
+    ParameterSet,
     corrupted,
 )
-from mixreg.data.corruptions.parameters import ParameterSet
 from mixreg.data.corruptions.sets import CorruptedSet, corrupted_sets
 
 __all__ = [

@@ -1,7 +1,15 @@
-"""Images of any corruption and severity, a block at a time."""
+"""Images of any corruption and severity, a block at a time.
 
+Source: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
+Perturbations", ICLR 2019; `strengths.json` holds the numbers of the authors' scripts
+`make_cifar_c.py` and `make_imagenet_c.py`,
+https://github.com/hendrycks/robustness/tree/master/ImageNet-C/create_c.
+"""
+
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +18,6 @@ from mixreg._errors import check_name
 from mixreg._random import derive_seed
 from mixreg.data.corruptions import kinds, weather
 from mixreg.data.corruptions.kinds import bytes_of
-from mixreg.data.corruptions.parameters import PARAMETERS, SIDES, ParameterSet
 
 _FAMILIES: Mapping[str, Sequence[Callable[..., NDArray[np.float64]]]] = {
     "noise": (kinds.gaussian_noise, kinds.shot_noise, kinds.impulse_noise),
@@ -40,6 +47,21 @@ FAMILIES = {
 """The 15 kinds by family."""
 
 SEVERITIES = (1, 2, 3, 4, 5)
+
+ParameterSet = Literal["cifar", "imagenet"]
+
+PARAMETERS: Mapping[ParameterSet, dict[str, list[list[float]]]] = json.loads(
+    Path(__file__).with_name("strengths.json").read_text()
+)
+"""By kind and severity the arguments of the function of that name."""
+
+# The elastic lengths are in units of the side; the script for ImageNet multiplies by 244, not 224.
+PARAMETERS["imagenet"]["elastic_transform"] = [
+    [length * (244 / 224) for length in row] for row in PARAMETERS["imagenet"]["elastic_transform"]
+]
+
+SIDES: Mapping[ParameterSet, tuple[int, ...]] = {"cifar": (28, 32), "imagenet": (224,)}
+"""The sides of square images that the numbers are for: CIFAR's, MNIST's and ImageNet's."""
 
 _BLOCK = 2**18  # pixels that are corrupted at once
 
