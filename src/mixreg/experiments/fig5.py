@@ -153,7 +153,7 @@ def measure(
     """Score a run with every rescaling on every set, from logits that the run keeps."""
     _runs.evaluate_run(wanted, run, config)
     trained = load_run(run.path, {"data_root": config.data_root})
-    classifier, part = digest_of(trained), PARTS[options.size]
+    classifier, part = digest_of(trained), part_of(options, config)
     published = published_folder(config.data, data_root(config.data_root))
     made_of = hashlib.sha256(repr((classifier, CORRECTIONS, part, published)).encode()).hexdigest()
     scores: dict[float, list[Scores]] = {
@@ -177,8 +177,8 @@ def measure(
 
 def test_sets(options: ReproduceOptions, trained: TrainedClassifier) -> Iterator[ShiftedSet]:
     """The clean test images of a preset, then every corruption of them."""
-    part, config = PARTS[options.size], trained.config
-    published = published_folder(config.data, data_root(config.data_root))
+    config = trained.config
+    part, published = part_of(options, config), published_folder(config.data, data_root(config.data_root))
     cache = options.directory / "corrupted"
     return corrupted_test_sets(trained.data, published, cache, count=part.images, **part.which)
 

@@ -92,15 +92,13 @@ KEPT = Kept("matched.json", Judged)
 def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
     """Train, predict every set in every way, and write the comparison."""
     made = _runs.make(options, runs(options), partial(measure, options))
-    return _runs.write(
-        options, document([(run, KEPT.read(run.directory)) for run in made.runs], made)
-    )
+    return _runs.write(options, document([KEPT.read(run.directory) for run in made.runs], made))
 
 
 def measure(options: ReproduceOptions, run: RunDirectory, config: TrainConfig) -> None:
     """Judge a run on every set, from logits that the run keeps."""
     trained = load_run(run.path, {"data_root": config.data_root})
-    classifier, part = digest_of(trained), fig5.PARTS[options.size]
+    classifier, part = digest_of(trained), fig5.part_of(options, config)
     made_of = hashlib.sha256(repr((classifier, part, sorted(ARMS))).encode()).hexdigest()
     if (kept := KEPT.find(run.path)) and kept.made_of == made_of:
         return
@@ -169,11 +167,12 @@ def prepared(
     return views, corrected, quarters
 
 
-def document(judged: Sequence[tuple[TrainConfig, Judged]], made: _runs.Made) -> Document:
+def document(judged: Sequence[Judged], made: _runs.Made) -> Document:
     """A table of all predictions and one of the goal, for each setting and α."""
-    items = [Shifted(run, run.alpha, of.scores) for run, of in judged]
+    pairs = list(zip(made.runs, judged, strict=True))
+    items = [Shifted(run, run.alpha, of.scores) for run, of in pairs]
     drawn = list(fig5.by_alpha(items, made))
-    quarters = {run.directory: of.quarters for run, of in judged}
+    quarters = {run.directory: of.quarters for run, of in pairs}
     tables = [
         table
         for setting, alpha, own in drawn
