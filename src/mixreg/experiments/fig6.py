@@ -164,7 +164,7 @@ def by_corruption(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Tab
     return Table(
         f"fig6-kinds-{setting.name}-alpha{alpha:g}",
         f"By corruption: {setting.label}, Mixup, α = {alpha:g}",
-        "Raw, and rescaled − raw: mean over severities 1 to 5 and over "
+        f"Raw, and rescaled − raw: mean over {len(severities(own)) - 1} severities and over "
         f"{len(own)} seeds; better or worse where the 95% interval of the difference excludes 0.",
         ["corruption", *headings],
         rows,
