@@ -15,6 +15,7 @@ from mixreg.data import InMemoryDataset, Normalisation, Samples, load
 from mixreg.data.corruptions import SEVERITIES, corrupted
 from mixreg.evaluation import predict
 from mixreg.experiments import _shifted
+from mixreg.training import TrainConfig
 
 N, CLASSES = 7, 3
 MEAN = torch.full((3, 32, 32), 0.25)
@@ -43,7 +44,7 @@ def net():
 
 def sets(data, folder, **settings):
     chosen = {"kinds": KINDS, "severities": (1, 5)} | settings
-    published = _shifted.published_folder(data.name, folder)
+    published = _shifted.published_folder(TrainConfig(data=data.name, data_root=folder))
     return list(_shifted.corrupted_test_sets(data, published, folder / "cache", **chosen))
 
 

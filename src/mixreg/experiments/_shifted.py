@@ -20,10 +20,11 @@ from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg._files import whole_file
 from mixreg.data import Dataset, InMemoryDataset, Normalisation
 from mixreg.data.corruptions import CorruptedSet, corrupted_sets
+from mixreg.data.location import data_root
 from mixreg.evaluation import Metrics, Predictions
 from mixreg.evaluation.predictions import class_logits, evaluating
 from mixreg.prediction import shrink
-from mixreg.training import TrainedClassifier
+from mixreg.training import TrainConfig, TrainedClassifier
 
 PUBLISHED = {"cifar10": "CIFAR-10-C", "cifar100": "CIFAR-100-C"}
 """Folders with the published corruptions of a data set, looked for beside it."""
@@ -74,10 +75,10 @@ def corrupted_test_sets(
         yield _in_model_space(one, labels, data.normalisation, count)
 
 
-def published_folder(name: str, root: Path) -> Path | None:
+def published_folder(config: TrainConfig) -> Path | None:
     """Where the published corruptions of a data set lie, if they are there."""
-    folder = root / PUBLISHED.get(name, "")
-    return folder if name in PUBLISHED and folder.is_dir() else None
+    folder = data_root(config.data_root) / PUBLISHED.get(config.data, "")
+    return folder if config.data in PUBLISHED and folder.is_dir() else None
 
 
 def _in_model_space(

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from mixreg._stored import Kept
 from mixreg.data.corruptions import CORRUPTIONS
-from mixreg.data.location import data_root
 from mixreg.evaluation import CORRECTIONS, Correction, Metrics, Predictions, correct
 from mixreg.evaluation.metrics import measure as measure_parts
 from mixreg.experiments import _runs, fig4
@@ -180,12 +179,12 @@ def measure(
     _runs.evaluate_run(wanted, run, config)
     trained = load_run(run.path, {"data_root": config.data_root})
     classifier, part = digest_of(trained), part_of(options, config)
-    published = published_folder(config.data, data_root(config.data_root))
+    published = published_folder(config)
     made_of = hashlib.sha256(repr((classifier, CORRECTIONS, part, published)).encode()).hexdigest()
     scores: dict[float, list[Scores]] = {
         alpha: []
         for alpha in _runs.rescalings(config, wanted)
-        if not (kept := SHIFT.find(place(config, alpha))) or kept.made_of != made_of
+        if not (old := SHIFT.find(place(config, alpha))) or old.made_of != made_of
     }
     if not scores:
         return
@@ -203,11 +202,7 @@ def measure(
 
 def test_sets(options: ReproduceOptions, trained: TrainedClassifier) -> Iterator[ShiftedSet]:
     """The clean test images of a preset, then every corruption of them."""
-    config = trained.config
-    part, published = (
-        part_of(options, config),
-        published_folder(config.data, data_root(config.data_root)),
-    )
+    part, published = part_of(options, trained.config), published_folder(trained.config)
     cache = options.directory / "corrupted"
     return corrupted_test_sets(trained.data, published, cache, count=part.images, **part.which)
 
