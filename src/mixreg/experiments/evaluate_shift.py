@@ -17,22 +17,10 @@ from mixreg.data import InMemoryDataset, MissingDataError
 from mixreg.data.corruptions import CORRUPTIONS, SEVERITIES, corrupted
 from mixreg.data.location import data_root
 from mixreg.data.robustness import find_folder
-from mixreg.evaluation import (
-    Correction,
-    Evaluation,
-    MeanInterval,
-    MetricName,
-    Predictions,
-    correct,
-)
+from mixreg.evaluation import Correction, Evaluation, MeanInterval, MetricName, Predictions, correct
 from mixreg.evaluation.bootstrap import RESAMPLED, ExampleSums, differences
 from mixreg.evaluation.metrics import scores
-from mixreg.experiments._shifted import (
-    PUBLISHED,
-    ShiftedSet,
-    corrupted_test_sets,
-    predictions_of,
-)
+from mixreg.experiments._shifted import PUBLISHED, ShiftedSet, corrupted_test_sets, predictions_of
 from mixreg.report import Document, Entry, Table, figures
 from mixreg.report.document import effect_cell
 from mixreg.report.records import METRIC_FORMATS, Judgement, judge, number
