@@ -54,27 +54,17 @@ _PROBLEMS = {
 
 @dataclass(frozen=True, eq=False)
 class RobustnessSet:
-    """Images, the target classes that are right for each, and how they are cut.
+    """Images, the target classes that are right for each, and how they are cut."""
 
-    kind, severity: which set; of ImageNet-C the corruption and its severity.
-    paths: of the n images.
-    targets: for each image the target classes that are right.
-    columns: for each target class its classes of the network; None for those of the network.
-    groups: of video frames, rows of an anchor and then of the frames near it.
-    resized: the shorter side before the middle is cut out; None for images that are cut already.
-    border: pixels cut off on all sides first.
-    remarks: what is not as published.
-    """
-
-    kind: str
+    kind: str  # of ImageNet-C the corruption
     severity: int
     paths: Sequence[Path]
     targets: Sequence[Sequence[int]]
-    columns: Sequence[Sequence[int]] | None = None
-    groups: Sequence[Sequence[int]] = ()
-    resized: int | None = 256
-    border: int = 0
-    remarks: Sequence[str] = ()
+    columns: Sequence[Sequence[int]] | None = None  # a target class's classes of the network
+    groups: Sequence[Sequence[int]] = ()  # of video frames: rows of an anchor, then of those near
+    resized: int | None = 256  # shorter side before the middle is cut out, None if it is already
+    border: int = 0  # pixels cut off on all sides first
+    remarks: Sequence[str] = ()  # what is not as published
 
     @property
     def labels(self) -> Tensor:
@@ -117,20 +107,7 @@ def _without_border(width: int, image: Any) -> Any:
 
 
 def find(name: str, root: Path, class_names: Sequence[str]) -> list[RobustnessSet]:
-    """The published set of a name of `FOLDERS`, below the folder of the data sets.
-
-    Args:
-        name: of the set.
-        root: the folder of the data sets.
-        class_names: WordNet numbers of the classes of the network, in their order.
-
-    Returns:
-        One set; of ImageNet-C one for each corruption and severity.
-
-    Raises:
-        MissingDataError: the set is not there.
-        DataError: its folders and files are not as published.
-    """
+    """A set of `FOLDERS` below the root, of ImageNet-C each corruption and severity."""
     folder = root / FOLDERS[name]
     if not folder.is_dir():
         raise MissingDataError(
@@ -150,18 +127,7 @@ def find(name: str, root: Path, class_names: Sequence[str]) -> list[RobustnessSe
 
 
 def find_folder(folder: Path, class_names: Sequence[str]) -> Iterator[RobustnessSet]:
-    """Images in KIND/SEVERITY/CLASS, or in CLASS alone, with the class folders of the network.
-
-    Args:
-        folder: of the images; kinds may have any name.
-        class_names: of the network, in the order of its outputs.
-
-    Yields:
-        One set for each kind and severity, or the only one, of severity 1.
-
-    Raises:
-        DataError: no such folders, a kind without the severities 1 to 5, or an unknown class.
-    """
+    """Images in KIND/SEVERITY/CLASS, or in CLASS alone (severity 1), with the network's classes."""
     index = {name: k for k, name in enumerate(class_names)}
     kinds = [name for name in _folders(folder) if name not in index]
     if not kinds:

@@ -21,6 +21,7 @@ from mixreg._files import whole_file
 from mixreg.data import Dataset, InMemoryDataset, Normalisation
 from mixreg.data.corruptions import CorruptedSet, corrupted_sets
 from mixreg.data.location import data_root
+from mixreg.data.robustness import RobustnessSet
 from mixreg.evaluation import Metrics, Predictions
 from mixreg.evaluation.predictions import class_logits, evaluating
 from mixreg.prediction import shrink
@@ -37,21 +38,14 @@ View = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class ShiftedSet:
-    """Labelled inputs in the model's own space, in the same order in every pass.
+    """Labelled inputs in the model's own space, in the same order in every pass."""
 
-    kind, severity: which shift; "clean" and 0 without one.
-    labels: int64, shape (n,).
-    batches: begins a pass over the inputs.
-    digest: of all that decides the inputs.
-    source: where they come from, in words.
-    """
-
-    kind: str
+    kind: str  # "clean", of severity 0, without a shift
     severity: int
     labels: Tensor
-    batches: Callable[[], Iterable[Tensor]]
-    digest: str
-    source: str
+    batches: Callable[[], Iterable[Tensor]]  # begins a pass over the inputs
+    digest: str  # of all that decides the inputs
+    source: str  # where they come from, in words
 
 
 def corrupted_test_sets(
@@ -73,6 +67,15 @@ def corrupted_test_sets(
         raise ConfigurationError(f"{data.name} cannot be corrupted: {error}") from error
     for one in chain([CorruptedSet("clean", 0, pixels, "the clean test set")], sets):
         yield _in_model_space(one, labels, data.normalisation, count)
+
+
+def of_files(one: RobustnessSet, trained: TrainedClassifier, source: str) -> ShiftedSet:
+    """Files of images as the network is shown them; -1, no class, stands as class 0."""
+    normalisation = trained.data.normalisation
+    assert normalisation is not None  # of images
+    begin = partial(one.batches, normalisation, trained.config.workers)
+    labels = one.labels.clamp(min=0)
+    return ShiftedSet(one.kind, one.severity, labels, begin, one.digest(), source)
 
 
 def published_folder(config: TrainConfig) -> Path | None:

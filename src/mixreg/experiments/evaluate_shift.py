@@ -20,7 +20,13 @@ from mixreg.data.robustness import find_folder
 from mixreg.evaluation import Correction, Evaluation, MeanInterval, MetricName, Predictions, correct
 from mixreg.evaluation.bootstrap import RESAMPLED, ExampleSums, differences
 from mixreg.evaluation.metrics import scores
-from mixreg.experiments._shifted import PUBLISHED, ShiftedSet, corrupted_test_sets, predictions_of
+from mixreg.experiments._shifted import (
+    PUBLISHED,
+    ShiftedSet,
+    corrupted_test_sets,
+    of_files,
+    predictions_of,
+)
 from mixreg.report import Document, Entry, Table, figures
 from mixreg.report.document import effect_cell
 from mixreg.report.records import METRIC_FORMATS, Judgement, judge, number
@@ -109,8 +115,8 @@ def shifted_sets(trained: TrainedClassifier, directory: Path, shift: str) -> Ite
         )
     labels = Predictions.load(directory / "logits-test.safetensors").labels
     about = hashlib.sha256(next(iter(data.batches("test", _TREE_BATCH)))[0].numpy().tobytes())
-    clean = ShiftedSet("clean", 0, labels, partial(_worse, trained, "", 0), about.hexdigest(), "")
-    yield clean
+    begin = partial(_worse, trained, "", 0)
+    yield ShiftedSet("clean", 0, labels, begin, about.hexdigest(), "")
     if shift == "generated":
         said = f"generated from the test images, imagenet parameters, seed {_SEED}"
         for kind in CORRUPTIONS:
@@ -119,11 +125,8 @@ def shifted_sets(trained: TrainedClassifier, directory: Path, shift: str) -> Ite
                 digest = f"{about.hexdigest()} {kind} {severity} {_SEED}"
                 yield ShiftedSet(kind, severity, labels, begin, digest, said)
         return
-    assert data.normalisation is not None
     for one in find_folder(Path(shift), data.class_names):
-        begin_one = partial(one.batches, data.normalisation, trained.config.workers)
-        said = f"image files in {Path(shift).name}"
-        yield ShiftedSet(one.kind, one.severity, one.labels, begin_one, one.digest(), said)
+        yield of_files(one, trained, f"image files in {Path(shift).name}")
 
 
 def _published(name: str, root: Path, shift: str) -> Path | None:

@@ -99,12 +99,9 @@ MIXUP = Sentence("Mixup has some benefits over ERM out of distribution.", "secti
 
 @dataclass(frozen=True)
 class Shift:
-    """The scores of a run with one rescaling on the clean and the corrupted test images.
+    """The scores of a run with one rescaling on the clean and the corrupted test images."""
 
-    made_of: digest of all that decides them.
-    """
-
-    made_of: str
+    made_of: str  # digest of all that decides them
     scores: list[Scores]
 
 

@@ -17,7 +17,7 @@ from mixreg.evaluation import Correction, correct
 from mixreg.evaluation.metrics import measure as measured
 from mixreg.experiments import _runs, fig4
 from mixreg.experiments._runs import Setting
-from mixreg.experiments._shifted import ShiftedSet, predictions_of
+from mixreg.experiments._shifted import of_files, predictions_of
 from mixreg.experiments.evaluate import digest_of
 from mixreg.experiments.evaluate_shift import METRICS
 from mixreg.report import Claim, Document, Entry, Record, Records, Sentence, Table, paired
@@ -112,16 +112,11 @@ Values = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run gives on every set that is there.
+    """What one run gives on every set that is there."""
 
-    made_of: digest of the network and of all images.
-    sets: by name, then by prediction and metric.
-    remarks: what is not as published.
-    """
-
-    made_of: str
+    made_of: str  # digest of the network and of all images
     sets: dict[str, Values]
-    remarks: list[str]
+    remarks: list[str]  # what is not as published
 
 
 MEASURED = Kept("table2.json", Measured)
@@ -168,11 +163,7 @@ def measure(wanted: Sequence[TrainConfig], run: RunDirectory, config: TrainConfi
 
 def tested(trained: TrainedClassifier, classifier: str, one: RobustnessSet, folder: Path) -> Values:
     """Raw and rescaled predictions of the target classes on one set."""
-    normalisation = trained.data.normalisation
-    assert normalisation is not None  # of images
-    begin = partial(one.batches, normalisation, trained.config.workers)
-    labels = one.labels.clamp(min=0)  # -1 is never right, which `group_accuracy` sees to
-    test = ShiftedSet(one.kind, one.severity, labels, begin, one.digest(), "published images")
+    test = of_files(one, trained, "published images")
     found = predictions_of(trained, classifier, test, folder)
     fixed: Any = {"y_mean": trained.class_means, "law": trained.output_law}
     values: Values = {}
