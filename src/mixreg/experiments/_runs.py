@@ -1,6 +1,5 @@
 """The runs of a figure: on what and how large, what is measured of them, the page they end on."""
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,11 +185,9 @@ def evaluate_run(runs: Sequence[TrainConfig], run: RunDirectory, config: TrainCo
         return
     trained = load_run(run.path, {"data_root": config.data_root})
     for alpha in left:
-        assumed = dataclasses.replace(trained.config, alpha=alpha)
-        as_mixed = dataclasses.replace(trained, config=assumed)
         place = evaluation_of(config, alpha)
         place.evaluation.unlink(missing_ok=True)
-        evaluate_trained(as_mixed, place.path)
+        evaluate_trained(trained.assuming(alpha), place.path)
 
 
 def evaluated(made: Made) -> list[Evaluated]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -184,14 +184,9 @@ class Scores:
         return cls(test.kind, test.severity, len(test.labels), test.source, metrics)
 
 
-def assuming(trained: TrainedClassifier, alpha: float) -> TrainedClassifier:
-    """The classifier as if it had been trained with this α."""
-    return replace(trained, config=replace(trained.config, alpha=alpha))
-
-
 def views_of(trained: TrainedClassifier, alphas: Iterable[float]) -> dict[str, View]:
     """The inputs as they are, and shrunk by the law of each α."""
-    laws = {alpha: assuming(trained, alpha).recipe.input_law for alpha in alphas}
+    laws = {alpha: trained.assuming(alpha).recipe.input_law for alpha in alphas}
     shrunk = {
         shrunk_by(alpha): partial(shrink, x_mean=trained.stats.x_mean, law=law)
         for alpha, law in laws.items()

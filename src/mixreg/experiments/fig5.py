@@ -17,7 +17,6 @@ from mixreg.experiments._runs import ALPHA, LENET, Setting
 from mixreg.experiments._shifted import (
     Scores,
     ShiftedSet,
-    assuming,
     corrupted_test_sets,
     logits,
     published_folder,
@@ -192,7 +191,7 @@ def measure(
             results = _runs.read_evaluation(config, alpha).results
             temperatures = {name: result.temperature for name, result in results.items()}
             predictions = Predictions(kept["raw"], kept[shrunk_by(alpha)], test.labels)
-            own.append(score(assuming(trained, alpha), test, predictions, temperatures))
+            own.append(score(trained.assuming(alpha), test, predictions, temperatures))
     for alpha, own in scores.items():
         SHIFT.write(place(config, alpha), Shift(made_of, own))
 
