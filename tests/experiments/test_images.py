@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mixreg import Beta, RescaledModel, approximate_mixup_risk, cross_entropy, modified_risk
-from mixreg.data.location import MissingDataError
+from mixreg.data.published import MissingDataError
 from mixreg.experiments import ablation, fig2, fig3, fig4, fig7
 from mixreg.experiments._runs import Made, Setting, difference
 from mixreg.report import Record, Records, read_document

@@ -15,7 +15,7 @@ from mixreg._errors import ConfigurationError
 from mixreg._random import derive_seed, generator
 from mixreg.data import InMemoryDataset, MissingDataError
 from mixreg.data.corruptions import CORRUPTIONS, SEVERITIES, corrupted
-from mixreg.data.location import data_root
+from mixreg.data.published import data_root
 from mixreg.data.robustness import find_folder
 from mixreg.evaluation import (
     CORRECTIONS,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mixreg import _stored
-from mixreg.data.location import data_root
+from mixreg.data.published import data_root
 from mixreg.evaluation import CORRECTIONS, MetricName
 from mixreg.experiments import _runs, fig4
 from mixreg.experiments._runs import ALPHA, LENET, Setting

@@ -13,7 +13,7 @@ from torch import Tensor
 from mixreg import _stored
 from mixreg.calibration import search_temperature
 from mixreg.data.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS
-from mixreg.data.location import data_root
+from mixreg.data.published import data_root
 from mixreg.evaluation import MeanInterval, MetricName, Metrics, metrics
 from mixreg.experiments import _runs, fig5
 from mixreg.experiments._runs import Setting

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mixreg import _stored
 from mixreg.data.corruptions import EXTRA_CORRUPTIONS
-from mixreg.data.location import MissingDataError, data_root
+from mixreg.data.published import MissingDataError, data_root
 from mixreg.data.robustness import FOLDERS, RobustnessSet, find
 from mixreg.evaluation import Correction, correct
 from mixreg.evaluation.metrics import measure as measured
