@@ -277,9 +277,3 @@ def test_missing_data_are_refused_or_shown_as_a_hole(made, tmp_path, monkeypatch
 def test_differences_are_written_with_their_unit():
     assert difference("accuracy", "a − b") == "test Accuracy in points, a − b"
     assert difference("brier", "a − b") == "test Brier, a − b"
-
-
-def test_margin_is_half_way_to_the_other_method():
-    assert fig2.half_distance({0: 1.0, 1: 3.0}, {0: 5.0}) == 1.5
-    assert fig2.half_distance({0: 1.0}, {0: 1.0}) is None
-    assert fig2.half_distance({0: 1.0}, {}) is None

@@ -18,7 +18,7 @@ from mixreg import (
 from mixreg.losses import cross_entropy
 from mixreg.models import build
 from mixreg.perturbation import perturb
-from mixreg.risk.mixup import folded_rule
+from mixreg.risk.exact import folded_rule
 from mixreg.training import METHODS, TrainConfig
 from mixreg.training.load import training_targets
 from mixreg.training.methods import (
