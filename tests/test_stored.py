@@ -48,9 +48,7 @@ def test_what_is_missing_or_damaged_is_not_found_and_named_when_read(tmp_path):
     assert kept.find(tmp_path) == kept.read(tmp_path) == THING
     (tmp_path / "thing.json").write_text("{")
     assert kept.find(tmp_path) is None
-    with pytest.raises(
-        CheckpointError, match=r"thing\.json is damaged.*the same command again"
-    ):
+    with pytest.raises(CheckpointError, match=r"thing\.json is damaged.*the same command again"):
         kept.read(tmp_path)
 
 

@@ -20,7 +20,7 @@ from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg._files import whole_file
 from mixreg.data import Dataset, InMemoryDataset, Normalisation
 from mixreg.data.corruptions import CorruptedSet, corrupted_sets
-from mixreg.data.location import data_root
+from mixreg.data.published import data_root
 from mixreg.data.robustness import RobustnessSet
 from mixreg.evaluation import Metrics, Predictions
 from mixreg.evaluation.predictions import class_logits, evaluating

@@ -15,10 +15,10 @@ from mixreg._errors import ConfigurationError
 from mixreg._random import derive_seed, generator
 from mixreg.data import InMemoryDataset, MissingDataError
 from mixreg.data.corruptions import CORRUPTIONS, SEVERITIES, corrupted
-from mixreg.data.location import data_root
+from mixreg.data.published import data_root
 from mixreg.data.robustness import find_folder
 from mixreg.evaluation import Correction, Evaluation, MeanInterval, MetricName, Predictions, correct
-from mixreg.evaluation.bootstrap import RESAMPLED, ExampleSums, differences
+from mixreg.evaluation.intervals import RESAMPLED, ExampleSums, differences
 from mixreg.evaluation.metrics import scores
 from mixreg.experiments._shifted import (
     PUBLISHED,
@@ -62,7 +62,7 @@ def shift_document(
     found = {s: differences(drawn[0], drawn[1], min(counts)) for s, drawn in means.items()}
     effects: Effects = {
         metric: {
-            name: {s: _scaled(found[s][k, 0][metric], metric) for s in found}
+            name: {s: METRIC_FORMATS[metric].shown(found[s][k, 0][metric]) for s in found}
             for k, name in enumerate(temperatures)
             if name != "raw"
         }
@@ -176,12 +176,6 @@ def resampled(
         corrected = [correct(part, n, temperature=t, **fixed) for n, t in temperatures.items()]
         sums.add([scores(logits_of, part.labels) for logits_of in corrected])
     return sums.resample(_RESAMPLES)
-
-
-def _scaled(mean: MeanInterval, metric: MetricName) -> MeanInterval:
-    factor = METRIC_FORMATS[metric].factor
-    half = None if mean.half_width is None else factor * mean.half_width
-    return MeanInterval(factor * mean.mean, half, mean.n)
 
 
 def findings(effects: Effects) -> Iterator[Entry]:

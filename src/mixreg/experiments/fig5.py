@@ -26,6 +26,7 @@ from mixreg.experiments._shifted import (
 from mixreg.experiments.evaluate import digest_of
 from mixreg.experiments.evaluate_shift import METRICS
 from mixreg.report import Claim, Document, Record, Records, Sentence, figures, paired
+from mixreg.report.records import OPPOSITE
 from mixreg.settings import ReproduceOptions
 from mixreg.training import RunDirectory, TrainConfig, TrainedClassifier, load_run
 
@@ -284,7 +285,7 @@ def claims(setting: Setting, records: Records) -> Iterator[Claim]:
         for metric, better in _runs.BETTER.items():
             effect = paired(rescaled.by_seed(metric), raw.by_seed(metric))
             measured = _runs.difference(metric, "Mixup rescaled − raw")
-            yield from WORSENS.test(place, measured, effect, fig4.WORSE[better])
+            yield from WORSENS.test(place, measured, effect, OPPOSITE[better])
         for metric, better in _runs.BETTER.items():
             effect = paired(raw.by_seed(metric), erm.by_seed(metric))
             yield from MIXUP.test(place, _runs.difference(metric, "Mixup − ERM"), effect, better)

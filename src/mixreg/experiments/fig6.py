@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 
 from mixreg.data.corruptions import CORRUPTIONS
 from mixreg.evaluation import CORRECTIONS, Correction, MeanInterval, MetricName
-from mixreg.experiments import _runs, fig4, fig5
+from mixreg.experiments import _runs, fig5
 from mixreg.experiments._runs import Setting
 from mixreg.experiments.evaluate_shift import METRICS, Effects, curves, severity_table
 from mixreg.experiments.fig5 import Shifted, severities
 from mixreg.report import Claim, Document, Entry, Records, Sentence, Table, figures, paired
 from mixreg.report.document import effect_cell, entries
-from mixreg.report.records import METRIC_FORMATS, mean_over_seeds, number
+from mixreg.report.records import METRIC_FORMATS, OPPOSITE, mean_over_seeds, number
 from mixreg.settings import ReproduceOptions
 
 SHOWN: tuple[Correction, ...] = tuple(
@@ -105,7 +105,7 @@ def claims(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Iterator[C
     """How the gap grows from the lowest to the highest severity, and its sign at high ones."""
     place = f"{setting.label}, α = {alpha:g}"
     for metric, better in _runs.BETTER.items():
-        worse, by = fig4.WORSE[better], effects(own, "rescaled", metric)
+        worse, by = OPPOSITE[better], effects(own, "rescaled", metric)
         low, high = min(filter(None, by)), max(by)
         compared = f"Mixup rescaled − raw, at severity {high} − at {low}"
         grown = paired(by[high], by[low])

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from mixreg._errors import require
 from mixreg._stored import Kept
-from mixreg.data.location import MissingDataError
+from mixreg.data.published import MissingDataError
 from mixreg.evaluation import (
     Correction,
     Metrics,
