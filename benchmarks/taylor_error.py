@@ -4,8 +4,10 @@
 
 For drawn perturbations (δ, ε) of 300 training examples and Beta(1) it takes the loss on modified
 data, the Mixup risk, that of the network's tangents ℓ(ỹ + ε, f(x̃) + ∇f(x̃)·δ), and (12), which
-expands the loss as well, without and with its third order. For each risk it finds the factor by
-which the logits of the same network should be multiplied: below 1 the risk asks for smoother
+expands the loss as well, without and with its third order, and with R2. The second derivatives in
+R2 are zero almost everywhere in a piecewise-linear network, so R2 is taken over the step of the
+mixing: ½ (softmax f(x̃) − ỹ)·(f(x̃ + δ) + f(x̃ − δ) − 2 f(x̃)). For each risk it finds the factor
+by which the logits of the same network should be multiplied: below 1 the risk asks for smoother
 predictions than the network's. "Less" is the paired difference to that of the Mixup risk.
 """
 
@@ -24,20 +26,22 @@ FACTORS = torch.linspace(0.2, 3, 57)
 
 
 def risks(
-    s: float, y: Tensor, mixed_y: Tensor, u: Tensor, v: Tensor, w: Tensor
+    s: float, y: Tensor, mixed_y: Tensor, u: Tensor, v: Tensor, w: Tensor, back: Tensor
 ) -> dict[str, float]:
-    """All risks with the logits u at x̃, their slopes v along δ, and the logits w, all times s."""
-    u, v, w = s * u, s * v, s * w
+    """All risks with the logits u at x̃, their slopes v, w and back at x̃ ± δ, all times s."""
+    u, v, w, back = s * u, s * v, s * w, s * back
     p, largest = u.softmax(1), u.logsumexp(1)
     mean = (p * v).sum(1)
     second, third = ((p * (v - mean.unsqueeze(1)) ** k).sum(1) for k in (2, 3))
     square = largest + mean + second / 2 - (mixed_y * (u + v)).sum(1)
+    r2 = ((p - y) * (w + back - 2 * u)).sum(1) / 2
     return {
         "modified": float((largest - (y * u).sum(1)).mean()),
         "mixup": float((w.logsumexp(1) - (mixed_y * w).sum(1)).mean()),
         "tangents": float(((u + v).logsumexp(1) - (mixed_y * (u + v)).sum(1)).mean()),
         "approximate": float(square.mean()),
         "third order": float((square + third / 6).mean()),
+        "with R2": float((square + r2).mean()),
     }
 
 
@@ -56,14 +60,15 @@ def measure(run: Path) -> tuple[str, dict[str, float]]:
         partner = torch.randint(len(x), (len(x),), generator=source)
         mixed = mix(x, y, theta, partner)
         u, v = torch.func.jvp(net, (inputs,), (mixed.inputs - inputs,))
-        parts.append((targets, mixed.targets, u, v, net(mixed.inputs)))
+        back = net(2 * inputs - mixed.inputs)
+        parts.append((targets, mixed.targets, u, v, net(mixed.inputs), back))
     drawn = [torch.cat(part) for part in zip(*parts, strict=True)]
     found = risks(1.0, *drawn)
     curves = [risks(float(s), *drawn) for s in FACTORS]
     for name in list(found):
         best = min(range(len(FACTORS)), key=lambda k: curves[k][name])
         found[f"factor for {name}"] = float(FACTORS[best])
-    for name in ("tangents", "approximate", "third order"):
+    for name in ("tangents", "approximate", "third order", "with R2"):
         for what in ("", "factor for "):
             found[f"{what}{name}, less"] = found[f"{what}{name}"] - found[f"{what}mixup"]
     return f"{trained.config.data}, {trained.config.model}, {trained.config.method}", found

@@ -26,11 +26,11 @@ LAYERS = {
         {"safetensors", "torch"},
     ),
     "theory": (
-        {"_any_loss", "_beta", "_forward_mode", "calibration", "covariance", "curvature"}
-        | {"design", "entropy", "folding", "laws", "losses", "manifold", "matching", "mixing"}
+        {"_beta", "_forward_mode", "calibration", "covariance", "curvature"}
+        | {"entropy", "folding", "laws", "losses", "manifold", "matching", "mixing"}
         | {"pairing", "perturbation", "perturbation_design", "power", "prediction"}
         | {"recipes", "reference"}
-        | {"rescaling", "risk", "statistics", ""},
+        | {"risk", "statistics", ""},
         {"numpy", "tqdm", "yaml"},
     ),
     "measuring": ({"_stored", "diagnostics", "evaluation"}, {"msgspec", "scipy"}),

@@ -74,7 +74,7 @@ def test_imports_go_in_no_circle():
 
 def test_lightning_trains_and_times_and_nothing_else():
     users = {m for m, names in GRAPH.items() if any(n.startswith("lightning") for n in names)}
-    trains = {"mixreg.training.module", "mixreg.training.train", "mixreg.integrations.lightning"}
+    trains = {"mixreg.training.module", "mixreg.training.fit", "mixreg.integrations.lightning"}
     assert users - {"mixreg.experiments._plan"} == trains
 
 
@@ -152,6 +152,15 @@ def test_what_needs_the_extra_names_it():
     told = done.stderr.splitlines()
     assert len(told) == 4, told
     assert all("pip install 'mixreg[cli]'" in line for line in told), told
+
+
+def test_a_run_is_loaded_without_what_trains_it():
+    unwanted = "{'lightning', 'torchmetrics'} & {*sys.modules}"
+    program = f"import sys, mixreg; mixreg.load; print(*{unwanted})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip() == ""
 
 
 @pytest.mark.parametrize("words", [["--help"], ["compare", "--help"], ["evaluate", "--help"]])

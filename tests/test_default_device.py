@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import mixreg
-from mixreg.diagnostics.roughness import roughness
+from mixreg.diagnostics import roughness
 
 LAW = mixreg.mixture([(0.5, mixreg.Beta(0.7)), (0.5, mixreg.Constant(0.75))])
 LAWS = (LAW, mixreg.Beta(0.7), mixreg.Beta(1.0), mixreg.Uniform(), mixreg.Constant(0.75))

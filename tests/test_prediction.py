@@ -273,6 +273,14 @@ def test_from_a_state_dict_without_statistics(stats, batch):
     assert all(value.equal(state[key]) for key, value in model.state_dict().items())
     with pytest.raises(CheckpointError, match="it has no x_mean, y_mean, _extra_state"):
         RescaledModel.from_state_dict(net, net.state_dict())
+    nan = torch.full((C,), torch.nan)
+    for name, value, found in (
+        ("x_mean", [0.0], "x_mean must be a torch.Tensor, got list"),
+        ("y_mean", None, "y_mean must be a torch.Tensor, got NoneType"),
+        ("y_mean", nan, "y_mean must be finite"),
+    ):
+        with pytest.raises(CheckpointError, match=f"no means of a RescaledModel: {found}"):
+            RescaledModel.from_state_dict(net, state | {name: value})
 
 
 @pytest.mark.parametrize("size", [8, 11])

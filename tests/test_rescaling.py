@@ -81,8 +81,10 @@ def test_a_transformer_of_hugging_face(images, stats, tmp_path):
 def test_a_network_is_rescaled_once(stats):
     net = network()
     hooks = rescale_(net, stats, LAW)
-    with pytest.raises(ValueError, match="is rescaled already"):
-        rescale_(net, stats, LAW)
+    for again in (rescale_, RescaledModel):
+        for inner in (net, nn.Sequential(net)):
+            with pytest.raises(ValueError, match=r"is rescaled already.* first, by remove\(\)"):
+                again(inner, stats, LAW)
     hooks.remove()
     rescale_(net, stats, LAW)
 

@@ -7,10 +7,10 @@ from mixreg.laws import (
     FoldedBeta as FoldedBeta,
     MixingLaw as MixingLaw,
     Uniform as Uniform,
+    design_law as design_law,
     law_from_dict as law_from_dict,
     mixture as mixture,
 )
-from mixreg.design import design_law as design_law
 from mixreg.recipes import estimate_law as estimate_law
 
 # Training means (5) and mixing (4)
@@ -41,7 +41,10 @@ from mixreg.losses import (
 
 # Prediction (22) and its rival
 from mixreg.prediction import (
+    PostProcessing as PostProcessing,
     RescaledModel as RescaledModel,
+    Rescaling as Rescaling,
+    rescale_ as rescale_,
     shrink as shrink,
     unshrink as unshrink,
 )
@@ -53,11 +56,6 @@ from mixreg.manifold import (
     LayerStatistics as LayerStatistics,
     ManifoldMixup as ManifoldMixup,
     RescaledLayers as RescaledLayers,
-)
-from mixreg.rescaling import (
-    PostProcessing as PostProcessing,
-    Rescaling as Rescaling,
-    rescale_ as rescale_,
 )
 from mixreg.training.load import (
     load as load,

@@ -12,15 +12,13 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, func, nn
+from torch import Tensor, autograd, func, nn
 from torch.autograd import forward_ad
 
-from mixreg._any_loss import along
 from mixreg._checks import Network
 from mixreg._errors import MixregError
-from mixreg._forward_mode import forward_rules
-from mixreg._forward_mode.rules import make_dual, unpack_dual
-from mixreg.losses import CANONICAL, Loss, resolve_loss, sum_outputs
+from mixreg._forward_mode import forward_rules, make_dual, unpack_dual
+from mixreg.losses import CANONICAL, Loss, LossAlong, LossFunction, resolve_loss, sum_outputs
 
 _NO_TANGENT = (
     "the outputs of the model carry no forward-mode derivative with respect to its inputs; the "
@@ -130,12 +128,30 @@ def loss_curvature(
     """The parts of Q from the derivatives of the network: second derivatives of ℓ alone."""
     function = resolve_loss(loss)
     canonical = CANONICAL.get(function)
-    derivatives = partial(along, function) if canonical is None else canonical.along
+    derivatives = partial(_along, function) if canonical is None else canonical.along
     at = derivatives(targets, outputs, target_direction, first)
     second_order = torch.zeros_like(at.uu)
     if second is not None:
         second_order = sum_outputs(at.slope * second) / 2
     return Curvature(at.uu / 2, at.yu, at.yy / 2, second_order)
+
+
+def _along(loss: LossFunction, y: Tensor, u: Tensor, e: Tensor, du: Tensor) -> LossAlong:
+    """ℓ_u and the second derivatives along (e, u̇), with a graph; value i depends on row i alone."""
+    with torch.enable_grad():
+        # Views, since u̇ and e may themselves be functions of u and y.
+        y, u = (v.view_as(v) if v.requires_grad else v.detach().requires_grad_() for v in (y, u))
+        slope_u, slope_y = _with_graph(loss(y, u).sum(), u, y)
+        uu_du, yu_du = _with_graph((slope_u * du).sum(), u, y)
+        (yy_e,) = _with_graph((slope_y * e).sum(), y)
+    return LossAlong(slope_u, *(sum_outputs(v) for v in (uu_du * du, yu_du * e, yy_e * e)))
+
+
+def _with_graph(value: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """Gradients with a graph; zeros where the value does not depend on an input."""
+    if not value.requires_grad:
+        return tuple(torch.zeros_like(v) for v in inputs)
+    return autograd.grad(value, inputs, create_graph=True, materialize_grads=True)
 
 
 def _single(net: Network, x: Tensor, direction: Tensor) -> DirectionalDerivatives:

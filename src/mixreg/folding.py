@@ -137,6 +137,32 @@ def fold(
     return folded
 
 
+def folded_normalisation(
+    net: nn.Module,
+    x_mean: Tensor,
+    shrinkage: float,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+) -> FoldedNormalisation:
+    """With the m' and s' of (p − m')/s' = x̄ + θ̄ ((p − m)/s − x̄)."""
+    x_mean = x_mean.detach().to("cpu", torch.float64)
+    x_mean = x_mean.reshape(len(x_mean), -1)
+    if bool((x_mean != x_mean[:, :1]).any()):
+        raise ValueError(
+            "a normalisation has one mean for each channel, these statistics one for each "
+            "pixel; make the RescaledModel with stats.per_channel()"
+        )
+    if mean is None or std is None or not len(mean) == len(std) == len(x_mean):
+        raise ValueError(
+            f"into='normalisation' needs mean=... and std=... of the {len(x_mean)} channels, "
+            f"got {mean} and {std}"
+        )
+    ratio = shrinkage / (1 - shrinkage)
+    channels = zip(mean, std, x_mean[:, 0].tolist(), strict=True)
+    moved = tuple(m - s * ratio * x for m, s, x in channels)
+    return FoldedNormalisation(net, moved, tuple(s / (1 - shrinkage) for s in std))
+
+
 class _NotAffineError(Exception):
     """The network does not begin or end with an affine layer of its own; the message says how."""
 

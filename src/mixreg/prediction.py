@@ -1,16 +1,24 @@
-"""The rescaled prediction of a model trained with mixup (equation 22)."""
+"""The rescaled prediction of a model trained with mixup (equation 22), by a module or by hooks."""
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Self, get_args, overload
 
 import torch
 from torch import Tensor, nn
 
-from mixreg._checks import PROBABILITIES, are_probabilities, check_inputs, dims, fits, logits_of
-from mixreg._errors import CheckpointError
-from mixreg.folding import FoldedNormalisation, fold
+from mixreg._checks import (
+    PROBABILITIES,
+    are_probabilities,
+    check_inputs,
+    check_tensor,
+    dims,
+    fits,
+    logits_of,
+)
+from mixreg._errors import CheckpointError, ConfigurationError
+from mixreg.folding import FoldedNormalisation, fold, folded_normalisation
 from mixreg.laws import Constant, MixingLaw, law_from_dict
 from mixreg.recipes.recipe import PixelLaw, Recipe, recipe_from_dict
 from mixreg.statistics import TrainingStatistics
@@ -20,6 +28,7 @@ Inputs = Literal["shrink", "keep", "both"]
 Outputs = Literal["scale", "keep"]
 
 _CALLER = 6  # frames from a warning to the line that called the module, through nn.Module's two
+_INPUTS = ("pixel_values", "inputs_embeds", "input_values", "input_features")
 
 
 def shrink(x: Tensor, x_mean: Tensor, law: MixingLaw | PixelLaw) -> Tensor:
@@ -111,7 +120,8 @@ class RescaledModel(nn.Module):
 
     Raises:
         TypeError: the law is none.
-        ValueError: an unknown link or option, or statistics that do not fit.
+        ValueError: an unknown link or option, statistics that do not fit, or a network that
+            predicts by equation 22 itself, after `rescale_`.
 
     Source: Carratino et al., equation 22 and Algorithm 1.
 
@@ -143,15 +153,14 @@ class RescaledModel(nn.Module):
             raise TypeError(f"law must be a mixing law such as Beta(1.0), got {law!r}")
         _check_link(link, stats.y_mean)
         _check_smoothing(law.label_smoothing if isinstance(law, Recipe) else 0.0, link)
+        _check_not_rescaled(net)
         self.net = net
-        self.link: Link = link
+        low, high = stats.x_min, stats.x_max
+        edges = None if low is None or high is None else (low, high)
         boxes = isinstance(law, Recipe) and isinstance(law.input_law, PixelLaw)
-        self._set_law(law, inputs or ("keep" if boxes else "shrink"), outputs)
-        self.input_range = _input_range(stats)
+        self._set(law, link, edges, inputs or ("keep" if boxes else "shrink"), outputs)
         self.register_buffer("x_mean", stats.x_mean.to(*_placement(net)))
         self.register_buffer("y_mean", stats.y_mean.to(*_placement(net)))
-        self._range_unchecked = self.input_range is not None
-        self._outputs_unchecked = link == "softmax"
 
     def forward(self, x: Tensor) -> Tensor:
         """Predict by equation 22.
@@ -285,7 +294,7 @@ class RescaledModel(nn.Module):
         )
         if into == "weights":
             return folded
-        return FoldedNormalisation(folded, *self._normalisation(mean, std, shrinkage))
+        return folded_normalisation(folded, self.x_mean, shrinkage, mean, std)
 
     @classmethod
     def from_state_dict(cls, net: nn.Module, state: Mapping[str, Tensor]) -> Self:
@@ -299,7 +308,7 @@ class RescaledModel(nn.Module):
             The model.
 
         Raises:
-            CheckpointError: the state lacks means or law.
+            CheckpointError: the state lacks means or law, or they are none.
             RuntimeError: the weights are those of another network.
 
         Example:
@@ -316,7 +325,12 @@ class RescaledModel(nn.Module):
                 f"no state of a RescaledModel: it has no {', '.join(missing)}; for weights alone "
                 "make RescaledModel(net, stats, law)"
             )
-        stats = TrainingStatistics(state["x_mean"].double(), state["y_mean"].double(), 1)
+        try:
+            for name in ("x_mean", "y_mean"):
+                check_tensor(state[name], name, name)
+            stats = TrainingStatistics(state["x_mean"].double(), state["y_mean"].double(), 1)
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"no means of a RescaledModel: {error}") from error
         model = cls(net, stats, Constant(1.0), "identity")
         model.load_state_dict(state)
         return model
@@ -341,20 +355,24 @@ class RescaledModel(nn.Module):
             edges = about["input_range"]
             input_range = None if edges is None else (float(edges[0]), float(edges[1]))
             _check_known(link)
-            self._set_law(law, about["inputs"], about["outputs"])
+            self._set(law, link, input_range, about["inputs"], about["outputs"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"no law and link of a RescaledModel: {error}") from error
-        self.link, self.input_range = link, input_range
-        self._range_unchecked = self.input_range is not None
-        self._outputs_unchecked = link == "softmax"
 
     def extra_repr(self) -> str:
         """Law, link and options."""
         options = f"inputs={self.inputs!r}, outputs={self.outputs!r}"
         return f"law={self.law}, link={self.link!r}, {options}"
 
-    def _set_law(self, law: MixingLaw | Recipe, inputs: Inputs, outputs: Outputs) -> None:
-        """Take the law and what it is applied to; a map over pixels is worked out once."""
+    def _set(
+        self,
+        law: MixingLaw | Recipe,
+        link: Link,
+        input_range: tuple[float, float] | None,
+        inputs: Inputs,
+        outputs: Outputs,
+    ) -> None:
+        """Take all but network and means; a map over pixels is worked out once."""
         for name, value, known in (("inputs", inputs, Inputs), ("outputs", outputs, Outputs)):
             if value not in get_args(known):
                 raise ValueError(f"{name} must be one of {get_args(known)}, got {value!r}")
@@ -363,28 +381,10 @@ class RescaledModel(nn.Module):
         pixel_map = amount.to(*_placement(self.net)) if isinstance(amount, Tensor) else None
         self.register_buffer("pixel_map", pixel_map, persistent=False)
         self.law, self.inputs, self.outputs, self._recipe = law, inputs, outputs, recipe
-
-    def _normalisation(
-        self, mean: Sequence[float] | None, std: Sequence[float] | None, shrinkage: float
-    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """The m' and s' of (p − m')/s' = x̄ + θ̄ ((p − m)/s − x̄)."""
-        x_mean = self.x_mean.detach().to("cpu", torch.float64)
-        x_mean = x_mean.reshape(len(x_mean), -1)
-        if bool((x_mean != x_mean[:, :1]).any()):
-            raise ValueError(
-                "a normalisation has one mean for each channel, these statistics one for each "
-                "pixel; make the RescaledModel with stats.per_channel()"
-            )
-        if mean is None or std is None or not len(mean) == len(std) == len(x_mean):
-            raise ValueError(
-                f"into='normalisation' needs mean=... and std=... of the {len(x_mean)} channels, "
-                f"got {mean} and {std}"
-            )
-        ratio = shrinkage / (1 - shrinkage)
-        folded = zip(mean, std, x_mean[:, 0].tolist(), strict=True)
-        return tuple(m - s * ratio * x for m, s, x in folded), tuple(
-            s / (1 - shrinkage) for s in std
-        )
+        self.link: Link = link
+        self.input_range = input_range
+        self._range_unchecked = input_range is not None
+        self._outputs_unchecked = link == "softmax"
 
     def _check_range(self, x: Tensor) -> None:
         """Warn once; look at every batch on the CPU but, to keep its queue full, one elsewhere."""
@@ -413,6 +413,188 @@ class RescaledModel(nn.Module):
         self._outputs_unchecked = False
         if probable:
             warnings.warn(PROBABILITIES, stacklevel=_CALLER)
+
+
+class Rescaling:
+    """The hooks of a network that predicts by equation 22; `remove()` takes them away."""
+
+    def __init__(self, model: RescaledModel) -> None:
+        self._model = model
+        self._handles = [
+            model.net.register_forward_pre_hook(self._before, with_kwargs=True),
+            model.net.register_forward_hook(self._after),
+        ]
+
+    def remove(self) -> None:
+        """Let the network predict as it did."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _before(
+        self, net: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        model = self._model
+        if net.training:
+            return None
+        if kwargs.get("labels") is not None:
+            raise ValueError(
+                "with labels=... the network takes the loss of its own logits, not of the rescaled "
+                "ones; leave them out and take the loss of what it returns (transformers.Trainer: "
+                "compute_loss_func)"
+            )
+        if model.inputs == "keep":
+            return None
+        if args:
+            return (model.shrunk(args[0]), *args[1:]), kwargs
+        name = next((name for name in _INPUTS if isinstance(kwargs.get(name), Tensor)), None)
+        if name is None:
+            raise TypeError(
+                f"found none of {', '.join(_INPUTS)} and no positional input among the arguments "
+                f"{', '.join(kwargs) or '(none)'}; token ids cannot be averaged, so pass embeddings"
+            )
+        return args, {**kwargs, name: model.shrunk(kwargs[name])}
+
+    def _after(self, net: nn.Module, _: tuple[Any, ...], output: Any) -> Any:
+        if net.training:
+            return None
+        rescaled = self._model.unshrunk(logits_of(output))
+        if isinstance(output, Tensor):
+            return rescaled
+        output.logits = rescaled
+        return output
+
+
+def rescale_(
+    net: nn.Module,
+    stats: TrainingStatistics,
+    law: MixingLaw | Recipe,
+    link: Link = "softmax",
+    *,
+    inputs: Inputs | None = None,
+    outputs: Outputs = "scale",
+) -> Rescaling:
+    """Make a network itself predict by equation 22 in evaluation mode.
+
+    Its class, parameters, state keys and `save_pretrained` stay as they are, and so does what it
+    does in training mode. The input is its first positional argument, or what Hugging Face's
+    networks call `pixel_values`, `inputs_embeds`, `input_values` or `input_features`.
+
+    Args:
+        net: f, which gets two hooks.
+        stats: x̄ and ȳ of the training data.
+        law: law of λ the model was trained with, or a recipe.
+        link: as of `RescaledModel`.
+        inputs: "shrink" or "keep", by default as `RescaledModel`.
+        outputs: "scale" or "keep".
+
+    Returns:
+        The hooks, to remove them.
+
+    Raises:
+        ValueError: two views, which take two passes; a network that was rescaled before; or what
+            `RescaledModel` refuses.
+
+    Example:
+        >>> from mixreg import Beta
+        >>> x, y = torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 1])
+        >>> stats = TrainingStatistics.from_tensors(x, y, num_classes=2)
+        >>> net = nn.Linear(1, 2).eval()
+        >>> expected = RescaledModel(nn.Linear(1, 2), stats, Beta(1.0)).eval()
+        >>> _ = expected.net.load_state_dict(net.state_dict())
+        >>> hooks = rescale_(net, stats, Beta(1.0))
+        >>> torch.equal(net(x), expected(x))
+        True
+    """
+    model = RescaledModel(net, stats, law, link, inputs=inputs, outputs=outputs)
+    if model.inputs == "both":
+        raise ValueError("hooks take one pass; for the mean of two views use RescaledModel")
+    return Rescaling(model)
+
+
+class PostProcessing(nn.Module):
+    """Equation 22 as a post-processing object of torch-uncertainty.
+
+    A routine gives it the network (`set_model`) and its post-processing loader (`fit`), on which x̄
+    and ȳ are measured unless they are given; the training set is the right one. Neither network nor
+    means enter the routine's state.
+
+    Args:
+        law: law of λ the model was trained with, or a recipe.
+        stats: x̄ and ȳ of the training data, if they are known.
+        num_classes: number of classes, for class indices.
+        link: as of `RescaledModel`.
+        options: `inputs` and `outputs` of `RescaledModel`.
+
+    Raises:
+        ConfigurationError: it is asked before there are a network and means.
+    """
+
+    def __init__(
+        self,
+        law: MixingLaw | Recipe,
+        stats: TrainingStatistics | None = None,
+        *,
+        num_classes: int | None = None,
+        link: Link = "softmax",
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self.law, self.link, self.num_classes, self.options = law, link, num_classes, options
+        self.stats, self._is_given = stats, stats is not None
+        self._model: tuple[nn.Module, ...] = ()
+        self._rescaled: tuple[RescaledModel, ...] = ()
+
+    @property
+    def trained(self) -> bool:
+        """Whether x̄ and ȳ are known."""
+        return self.stats is not None
+
+    @property
+    def model(self) -> nn.Module | None:
+        """The network."""
+        return self._model[0] if self._model else None
+
+    def set_model(self, model: nn.Module) -> None:
+        """Take the network.
+
+        Args:
+            model: f, whose outputs are logits.
+        """
+        self._model, self._rescaled = (model,), ()
+
+    def fit(self, dataloader: Iterable[Any], *, progress: bool = True) -> None:
+        """Measure x̄ and ȳ, unless they were given.
+
+        Args:
+            dataloader: batches (x, y) of training data without mixing.
+            progress: show a progress bar.
+        """
+        if not self._is_given:
+            self.stats, self._rescaled = None, ()
+            self.stats = TrainingStatistics.from_loader(
+                dataloader, self.num_classes, progress=progress
+            )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Rescaled logits.
+
+        Args:
+            inputs: as the network takes them, shape (n, ...).
+
+        Returns:
+            Logits, the shape of the network's outputs.
+
+        Raises:
+            ConfigurationError: there is no network, or no means.
+        """
+        if not self._model or self.stats is None:
+            lacking = "fit(loader)" if self._model else "set_model(net)"
+            raise ConfigurationError(f"the rescaled prediction needs {lacking} first")
+        if not self._rescaled:
+            model = RescaledModel(self._model[0], self.stats, self.law, self.link, **self.options)
+            self._rescaled = (model,)
+        rescaled: Tensor = self._rescaled[0](inputs)
+        return rescaled
 
 
 def _shrunk(x: Tensor, x_mean: Tensor, amount: float | Tensor) -> Tensor:
@@ -449,15 +631,22 @@ def _fitting_mean(y_mean: Tensor, outputs: Tensor, link: Link) -> Tensor:
     return y_mean.reshape(shape)
 
 
-def _offset(y_mean: Tensor, link: Link) -> Tensor:
-    """ȳ, or for two classes in one logit the equivalent of their difference."""
-    return 2 * y_mean - 1 if link == "sigmoid" else y_mean
-
-
 def _shift(mean: Tensor, law: MixingLaw, link: Link, label_smoothing: float) -> Tensor:
     """What shrunk and smoothed labels have beside θ̄ (1 − s) y, in the space of the outputs."""
     uniform = label_smoothing / mean.numel() if link == "softmax" else 0.0
-    return (1 - label_smoothing) * law.shrinkage * _offset(mean, link) + uniform
+    towards = 2 * mean - 1 if link == "sigmoid" else mean  # the two classes' difference
+    return (1 - label_smoothing) * law.shrinkage * towards + uniform
+
+
+def _check_not_rescaled(net: nn.Module) -> None:
+    """Refuse a network that predicts by equation 22 as it is, which would then be applied twice."""
+    for module in net.modules():
+        owners = [getattr(hook, "__self__", None) for hook in module._forward_hooks.values()]
+        if any(isinstance(owner, Rescaling) for owner in owners):
+            raise ValueError(
+                "the network is rescaled already, by rescale_, which would be done twice; take its "
+                "hooks away first, by remove()"
+            )
 
 
 def _check_smoothing(label_smoothing: float, link: Link) -> None:
@@ -488,12 +677,6 @@ def _check_link(link: str, y_mean: Tensor) -> None:
         raise ValueError(
             "link='sigmoid' needs label means ȳ in [0, 1]; for regression use link='identity'"
         )
-
-
-def _input_range(stats: TrainingStatistics) -> tuple[float, float] | None:
-    if stats.x_min is None or stats.x_max is None:
-        return None
-    return stats.x_min, stats.x_max
 
 
 def _placement(net: nn.Module) -> tuple[torch.device, torch.dtype]:

@@ -227,8 +227,7 @@ class Recipe(_OwnData):
     @property
     def law(self) -> "MixingLaw":
         """The law of λ."""
-        from mixreg.design import design_law
-        from mixreg.laws import Beta
+        from mixreg.laws import Beta, design_law
 
         if self.theta_mean is not None and self.gamma_squared is not None:
             return design_law(theta_mean=self.theta_mean, gamma_squared=self.gamma_squared)

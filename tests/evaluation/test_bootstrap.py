@@ -7,7 +7,7 @@ import torch
 
 from mixreg._random import generator
 from mixreg.evaluation import metrics, paired_bootstrap
-from mixreg.evaluation.bootstrap import RESAMPLED
+from mixreg.evaluation.intervals import RESAMPLED
 
 
 def model(name, n, sureness=0.8, c=4):
@@ -60,7 +60,7 @@ def test_means_agree_with_the_normal_theory(n, by_class):
 def test_groups_of_examples_give_the_interval_of_the_ece_too(monkeypatch):
     first, second, labels = model("groups", 6000)
     single = paired_bootstrap(first, second, labels, generator=generator(0))
-    monkeypatch.setattr("mixreg.evaluation.bootstrap._GROUPS", 1000)
+    monkeypatch.setattr("mixreg.evaluation.intervals._GROUPS", 1000)
     grouped = paired_bootstrap(first, second, labels, generator=generator(0))
     for name in RESAMPLED:  # 4 standard errors of 1000 groups
         assert grouped[name].mean == pytest.approx(single[name].mean, abs=1e-12)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mixreg import Beta, RescaledModel, approximate_mixup_risk, cross_entropy, modified_risk
-from mixreg.data.location import MissingDataError
+from mixreg.data.published import MissingDataError
 from mixreg.experiments import ablation, fig2, fig3, fig4, fig7
 from mixreg.experiments._runs import Made, Setting, difference
 from mixreg.report import Record, Records, read_document
@@ -280,9 +280,3 @@ def test_missing_data_are_refused_or_shown_as_a_hole(made, tmp_path, monkeypatch
 def test_differences_are_written_with_their_unit():
     assert difference("accuracy", "a − b") == "test Accuracy in points, a − b"
     assert difference("brier", "a − b") == "test Brier, a − b"
-
-
-def test_margin_is_half_way_to_the_other_method():
-    assert fig2.half_distance({0: 1.0, 1: 3.0}, {0: 5.0}) == 1.5
-    assert fig2.half_distance({0: 1.0}, {0: 1.0}) is None
-    assert fig2.half_distance({0: 1.0}, {}) is None

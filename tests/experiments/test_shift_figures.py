@@ -159,19 +159,35 @@ def test_words_say_from_which_severity_a_correction_loses(judged, words):
 
 
 def test_presets_have_the_papers_sets_and_the_finished_runs(tmp_path):
+    def options(scale):
+        return ReproduceOptions(name="fig6", scale=scale, output=tmp_path)
+
     def of(scale):
-        return fig5.runs(ReproduceOptions(name="fig6", scale=scale, output=tmp_path))
+        return fig5.runs(options(scale))
 
     assert {run.data for run in of("paper")} == {"cifar10", "cifar100"}
     assert {(run.model, run.epochs) for run in of("paper")} == {("resnet34", 200)}
     assert fig5.PARTS["paper"] == (None, {})
     small = of("cpu")
-    assert {run.directory.name for run in small if run.seed == 4} == {
-        f"{data}-lenet-{arm}-seed4"
-        for data in ("cifar10", "cifar100", "fashion-mnist")
-        for arm in ("erm-alpha1", "mixup-alpha0.5", "mixup-alpha1")
+    trained = {
+        seed: {run.directory.name.removesuffix(f"-seed{seed}") for run in small if run.seed == seed}
+        for seed in (1, 4)
     }
-    assert {(run.epochs, *run.milestones) for run in small} == {(20, 10)}
+    arms = ("erm-alpha1", "mixup-alpha0.5", "mixup-alpha1")
+    lenet = {
+        f"{data}-lenet-{arm}" for data in ("cifar10", "cifar100", "fashion-mnist") for arm in arms
+    }
+    resnet = {f"{data}-resnet20-{arm}" for data in ("cifar10", "cifar100") for arm in arms}
+    assert trained == {1: lenet | resnet, 4: lenet}
+    assert {(run.model, run.epochs, *run.milestones) for run in small} == {
+        ("lenet", 20, 10),
+        ("resnet20", 10, 6, 9),
+    }
+    measured = {run.model: fig5.part_of(options("cpu"), run) for run in small}
+    assert measured == {
+        "lenet": fig5.PARTS["cpu"],
+        "resnet20": (500, {"severities": (1, 3, 5)}),
+    }
 
 
 def test_nothing_is_drawn_of_settings_without_runs():

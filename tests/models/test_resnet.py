@@ -3,7 +3,7 @@ import torch
 import torchvision
 from torch import nn
 
-from mixreg.models.resnet import ZeroPaddedShortcut, resnet20, resnet34, resnet50
+from mixreg.models.networks import ZeroPaddedShortcut, resnet20, resnet34, resnet50
 
 
 def parameters(model: nn.Module) -> int:

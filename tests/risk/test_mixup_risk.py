@@ -18,7 +18,7 @@ from mixreg.risk import (
     perturbed_risk,
     theorem_one,
 )
-from mixreg.risk.mixup import folded_rule
+from mixreg.risk.exact import folded_rule
 
 LAWS = [
     Beta(0.2),

@@ -42,7 +42,7 @@ def main(output: Path) -> None:
 
     probe = None
     module.METHODS = {"mixup": original._replace(objective=recording)}
-    sys.modules["mixreg.training.train"].TrainingModule = Recorded
+    sys.modules["mixreg.training.fit"].TrainingModule = Recorded
     train(
         TrainConfig(
             data="digits",

@@ -69,6 +69,10 @@ class ImageFolderDataset(Dataset):
         self._centre = v2.Compose([scaled, v2.CenterCrop(size), v2.PILToTensor()])
         self._training = v2.Compose(drawn) if augment else self._centre
 
+    def digest(self, split: Split) -> str:
+        """Digest of the files of a split, or of the images in a table."""
+        return self._splits[split].digest()
+
     def _shuffled(self, order: Tensor, batch_size: int, share: Share) -> Iterator[Batch]:
         images = _Decoder(self._splits["train"].take(order), self._training, share, self._shorter)
         return self._decoded(images, batch_size)

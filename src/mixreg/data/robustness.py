@@ -30,7 +30,7 @@ from mixreg.data.augmentation import Normalisation
 from mixreg.data.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES
 from mixreg.data.image_folder import _open_rgb
 from mixreg.data.image_tree import SUFFIXES
-from mixreg.data.location import MissingDataError
+from mixreg.data.published import MissingDataError
 
 FOLDERS = {
     "imagenet-a": "imagenet-a",

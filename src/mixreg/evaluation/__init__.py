@@ -1,10 +1,21 @@
 """From a trained classifier to numbers: predictions, corrections, metrics, intervals."""
 
-from mixreg.evaluation.bootstrap import paired_bootstrap
-from mixreg.evaluation.choice import COSTS, Choice, Cost, choose
 from mixreg.evaluation.classifier import CorrectedResult, Evaluation, evaluate
-from mixreg.evaluation.corrections import CORRECTIONS, Correction, correct
-from mixreg.evaluation.intervals import MeanInterval, mean_interval, paired_difference
+from mixreg.evaluation.corrections import (
+    CORRECTIONS,
+    COSTS,
+    Choice,
+    Correction,
+    Cost,
+    choose,
+    correct,
+)
+from mixreg.evaluation.intervals import (
+    MeanInterval,
+    mean_interval,
+    paired_bootstrap,
+    paired_difference,
+)
 from mixreg.evaluation.metrics import (
     METRICS,
     Histogram,

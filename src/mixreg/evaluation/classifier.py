@@ -10,16 +10,22 @@ from torch import Tensor
 
 from mixreg._checks import PROBABILITIES, are_probabilities
 from mixreg.calibration import TemperatureFit, describe_limit, search_in_parts
-from mixreg.evaluation.bootstrap import (
+from mixreg.evaluation.corrections import (
+    CORRECTIONS,
+    UNTEMPERED,
+    Choice,
+    Correction,
+    choose,
+    correct,
+)
+from mixreg.evaluation.intervals import (
     RESAMPLED,
     RESAMPLES,
     ExampleSums,
+    MeanInterval,
     check_resamples,
     differences,
 )
-from mixreg.evaluation.choice import Choice, choose
-from mixreg.evaluation.corrections import CORRECTIONS, UNTEMPERED, Correction, correct
-from mixreg.evaluation.intervals import MeanInterval
 from mixreg.evaluation.metrics import (
     Histogram,
     Measurement,

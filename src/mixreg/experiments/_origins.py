@@ -13,7 +13,7 @@ from mixreg._lazy import is_function
 from mixreg.data import Dataset, Preprocessing, is_image_folder, is_own
 from mixreg.models import huggingface
 from mixreg.recipes import Recipe, from_timm
-from mixreg.recipes.timm import is_script, read_script
+from mixreg.recipes.libraries import is_script, read_script
 from mixreg.training.weights import Stored, read_weights
 
 _BEST = ("model_best.pth.tar", "last.pth.tar")

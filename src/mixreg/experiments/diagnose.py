@@ -21,7 +21,7 @@ from mixreg.experiments._foreign import assumptions
 from mixreg.experiments.evaluate import beside, load_checkpoint
 from mixreg.report import Document, Entry, Picture, Table, check_replaceable, draw, write_document
 from mixreg.report import figures as style
-from mixreg.risk.mixup import folded_rule
+from mixreg.risk.exact import folded_rule
 from mixreg.settings import CheckpointOptions, DiagnoseOptions
 from mixreg.training import METHODS, TrainedClassifier, environment, load_data
 

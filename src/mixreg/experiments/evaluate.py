@@ -165,7 +165,10 @@ def digest_of(trained: TrainedClassifier) -> str:
     """Digest of all that predictions depend on."""
     sizes = [trained.data.size(split) for split in ("train", "validation", "test")]
     assumed = [] if trained.assumed is None else [trained.assumed.to_dict()]
-    settings = json.dumps([trained.config.identity(), sizes, *assumed], sort_keys=True)
+    splits: tuple[Split, ...] = ("validation", "test")
+    contents = [trained.data.digest(split) for split in splits] if is_own(trained.data.name) else []
+    known = [trained.config.identity(), sizes, *assumed, *contents]
+    settings = json.dumps(known, sort_keys=True)
     weights = save({name: value.contiguous() for name, value in trained.net.state_dict().items()})
     parts = (settings.encode(), weights, trained.stats.x_mean.numpy().tobytes())
     return hashlib.sha256(b"".join(parts)).hexdigest()

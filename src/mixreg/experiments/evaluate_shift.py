@@ -15,7 +15,7 @@ from mixreg._errors import ConfigurationError
 from mixreg._random import derive_seed, generator
 from mixreg.data import InMemoryDataset, MissingDataError
 from mixreg.data.corruptions import CORRUPTIONS, SEVERITIES, corrupted
-from mixreg.data.location import data_root
+from mixreg.data.published import data_root
 from mixreg.data.robustness import find_folder
 from mixreg.evaluation import (
     CORRECTIONS,
@@ -26,8 +26,8 @@ from mixreg.evaluation import (
     Predictions,
     correct,
 )
-from mixreg.evaluation.bootstrap import RESAMPLED, ExampleSums, differences
 from mixreg.evaluation.corrections import UNTEMPERED
+from mixreg.evaluation.intervals import RESAMPLED, ExampleSums, differences
 from mixreg.evaluation.metrics import scores
 from mixreg.experiments._shifted import (
     PUBLISHED,
@@ -81,7 +81,10 @@ def shift_document(
     }
     effects: Effects = {
         metric: {
-            name: {s: _scaled(found[s][names.index(name), 0][metric], metric) for s in found}
+            name: {
+                s: METRIC_FORMATS[metric].shown(found[s][names.index(name), 0][metric])
+                for s in found
+            }
             for name in names[1:]
         }
         for metric in METRICS
@@ -196,12 +199,6 @@ def resampled(
         corrected = [correct(part, n, temperature=t, **fixed) for n, t in temperatures.items()]
         sums.add([scores(logits_of, part.labels) for logits_of in corrected])
     return sums.resample(_RESAMPLES)
-
-
-def _scaled(mean: MeanInterval, metric: MetricName) -> MeanInterval:
-    factor = METRIC_FORMATS[metric].factor
-    half = None if mean.half_width is None else factor * mean.half_width
-    return MeanInterval(factor * mean.mean, half, mean.n)
 
 
 def findings(effects: Effects) -> Iterator[Entry]:

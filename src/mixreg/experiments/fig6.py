@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from mixreg.data.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS
 from mixreg.evaluation import CORRECTIONS, Correction, MeanInterval, MetricName
-from mixreg.experiments import _runs, fig4, fig5
+from mixreg.experiments import _runs, fig5
 from mixreg.experiments._runs import Setting
 from mixreg.experiments.evaluate_shift import Effects, curves, severity_table
 from mixreg.experiments.fig5 import METRICS, Shifted
@@ -19,6 +19,7 @@ from mixreg.report import Claim, Document, Entry, Records, Sentence, Table, figu
 from mixreg.report.document import entries
 from mixreg.report.records import (
     METRIC_FORMATS,
+    OPPOSITE,
     judge,
     mean_over_seeds,
     number,
@@ -129,7 +130,7 @@ def claims(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Iterator[C
     """How the gap grows from the lowest to the highest severity, and its sign at high ones."""
     place = f"{setting.label}, α = {alpha:g}"
     for metric, better in _runs.BETTER.items():
-        worse, by = fig4.WORSE[better], effects(own, "rescaled", metric)
+        worse, by = OPPOSITE[better], effects(own, "rescaled", metric)
         low, high = min(filter(None, by)), max(by)
         compared = f"Mixup rescaled − raw, at severity {high} − at {low}"
         grown = paired(by[high], by[low])
@@ -199,7 +200,7 @@ def by_corruption(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Tab
     return Table(
         f"fig6-kinds-{setting.name}-alpha{alpha:g}",
         f"By corruption: {setting.label}, Mixup, α = {alpha:g}",
-        "Raw, and rescaled − raw: mean over severities 1 to 5 and over "
+        f"Raw, and rescaled − raw: mean over {len(severities(own)) - 1} severities and over "
         f"{len(own)} seeds; better or worse where the 95% interval of the difference excludes 0.",
         ["corruption", *headings],
         rows,

@@ -13,7 +13,7 @@ from torch import Tensor
 from mixreg import _stored
 from mixreg.calibration import search_temperature
 from mixreg.data.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS
-from mixreg.data.location import data_root
+from mixreg.data.published import data_root
 from mixreg.evaluation import MeanInterval, MetricName, Metrics, metrics
 from mixreg.experiments import _runs, fig5
 from mixreg.experiments._runs import Setting
@@ -140,7 +140,7 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
 
 def measure(options: ReproduceOptions, run: RunDirectory, config: TrainConfig) -> None:
     """Judge a run on every set, from logits that the run keeps."""
-    part, root = fig5.PARTS[options.size], data_root(config.data_root)
+    part, root = fig5.part_of(options, config), data_root(config.data_root)
     trained = load_run(run.path, {"data_root": config.data_root})
     classifier = digest_of(trained)
     made_of = hashlib.sha256(repr((classifier, part, sorted(ARMS))).encode()).hexdigest()

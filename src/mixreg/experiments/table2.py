@@ -13,16 +13,16 @@ from torch import Tensor
 
 from mixreg import _stored
 from mixreg.data.corruptions import EXTRA_CORRUPTIONS
-from mixreg.data.location import MissingDataError, data_root
+from mixreg.data.published import MissingDataError, data_root
 from mixreg.data.robustness import FOLDERS, RobustnessSet, find
 from mixreg.evaluation import Correction, correct
 from mixreg.evaluation.metrics import measure as measured
-from mixreg.experiments import _runs, fig4
+from mixreg.experiments import _runs
 from mixreg.experiments._runs import Setting
 from mixreg.experiments._shifted import ShiftedSet, in_parts, logits, shrunk_by, views_of
 from mixreg.experiments.evaluate import digest_of
 from mixreg.report import Claim, Document, Entry, Record, Records, Sentence, Table, paired
-from mixreg.report.records import MetricFormat, metric_format, number
+from mixreg.report.records import OPPOSITE, MetricFormat, metric_format, number
 from mixreg.settings import ReproduceOptions
 from mixreg.training import RunDirectory, TrainConfig, TrainedClassifier, load_run
 
@@ -269,7 +269,7 @@ def claims(records: Records, alpha: float) -> Iterator[Claim]:
         effect = {seed: scale * value for seed, value in paired(rescaled, raw).items()}
         said = f"test {form.label} in {form.step}, Mixup rescaled − raw"
         if name == "imagenet-c":
-            worse = fig4.WORSE["positive" if form.direction > 0 else "negative"]
+            worse = OPPOSITE["positive" if form.direction > 0 else "negative"]
             yield from WORSENS.test(place, said, effect, worse)
         elif name != "imagenet" and form.direction > 0:
             yield from MOST.test(place, said, effect, "positive")

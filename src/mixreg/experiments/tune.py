@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from mixreg import _stored
 from mixreg._errors import CheckpointError, require
-from mixreg.data.location import MissingDataError
+from mixreg.data.published import MissingDataError
 from mixreg.evaluation import (
     Correction,
     Metrics,

@@ -11,8 +11,15 @@ from mixreg._errors import ConfigurationError, check_name, require
 from mixreg._lazy import call, is_function
 from mixreg._random import derive_seed
 from mixreg.models import huggingface
-from mixreg.models.resnet import resnet20, resnet34, resnet50
-from mixreg.models.small import MLP, LeNet, RandomFourierFeatures, check_sizes
+from mixreg.models.networks import (
+    MLP,
+    LeNet,
+    RandomFourierFeatures,
+    check_sizes,
+    resnet20,
+    resnet34,
+    resnet50,
+)
 
 __all__ = ["MLP", "MODELS", "LeNet", "RandomFourierFeatures", "build"]
 

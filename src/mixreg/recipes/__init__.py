@@ -2,17 +2,17 @@
 
 from mixreg.recipes.boxes import CutMix
 from mixreg.recipes.estimate import EstimatedLaw, estimate_law
-from mixreg.recipes.others import (
+from mixreg.recipes.libraries import (
     from_composer,
     from_fastai,
     from_keras,
     from_kornia,
     from_mixup_cifar10,
+    from_timm,
     from_torch_uncertainty,
+    from_torchvision,
 )
 from mixreg.recipes.recipe import PixelLaw, Recipe, recipe_from_dict, scheduled
-from mixreg.recipes.timm import from_timm
-from mixreg.recipes.torchvision import from_torchvision
 
 __all__ = [
     "CutMix",

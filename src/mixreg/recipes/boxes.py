@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mixreg._beta import beta_distribution
-from mixreg.design import design_law
-from mixreg.laws import Beta, MixingLaw
+from mixreg.laws import Beta, MixingLaw, design_law
 
 Rounding = Literal["timm", "torchvision", "fastai"]
 Floats = NDArray[np.float64]

@@ -1,16 +1,21 @@
 """The risks: empirical (2), Mixup (4), perturbed (7), approximate (12) and modified (20)."""
 
-from mixreg.risk.approximate import ApproximateMixupRisk, SampleTerms, approximate_mixup_risk
+from mixreg.risk.approximate import (
+    ApproximateMixupRisk,
+    SampleTerms,
+    approximate_mixup_risk,
+    approximate_perturbed_risk,
+    regression_jacobian,
+)
 from mixreg.risk.approximate_loss import ApproximateMixupLoss, ApproximateTerms
-from mixreg.risk.designed import approximate_perturbed_risk
-from mixreg.risk.empirical import empirical_risk, modified_risk
-from mixreg.risk.jacobian import regression_jacobian
-from mixreg.risk.linear import linear_mixup_risk
-from mixreg.risk.mixup import (
+from mixreg.risk.exact import (
     RiskEstimate,
     TheoremOne,
+    empirical_risk,
+    linear_mixup_risk,
     mixup_risk,
     mixup_risk_estimate,
+    modified_risk,
     perturbed_risk,
     theorem_one,
 )

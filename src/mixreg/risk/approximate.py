@@ -13,9 +13,16 @@ import torch
 from torch import Tensor
 
 from mixreg._checks import Network, sample_name
-from mixreg.covariance import PerturbationCovariances, Whitening, perturbation_covariances
+from mixreg.covariance import (
+    PerturbationCovariance,
+    PerturbationCovariances,
+    Whitening,
+    perturbation_covariances,
+    principal_axes,
+)
 from mixreg.laws import MixingLaw
-from mixreg.losses import Loss
+from mixreg.losses import Loss, cross_entropy
+from mixreg.perturbation_design import DesignedPerturbation
 from mixreg.risk._derivatives import (
     LossDerivatives,
     check_cutoff,
@@ -23,8 +30,8 @@ from mixreg.risk._derivatives import (
     linearize,
     loss_derivatives,
 )
-from mixreg.risk._problem import Problem, chunks, prepare
-from mixreg.risk.empirical import modified_problem
+from mixreg.risk._problem import Problem, chunks, evaluate, prepare
+from mixreg.risk.exact import modified_problem
 
 _LEFT_OUT = 1e-6
 
@@ -247,3 +254,143 @@ def _left_out(at: LossDerivatives, labels: Tensor) -> Tensor:
     remainder = interaction - at.output_hessian @ (at.response @ labels)
     size = torch.linalg.matrix_norm(interaction)
     return torch.gt(torch.linalg.matrix_norm(remainder), _LEFT_OUT * size)
+
+
+_ROUNDING = 1e-6
+
+
+def approximate_perturbed_risk(
+    net: Network,
+    x: Tensor,
+    y: Tensor,
+    loss: Loss,
+    perturbation: DesignedPerturbation,
+    *,
+    second_order: bool = True,
+    chunk_size: int = 64,
+    curvature_cutoff: float = 1e-8,
+) -> ApproximateMixupRisk:
+    """(1/n) Σ_i E ℓ(y_i + ε, f(x_i + δ)) to second order: the loss and R1 to R4 (equation 12).
+
+    Args:
+        net: f, as for `approximate_mixup_risk`.
+        x: inputs, floating point, shape (n, ...), which are not shrunk.
+        y: class indices (n,), or targets of the shape of the outputs.
+        loss: ℓ by name, or any twice differentiable callable.
+        perturbation: its second moments take the place of Σ(i).
+        second_order: whether to compute R2.
+        chunk_size: samples treated at once.
+        curvature_cutoff: as for `approximate_mixup_risk`.
+
+    Returns:
+        The terms; `modified` is the loss on the data as they are.
+
+    Raises:
+        ValueError: a perturbation of other shapes than the data's, or for cross-entropy one that
+            changes the sum of the labels.
+
+    Source: Carratino et al., Theorem 2.
+
+    Example:
+        >>> from mixreg.perturbation_design import design_perturbation
+        >>> x, y = torch.ones(1, 2, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
+        >>> noise = design_perturbation(torch.eye(2), torch.tensor([0.5, 0.0]))
+        >>> terms = approximate_perturbed_risk(lambda x: x[:, :1], x, y, "squared_error", noise)
+        >>> round(terms.modified, 4), round(terms.r1, 4)  # ½, and ½ · 0.5 · ‖∇f·a‖²
+        (0.5, 0.25)
+    """
+    check_cutoff(curvature_cutoff)
+    problem = prepare(net, x, y, loss)
+    perturbation.check_fits(problem.x, problem.y)
+    covariances = _covariances(perturbation, len(x), problem.y)
+    labels = covariances.yy.left
+    if problem.loss is cross_entropy:
+        moved = (labels.basis * labels.scale).sum(0).norm()
+        if moved > _ROUNDING * labels.scale.norm():
+            raise ValueError(
+                "labels of the cross-entropy sum to one, so the rows of target_covariance must sum "
+                "to 0; multiply it by I − 11ᵀ/m from both sides"
+            )
+    return expanded_risk(problem, covariances, second_order, chunk_size, curvature_cutoff)
+
+
+def _covariances(perturbation: DesignedPerturbation, n: int, y: Tensor) -> PerturbationCovariances:
+    """Σ_xx = V S² Vᵀ, Σ_xy = V S K S' V'ᵀ and Σ_yy = V' S'² V'ᵀ as those of one data set."""
+    basis, scale = principal_axes(perturbation.directions, perturbation.diagonal)
+    explained = scale.unsqueeze(1) * (basis.T @ perturbation.regression.T)
+    label_basis, label_scale = principal_axes(
+        torch.cat([explained, perturbation.remainder.T]), explained.new_zeros(())
+    )
+    core = explained @ label_basis / label_scale
+    # The scores w_k = √N 1_k and w'_k = √N Kᵀ 1_k have (1/N) Σ_k w_k w'_kᵀ = K.
+    rows, rank = max(n, len(scale)), len(scale)
+    scores, label_scores = (scale.new_zeros(rows, len(part)) for part in (scale, label_scale))
+    scores[:rank], label_scores[:rank] = rows**0.5 * torch.eye(rank).to(scale), rows**0.5 * core
+    if len(label_basis) == 0:
+        label_basis = scale.new_zeros(y[0].numel(), 0)
+    inputs, labels = (
+        Whitening(*(part.to(y.device) for part in parts))
+        for parts in ((basis, scale, scores), (label_basis, label_scale, label_scores))
+    )
+    return PerturbationCovariances(
+        *(
+            PerturbationCovariance(left, right, theta_variance=0.0, gamma_squared=1.0)
+            for left, right in ((inputs, inputs), (inputs, labels), (labels, labels))
+        )
+    )
+
+
+def regression_jacobian(
+    net: Network,
+    x: Tensor,
+    y: Tensor,
+    loss: Loss,
+    law: MixingLaw,
+    samples: Tensor,
+    *,
+    whitening: Whitening | None = None,
+    rank_cutoff: float | None = None,
+    curvature_cutoff: float = 1e-8,
+) -> Tensor:
+    """J(i) = −ℓ_uu⁺ ℓ_uy Σ_yx(i) Σ_xx(i)⁺, to which R1 draws the Jacobian of f (equation 13).
+
+    Args:
+        net: f, as for `approximate_mixup_risk`.
+        x: inputs, floating point, shape (n, ...).
+        y: class indices (n,), or targets of the shape of the outputs.
+        loss: ℓ by name, or any twice differentiable callable.
+        law: law of λ.
+        samples: the samples i, integers of shape (k,).
+        whitening: `Whitening.from_data(x)`, to factor the inputs once for several calls.
+        rank_cutoff: as for `approximate_mixup_risk`.
+        curvature_cutoff: as for `approximate_mixup_risk`.
+
+    Returns:
+        Shape (k, c, *input shape), float64; for outputs of shape (n,), c is 1.
+
+    Source: Carratino et al., equations 13, 14, 16 and 18.
+
+    Example:
+        >>> from mixreg.laws import Beta
+        >>> x = torch.tensor([[-1.0], [1.0]])
+        >>> at = torch.tensor([0])
+        >>> regression_jacobian(lambda x: x, x, 3 * x, "squared_error", Beta(1.0), at).flatten()
+        tensor([3.0000], dtype=torch.float64)
+    """
+    check_cutoff(curvature_cutoff)
+    problem = prepare(net, x, y, loss, pairs=True)
+    covariances = perturbation_covariances(
+        problem.x, problem.y, law, rank_cutoff=rank_cutoff, whitening=whitening
+    )
+    shrunk = modified_problem(problem, law)
+    indices = [int(i) for i in samples]
+
+    def name(row: int) -> str:
+        return f"sample {indices[row]}"
+
+    outputs = evaluate(net, shrunk.x[samples], name).double()
+    at = loss_derivatives(
+        problem.loss, shrunk.y[samples], outputs, curvature_cutoff=curvature_cutoff, name=name
+    )
+    slopes = -at.response @ covariances.regression(samples)
+    return slopes.reshape(*slopes.shape[:2], *x.shape[1:])

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mixreg._any_loss import autograd_derivatives
 from mixreg._checks import Network, as_rows, check_label_sums, first_not_finite, sample_name
 from mixreg._errors import MixregError
 from mixreg._random import Stream
@@ -20,6 +19,7 @@ from mixreg.laws import MixingLaw
 from mixreg.losses import CANONICAL, Loss, cross_entropy, resolve_loss
 from mixreg.pairing import draw_partner, paired_targets
 from mixreg.prediction import shrink
+from mixreg.risk._derivatives import autograd_derivatives
 from mixreg.risk._problem import check_output_shape
 from mixreg.statistics import TrainingStatistics
 

@@ -24,7 +24,7 @@ from mixreg.data.corruptions.corrupted import (
     corrupted_blocks,
 )
 from mixreg.data.corruptions.parameters import ParameterSet
-from mixreg.data.location import MissingDataError
+from mixreg.data.published import MissingDataError
 
 _VERSION = 1  # of the generators: it grows when a corruption comes out differently
 

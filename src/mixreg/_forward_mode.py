@@ -14,23 +14,45 @@ As of PyTorch 2.14, when a forward-mode derivative is itself differentiated back
 
 Every rule takes the arguments of the function it stands for. Those of `FIRST_ORDER` use fused
 kernels where there are any; those of `NESTED` consist of operations that are right to any order.
+
+The tangent of batch normalization is one fused kernel, with a gradient in closed form. For one
+channel with m values p, mean μ, scale s = (var + eps)^(−½) and p̂ = s (p − μ), the Jacobian of
+p ↦ p̂ is symmetric:
+
+    J t = s (t − mean t − c p̂)        with c = mean(p̂ t),
+
+so the kernel of the backward pass applies it. The tangent is w J t; for a gradient G of it,
+
+    ∂t: w J G        ∂w: s A        ∂p: −w s J(c G + (B/m) t) − w s² (A/m) p̂
+
+with A = Σ G (t − mean t − c p̂) and B = Σ G p̂, since the derivative of s along dp is
+−s² mean(p̂ dp) and that of p̂ is J dp.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from functools import partial
-from typing import Any
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import BaseTorchDispatchMode
 
-from mixreg._forward_mode.batch_norm import BatchNormTangent
+from mixreg._errors import MixregError
 
 Function = Callable[..., Any]
+
+_MACHINERY = ("torch.autograd.", "torch._functorch.", "torch.func", "mixreg.")
+_saved_tensors_hooks: Callable[..., Any] = torch._C._autograd._top_saved_tensors_default_hooks
+_UNSUPPORTED = re.compile(r"forward AD with (\S+) that does not support it")
 
 make_dual: Callable[[Tensor, Tensor], Tensor] = forward_ad.make_dual
 unpack_dual: Callable[[Tensor], tuple[Tensor, Tensor | None]] = forward_ad.unpack_dual
@@ -262,3 +284,170 @@ NESTED: dict[Function, Function] = {
     functional.pairwise_distance: _pairwise_distance,
 }
 REFUSED: frozenset[Function] = frozenset({torch.batch_norm, torch.instance_norm, torch.layer_norm})
+
+
+class _Sums(NamedTuple):
+    """w J v, Σ p̂ v and Σ v of each channel."""
+
+    passed: Tensor
+    projected: Tensor
+    total: Tensor
+
+
+class BatchNormTangent(torch.autograd.Function):
+    """w J t, for `apply(t, p, w or None, mean, scale)`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        tangent: Tensor,
+        primal: Tensor,
+        weight: Tensor | None,
+        mean: Tensor,
+        scale: Tensor,
+    ) -> Tensor:
+        """Apply the Jacobian; keep what its gradient needs."""
+        at = _apply_jacobian(tangent, primal, weight, mean, scale)
+        ctx.save_for_backward(tangent, primal, weight, mean, scale, at.projected, at.total)
+        return at.passed
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
+        """The gradients of the docstring of the module."""
+        tangent, primal, weight, mean, scale, projected, total = ctx.saved_tensors
+        along = _apply_jacobian(gradient, primal, weight, mean, scale)
+        dims = [d for d in range(primal.ndim) if d != 1]
+        m = primal.numel() // primal.shape[1]
+        product = (gradient * tangent).sum(dims, dtype=scale.dtype)
+        c, b = projected / m, along.projected
+        a = product - total / m * along.total - c * b
+        w = torch.ones_like(scale) if weight is None else weight.to(scale.dtype)
+        mixed = torch.addcmul(_channels(c, gradient) * gradient, _channels(b / m, tangent), tangent)
+        inner = _apply_jacobian(mixed, primal, None, mean, scale).passed
+        outer = -w * scale**2 * a / m * scale
+        through = inner * _channels(-w * scale, inner)
+        through = through + _channels(outer, primal) * (primal - _channels(mean, primal))
+        return along.passed, through, None if weight is None else scale * a, None, None
+
+
+def _apply_jacobian(
+    values: Tensor, primal: Tensor, weight: Tensor | None, mean: Tensor, scale: Tensor
+) -> _Sums:
+    return _Sums(
+        *torch.ops.aten.native_batch_norm_backward(
+            values, primal, weight, None, None, mean, scale, True, 0.0, [True, True, True]
+        )
+    )
+
+
+def _channels(values: Tensor, like: Tensor) -> Tensor:
+    return values.to(like.dtype).reshape([1, -1, *[1] * (like.ndim - 2)])
+
+
+@contextmanager
+def forward_rules(*, nested: bool = False) -> Iterator[None]:
+    """Evaluate a network on dual tensors by the rules, and name what cannot be differentiated.
+
+    Attention runs in elementary operations, since the fused kernels have no tangents.
+
+    Args:
+        nested: whether forward mode is nested in itself.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        MixregError: an operation has no forward-mode derivative.
+        RuntimeError: any other failure of the network.
+    """
+    load_tangent_formulas()
+    try:
+        with _Rules(NESTED if nested else FIRST_ORDER), sdpa_kernel(SDPBackend.MATH):
+            yield
+    except (NotImplementedError, RuntimeError) as error:
+        name = _undifferentiable(error)
+        if name is None:
+            raise
+        raise MixregError(_no_derivative(name)) from error
+
+
+@cache
+def load_tangent_formulas() -> None:
+    """Let PyTorch load its formulas, which warns of PyTorch's own use of a deprecated function."""
+    zero = torch.zeros(1, device="cpu")
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        make_dual(zero, zero)
+
+
+class _Rules(TorchFunctionMode):
+    """Calls the rule of a function in its place."""
+
+    def __init__(self, rules: Mapping[Function, Function]) -> None:
+        super().__init__()
+        self.rules = rules
+
+    def __torch_function__(
+        self,
+        func: Function,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        _refuse_checkpoints()
+        if func in REFUSED:
+            raise MixregError(_no_derivative(f"torch.{func.__name__}"))
+        rule = self.rules.get(func)
+        if rule is None:
+            return func(*args, **kwargs)
+        if "input" in kwargs:
+            args = (kwargs.pop("input"), *args)
+        return rule(*args, **kwargs)
+
+
+def _refuse_checkpoints() -> None:
+    """Refuse checkpointed activations, recomputed in the backward pass without their tangents."""
+    hooks = _saved_tensors_hooks(False)
+    if hooks is not None and hooks[0].__module__ == torch.utils.checkpoint.__name__:
+        raise MixregError(
+            "the model runs under torch.utils.checkpoint, which recomputes it without the "
+            "forward-mode derivatives that the approximate Mixup risk needs; switch checkpointing "
+            "of activations off, or train with mixreg.Mixup"
+        )
+
+
+def _no_derivative(name: str) -> str:
+    return (
+        f"{name} has no usable forward-mode derivative, which the approximate Mixup risk needs "
+        "from every operation of the model; replace it in the model (functions of torch.nn."
+        "functional have one more often than those of torch), give it a jvp if it is your own, or "
+        "train with mixreg.Mixup, which needs none"
+    )
+
+
+def _undifferentiable(error: Exception) -> str | None:
+    """The operation that has no forward-mode derivative, if that is what the error is about."""
+    message = str(error)
+    if match := _UNSUPPORTED.search(message):
+        return match[1]
+    if "autograd.Function" in message and ("jvp" in message or "setup_context" in message):
+        return _custom_function(error)
+    return None
+
+
+def _custom_function(error: Exception) -> str:
+    """The `torch.autograd.Function` without tangent, as far as it is known, and who applied it."""
+    trace, name, place = error.__traceback__, "a torch.autograd.Function", ""
+    while trace is not None:
+        frame = trace.tb_frame
+        function = getattr(frame.f_locals.get("self"), "_forward_cls", None)
+        if function is not None:
+            name = function.__name__
+        if not frame.f_globals.get("__name__", "").startswith(_MACHINERY):
+            code = frame.f_code
+            place = f" (in {code.co_qualname}, {code.co_filename}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    return name + place

@@ -1,13 +1,17 @@
-"""The Mixup risk (4): over all pairs, by Monte Carlo, and as a perturbed empirical risk (7)."""
+"""The risks by definition: empirical (2), modified (20) and Mixup (4), also as perturbed (7).
+
+The Mixup risk is taken over all pairs, by Monte Carlo and, for linear least squares, in closed form
+(Corollary 3, equation 19 corrected).
+"""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mixreg._checks import Network, as_rows, sample_name
+from mixreg._checks import Network, as_rows, check_tensor, sample_name
 from mixreg.laws import MixingLaw, Quadrature
 from mixreg.losses import Loss
 from mixreg.perturbation import modified, perturbation
@@ -261,3 +265,118 @@ def _mixed_losses(problem: Problem, i: Tensor, j: Tensor, weight: Tensor) -> Ten
 
     inputs, targets = (torch.lerp(v[j], v[i], as_rows(weight, v)) for v in (problem.x, problem.y))
     return problem.losses(inputs, targets, name)
+
+
+def empirical_risk(
+    net: Network, x: Tensor, y: Tensor, loss: Loss, *, chunk_size: int = 1024
+) -> float:
+    """Mean loss on the data: (1/n) Σ_i ℓ(y_i, f(x_i)) (equation 2).
+
+    Args:
+        net: f, (n, ...) → (n, c) or (n,), taken as it stands: its mode is not changed.
+        x: inputs, floating point, shape (n, ...).
+        y: class indices (n,), or targets of the shape of the outputs.
+        loss: "cross_entropy", "logistic", "squared_error", or a callable (y, u) → (n,).
+        chunk_size: samples evaluated at once.
+
+    Returns:
+        The risk, accumulated in float64.
+
+    Example:
+        >>> x, y = torch.zeros(3, 2), torch.tensor([0, 1, 1])
+        >>> round(empirical_risk(lambda x: x, x, y, "cross_entropy"), 4)
+        0.6931
+    """
+    return mean_loss(prepare(net, x, y, loss), chunk_size)
+
+
+def modified_risk(
+    net: Network, x: Tensor, y: Tensor, loss: Loss, law: MixingLaw, *, chunk_size: int = 1024
+) -> float:
+    """Mean loss on the shrunk data: (1/n) Σ_i ℓ(ỹ_i, f(x̃_i)) (equation 20).
+
+    Args:
+        net: f, (n, ...) → (n, c) or (n,), taken as it stands: its mode is not changed.
+        x: inputs, floating point, shape (n, ...); x̄ is their mean.
+        y: class indices (n,), or targets of the shape of the outputs; ȳ is their mean.
+        loss: "cross_entropy", "logistic", "squared_error", or a callable (y, u) → (n,).
+        law: law of λ.
+        chunk_size: samples evaluated at once.
+
+    Returns:
+        The risk, accumulated in float64; the term `modified` of the approximate Mixup risk.
+
+    Source: Carratino et al., equations 5 and 20.
+
+    Example:
+        >>> from mixreg.laws import Beta
+        >>> x = torch.tensor([[-1.0], [1.0]])
+        >>> modified_risk(lambda x: 0 * x, x, x, "squared_error", Beta(1.0))  # ½ (¾)²
+        0.28125
+    """
+    return mean_loss(modified_problem(prepare(net, x, y, loss), law), chunk_size)
+
+
+def modified_problem(problem: Problem, law: MixingLaw) -> Problem:
+    """The problem with modified data x̃ and ỹ instead of x and y."""
+    x, y = problem.x.double(), problem.y
+    inputs, targets = modified(x, y, x.mean(0), y.mean(0), law)
+    return replace(problem, x=inputs.to(problem.x.dtype), y=targets)
+
+
+def linear_mixup_risk(weight: Tensor, bias: Tensor, x: Tensor, y: Tensor, law: MixingLaw) -> float:
+    """The exact Mixup risk of f(x) = W x + b for the squared error (equation 19, corrected).
+
+    With b̄ = ȳ − W x̄,
+
+        E(W, b) = (2σ² + θ̄² + (1 − θ̄)²) (1/n) Σ_i ½‖y_i − W x_i − b̄‖² + ½‖b − b̄‖²,
+
+    without a further constant. The factor in front is E θ² + E (1 − θ)² > 0, so that ordinary least
+    squares minimises it for every law: mixup has no effect on linear least squares. The paper
+    prints 2σ² + 2θ̄² + (1 − θ̄)² and ‖b − b̄‖², since its equation 37 drops the ½ of the loss;
+    `mixreg.reference.equation_19_as_printed` has that form.
+
+    Args:
+        weight: W, shape (c, d).
+        bias: b, shape (c,).
+        x: inputs, shape (n, d).
+        y: targets, shape (n, c).
+        law: law of λ.
+
+    Returns:
+        The risk, computed in float64.
+
+    Raises:
+        TypeError: a tensor is not floating point.
+        ValueError: shapes that do not fit together.
+
+    Source: Carratino et al., Corollary 3 and annex A.6.
+
+    Example:
+        >>> from mixreg.laws import Beta
+        >>> x = torch.tensor([[-1.0], [1.0]])
+        >>> linear_mixup_risk(torch.zeros(1, 1), torch.zeros(1), x, x, Beta(1.0))  # ½ · ⅔
+        0.3333333333333333
+    """
+    _check_shapes(weight, bias, x, y)
+    W, b, x, y = (v.detach().double() for v in (weight, bias, x, y))
+    best_bias = y.mean(0) - W @ x.mean(0)
+    residuals = y - x @ W.T - best_bias
+    sigma_squared, theta_bar = law.theta_variance, law.theta_mean
+    factor = 2 * sigma_squared + theta_bar**2 + law.shrinkage**2
+    mean_loss = float(residuals.square().sum(1).mean()) / 2
+    return factor * mean_loss + float((b - best_bias).square().sum()) / 2
+
+
+def _check_shapes(weight: Tensor, bias: Tensor, x: Tensor, y: Tensor) -> None:
+    for name, values in (("weight", weight), ("bias", bias), ("x", x), ("y", y)):
+        check_tensor(values, name, name)
+        if not values.is_floating_point():
+            raise TypeError(f"{name} must be floating point, got {values.dtype}")
+    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or weight.shape != (y.shape[1], x.shape[1]):
+        raise ValueError(
+            "need inputs (n, d), targets (n, c) and a weight (c, d), got "
+            f"{tuple(x.shape)}, {tuple(y.shape)} and {tuple(weight.shape)}"
+        )
+    if bias.shape != y.shape[1:]:
+        raise ValueError(f"need a bias of shape {tuple(y.shape[1:])}, got {tuple(bias.shape)}")
