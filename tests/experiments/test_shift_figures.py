@@ -189,7 +189,7 @@ def test_presets_have_the_papers_sets_and_the_finished_runs(tmp_path):
     measured = {run.model: fig5.part_of(options("cpu"), run) for run in small}
     assert measured == {
         "lenet": fig5.PARTS["cpu"],
-        "resnet20": (1000, {"severities": (1, 3, 5)}),
+        "resnet20": (500, {"severities": (1, 3, 5)}),
     }
 
 

@@ -86,7 +86,7 @@ PARTS = {
     "cpu": Part(2000),
     "smoke": Part(100, {"kinds": ("contrast", "fog"), "severities": (1, 5)}),
 }
-_COSTLY = {("cpu", "resnet20"): Part(1000, {"severities": (1, 3, 5)})}
+_COSTLY = {("cpu", "resnet20"): Part(500, {"severities": (1, 3, 5)})}
 
 ARMS = tuple(name for name in fig4.ARMS if name != "MIT-L")
 
