@@ -9,7 +9,7 @@ import torch
 from mixreg import CheckpointError, MixregError, RescaledModel
 from mixreg._random import generator
 from mixreg.calibration import fit_temperature
-from mixreg.data.location import MissingDataError
+from mixreg.data.published import MissingDataError
 from mixreg.diagnostics import jacobian_norms, roughness
 from mixreg.evaluation import metrics
 from mixreg.experiments import _sweep, table1

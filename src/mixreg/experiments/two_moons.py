@@ -30,7 +30,7 @@ from mixreg._errors import CheckpointError, ConfigurationError, MixregError
 from mixreg._random import generator
 from mixreg.curvature import loss_curvature
 from mixreg.data import Split, load
-from mixreg.data.splits import epoch_order
+from mixreg.data.dataset import epoch_order
 from mixreg.evaluation import METRICS, MeanInterval, confidence_histogram, mean_interval, metrics
 from mixreg.laws import Beta, MixingLaw
 from mixreg.losses import logistic, two_class_logits
