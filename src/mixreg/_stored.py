@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -53,6 +54,14 @@ def write(file: Path, value: object) -> None:
     write_bytes(file, encode(value))
 
 
+def readable(read: Callable[..., T], *arguments: Any) -> T | None:
+    """What is read, None where the file is missing or damaged."""
+    try:
+        return read(*arguments)
+    except CheckpointError:
+        return None
+
+
 @dataclass(frozen=True)
 class Kept(Generic[T]):
     """A file of one type that every folder of some kind keeps under one name."""
@@ -66,10 +75,7 @@ class Kept(Generic[T]):
 
     def find(self, folder: Path) -> T | None:
         """The value, None where the file is missing or damaged."""
-        try:
-            return self.read(folder)
-        except CheckpointError:
-            return None
+        return readable(self.read, folder)
 
     def write(self, folder: Path, value: T) -> None:
         write(folder / self.name, value)

@@ -16,7 +16,7 @@ from mixreg.experiments import _sweep, table1
 from mixreg.experiments.table1 import COLUMNS, ERM, PAPER, PRESETS, Measured, Preset, Row
 from mixreg.report import read_document
 from mixreg.settings import ReproduceOptions
-from mixreg.training import RunDirectory, TrainConfig, load_run, train
+from mixreg.training import TrainConfig, load_run, train
 
 SMALL = Preset(
     recipe={"data": "digits", "epochs": 2},
@@ -98,12 +98,12 @@ def test_jacobians_are_taken_at_the_same_samples_for_all(runs):
 def test_numbers_are_stored_and_a_damaged_file_is_named_and_made_again(runs):
     run, config = runs["mixup"].run, runs["mixup"].config
     table1.measure_run(SMALL, run, config)
-    assert table1.read_measured(run) == table1.measure(runs["mixup"], SMALL)
+    assert table1.MEASURED.read(run.path) == table1.measure(runs["mixup"], SMALL)
     (run.path / "table1.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"table1\.json is damaged.*; delete it"):
-        table1.read_measured(run)
+        table1.MEASURED.read(run.path)
     table1.measure_run(SMALL, run, config)
-    assert table1.read_measured(run).values["raw"]["accuracy"] > 0.5
+    assert table1.MEASURED.read(run.path).values["raw"]["accuracy"] > 0.5
 
 
 def test_one_logit_and_two_classes(tmp_path):
@@ -289,7 +289,7 @@ def test_the_table_has_its_rows_and_the_numbers_of_the_runs(finished):
     assert any(line.startswith("  mixup ") and line.count("| ✓") == 4 for line in text.splitlines())
     records = read_document(options.directory / "table1.json").records
     clean, noisy = (
-        table1.read_measured(RunDirectory(options.directory / "runs" / f"mixup-noise{q}-seed1"))
+        table1.MEASURED.read(options.directory / "runs" / f"mixup-noise{q}-seed1")
         for q in ("0", "0.3")
     )
     row, raw = Row("mixup", "raw"), clean.values["raw"]
@@ -313,7 +313,7 @@ def test_done_runs_are_kept_and_new_settings_measured_again(finished, monkeypatc
     after = [file.stat().st_mtime_ns for file in files]
     assert after[0] == before[0]
     assert after[1] > before[1]
-    assert table1.read_measured(RunDirectory(run)).input_scales == (0.8,)
+    assert table1.MEASURED.read(run).input_scales == (0.8,)
 
 
 def test_a_seed_left_out_is_a_hole_on_the_page(finished, monkeypatch):

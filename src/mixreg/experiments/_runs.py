@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 
-from mixreg._errors import CheckpointError, MixregError
+from mixreg._errors import MixregError
+from mixreg._stored import readable
 from mixreg.evaluation import Evaluation, MeanInterval, MetricName
 from mixreg.experiments import _plan
 from mixreg.experiments._sweep import Finish, sweep
@@ -171,7 +172,7 @@ def write(options: ReproduceOptions, document: Document) -> tuple[str, Path]:
 
 def evaluate_run(runs: Sequence[TrainConfig], run: RunDirectory, config: TrainConfig) -> None:
     """Evaluate a run with every rescaling, where that is not done or cannot be read."""
-    left = [a for a in rescalings(config, runs) if not is_readable(read_evaluation, config, a)]
+    left = [a for a in rescalings(config, runs) if not readable(read_evaluation, config, a)]
     if not left:
         return
     trained = load_run(run.path, {"data_root": config.data_root})
@@ -204,15 +205,6 @@ def evaluation_of(config: TrainConfig, alpha: float) -> RunDirectory:
 
 def read_evaluation(config: TrainConfig, alpha: float) -> Evaluation:
     return evaluation_of(config, alpha).read_evaluation()
-
-
-def is_readable(read: Callable[..., object], *arguments: Any) -> bool:
-    """Whether a file is there and whole."""
-    try:
-        read(*arguments)
-    except CheckpointError:
-        return False
-    return True
 
 
 def label(config: TrainConfig) -> str:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mixreg._errors import CheckpointError
+from mixreg._stored import readable
 from mixreg.evaluation import CORRECTIONS
 from mixreg.experiments._plan import plan
 from mixreg.experiments._sweep import complete_seeds, sweep
@@ -39,10 +39,6 @@ def _result(config: TrainConfig) -> RunResult:
 
 def _evaluate(run: RunDirectory, config: TrainConfig) -> None:
     """Evaluate a run, unless that was done with every correction and can be read."""
-    try:
-        evaluation = run.read_evaluation()
-        is_whole = evaluation.results.keys() | evaluation.absent.keys() == {*CORRECTIONS}
-    except CheckpointError:
-        is_whole = False
-    if not is_whole:
+    evaluation = readable(run.read_evaluation)
+    if not evaluation or {*evaluation.results, *evaluation.absent} != {*CORRECTIONS}:
         evaluate_trained(load_run(run.path, {"data_root": config.data_root}), run.path)

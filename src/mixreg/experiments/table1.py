@@ -20,6 +20,7 @@ not speak against it, since each claim alone can be had for nothing:
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -29,8 +30,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from mixreg import _stored
 from mixreg._random import generator
+from mixreg._stored import Kept
 from mixreg.calibration import describe_limit, search_temperature
 from mixreg.diagnostics import jacobian_norms, roughness
 from mixreg.evaluation import MeanInterval, mean_interval, metrics, paired_difference
@@ -159,6 +160,9 @@ class Measured:
     remark: str | None = None
 
 
+MEASURED = Kept("table1.json", Measured, remedy="delete it and run the same command again")
+
+
 def runs(options: ReproduceOptions) -> list[TrainConfig]:
     """One run for each seed, noise level and method."""
     preset = preset_of(options)
@@ -189,20 +193,11 @@ def preset_of(options: ReproduceOptions) -> Preset:
 
 def measure_run(preset: Preset, run: RunDirectory, config: TrainConfig) -> None:
     """Measure a finished run and store the numbers in its directory, once for the same settings."""
-    if _runs.is_readable(read_measured, run):
-        stored, wanted = (
-            (m.input_scales, m.jacobian_samples, m.pairs) for m in (read_measured(run), preset)
-        )
-        if stored == wanted:
-            return
-    measured = measure(load_run(run.path, {"data_root": config.data_root}), preset)
-    _stored.write(run.path / "table1.json", measured)
-
-
-def read_measured(run: RunDirectory) -> Measured:
-    """What `measure_run` stored."""
-    remedy = "delete it and run the same command again"
-    return _stored.decode(run.path / "table1.json", Measured, remedy=remedy)
+    stored = MEASURED.find(run.path)
+    settings = attrgetter("input_scales", "jacobian_samples", "pairs")
+    if not stored or settings(stored) != settings(preset):
+        trained = load_run(run.path, {"data_root": config.data_root})
+        MEASURED.write(run.path, measure(trained, preset))
 
 
 def measure(trained: TrainedClassifier, preset: Preset) -> Measured:
@@ -570,7 +565,7 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
     missing = sweep(wanted, partial(measure_run, preset), settings=options)
     complete, holes = complete_seeds(wanted, missing)
     directories = [RunDirectory(run.directory) for run in complete]
-    measured = [read_measured(directory) for directory in directories]
+    measured = [MEASURED.read(directory.path) for directory in directories]
     erm = [
         m.remark
         for run, m in zip(complete, measured, strict=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mixreg._errors import require
-from mixreg._stored import Kept
+from mixreg._stored import Kept, readable
 from mixreg.data.published import MissingDataError
 from mixreg.evaluation import (
     Correction,
@@ -21,7 +21,6 @@ from mixreg.evaluation import (
     paired_difference,
     predict,
 )
-from mixreg.experiments._runs import is_readable
 from mixreg.experiments._sweep import sweep
 from mixreg.experiments.evaluate import evaluate_trained
 from mixreg.laws import Beta
@@ -153,7 +152,7 @@ def hold_out(run: RunDirectory, config: TrainConfig) -> None:
 def confirm(run: RunDirectory, config: TrainConfig) -> None:
     """The same, and on the test set."""
     hold_out(run, config)
-    if not is_readable(run.read_evaluation):
+    if not readable(run.read_evaluation):
         evaluate_trained(load_run(run.path, {"data_root": config.data_root}), run.path)
 
 

@@ -26,8 +26,9 @@ from torch.autograd import grad
 from torch.nn.functional import embedding_bag
 from tqdm.auto import tqdm
 
-from mixreg._errors import CheckpointError, ConfigurationError, MixregError
+from mixreg._errors import ConfigurationError, MixregError
 from mixreg._random import generator
+from mixreg._stored import readable
 from mixreg.curvature import loss_curvature
 from mixreg.data import Split, load
 from mixreg.data.dataset import epoch_order
@@ -788,9 +789,8 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
 
 def finished(s: Settings, file: Path) -> Document | None:
     """What the same experiment left, None where there is nothing that can be read."""
-    try:
-        stored = read_document(file)
-    except CheckpointError:
+    stored = readable(read_document, file)
+    if stored is None:
         return None
     here, there = asdict(s), stored.settings[0]
     changed = (name for name in here if here[name] != there.get(name))
