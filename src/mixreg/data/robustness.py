@@ -28,8 +28,7 @@ from mixreg._errors import DataError, require
 from mixreg._random import generator
 from mixreg.data.augmentation import Normalisation
 from mixreg.data.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES
-from mixreg.data.image_folder import _open_rgb
-from mixreg.data.image_tree import SUFFIXES
+from mixreg.data.image_folder import SUFFIXES, _open_rgb
 from mixreg.data.published import MissingDataError
 
 FOLDERS = {
