@@ -16,7 +16,7 @@ from typing import Any, cast
 import lightning
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, LambdaCallback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -116,21 +116,6 @@ class CheckpointFiles(TorchCheckpointIO):
         """Read one checkpoint; `weights_only` is always taken as True."""
         del weights_only
         return read_checkpoint(Path(path), map_location)
-
-
-class Snapshots(Callback):
-    """Keep the model after some epochs, in files by the number of finished epochs."""
-
-    def __init__(self, run: RunDirectory, epochs: Sequence[int]) -> None:
-        self.run, self.epochs = run, frozenset(epochs)
-
-    def on_train_epoch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
-        """Write the model if this is one of the epochs."""
-        epoch = trainer.current_epoch + 1
-        if epoch in self.epochs and trainer.is_global_zero:
-            _write_model(self.run.snapshot(epoch), pl_module)
 
 
 class Termination(Callback):
@@ -253,7 +238,13 @@ def _trainer(run: RunDirectory, config: TrainConfig, table: Path | None) -> ligh
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    callbacks = [Termination(), Snapshots(run, config.snapshots), checkpoints]
+
+    def keep(trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        if epoch in config.snapshots and trainer.is_global_zero:
+            _write_model(run.snapshot(epoch), module)
+
+    callbacks = [Termination(), LambdaCallback(on_train_epoch_end=keep), checkpoints]
     loggers: list[Logger] = []
     if config.progress:
         callbacks.append(TQDMProgressBar(refresh_rate=20))
