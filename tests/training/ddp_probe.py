@@ -49,6 +49,7 @@ def main(output: Path) -> None:
             epochs=2,
             batch_size=128,
             devices=2,
+            accelerator="cpu",
             progress=False,
             loggers=["csv"],
             output=output / "run",
