@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from mixreg import CheckpointError, ConfigurationError
-from mixreg.experiments._origins import find_origin
+from mixreg.experiments._foreign import find_origin
 from mixreg.experiments.diagnose import diagnose_checkpoint
 from mixreg.experiments.evaluate import evaluate_checkpoint, load_checkpoint
 from mixreg.models import huggingface

@@ -1,6 +1,5 @@
 """The runs of a figure: on what and how large, what is measured of them, the page they end on."""
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -179,11 +178,9 @@ def evaluate_run(runs: Sequence[TrainConfig], run: RunDirectory, config: TrainCo
         return
     trained = load_run(run.path, {"data_root": config.data_root})
     for alpha in left:
-        assumed = dataclasses.replace(trained.config, alpha=alpha)
-        as_mixed = dataclasses.replace(trained, config=assumed)
         place = evaluation_of(config, alpha)
         place.evaluation.unlink(missing_ok=True)
-        evaluate_trained(as_mixed, place.path)
+        evaluate_trained(trained.assuming(alpha), place.path)
 
 
 def evaluated(
@@ -280,10 +277,11 @@ def figure_document(
     *,
     records: Records,
     claims: Iterable[Claim],
+    answers: Iterable[Entry] = (),
     caveats: Sequence[str] = (),
     **content: Any,
 ) -> Document:
-    """What a figure says, with how each sentence of the paper fared."""
+    """What a figure says: its own answers, and how each sentence of the paper fared."""
     smaller = (
         f"Scale {made.preset}: smaller networks, fewer epochs and fewer repetitions than the "
         "paper's; the settings are below."
@@ -292,8 +290,8 @@ def figure_document(
     tested = list(claims)
     return Document(
         title,
-        f"{'; '.join(dict.fromkeys(r.setting for r in records))}; scale {made.preset}",
-        findings=list(_findings(tested)),
+        f"{'; '.join(dict.fromkeys(map(label, made.runs)))}; scale {made.preset}",
+        findings=[*answers, *_findings(tested)],
         caveats=[*([] if made.preset == "paper" else [smaller]), *caveats, chance],
         records=records,
         claims=tested,

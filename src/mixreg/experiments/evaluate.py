@@ -15,8 +15,7 @@ from mixreg._random import generator
 from mixreg.data import Preprocessing, Split, is_own
 from mixreg.evaluation import Evaluation, Predictions, evaluate, predict
 from mixreg.evaluation.predictions import FORMAT
-from mixreg.experiments._foreign import assumptions, renormalised
-from mixreg.experiments._origins import find_origin
+from mixreg.experiments._foreign import assumptions, find_origin, renormalised
 from mixreg.experiments.evaluate_shift import shift_document
 from mixreg.report import RunResult, check_replaceable, comparison, write_document
 from mixreg.settings import CheckpointOptions, EvaluateOptions
@@ -142,7 +141,9 @@ def evaluate_trained(
         validation = _predictions(trained, "validation", directory, source)
     test = _predictions(trained, "test", directory, source)
     if halve:
-        validation, test = (_every_second(test, start) for start in (0, 1))
+        validation, test = (
+            Predictions(test.raw[k::2], test.shrunk[k::2], test.labels[k::2]) for k in (0, 1)
+        )
     evaluation = evaluate(
         validation,
         test,
@@ -155,10 +156,6 @@ def evaluate_trained(
         evaluation = dataclasses.replace(evaluation, absent=absent)
     _stored.write(file, evaluation)
     return evaluation
-
-
-def _every_second(p: Predictions, start: int) -> Predictions:
-    return Predictions(p.raw[start::2], p.shrunk[start::2], p.labels[start::2])
 
 
 def digest_of(trained: TrainedClassifier) -> str:

@@ -6,7 +6,7 @@ import msgspec
 
 from mixreg.evaluation import CORRECTIONS, COSTS, METRICS, Correction, MeanInterval, MetricName
 from mixreg.report.charts import charts
-from mixreg.report.document import Document, Entry, Table, entries
+from mixreg.report.document import Document, Entry, Table, effect_cell, entries
 from mixreg.report.groups import Group, Groups, Reference, Row, RunResult
 from mixreg.report.records import (
     JUDGED,
@@ -197,9 +197,8 @@ def _effects(groups: Groups, row: Row, reference: Reference) -> list[Entry]:
     cells, seeds = [], ""
     for metric in JUDGED:
         if effect := groups.effect(*row, metric, reference):
-            form, seeds = METRIC_FORMATS[metric], str(effect.n)
-            mean, interval = number(effect.mean, form, signed=True), range_text(effect, form)
-            cells.append(Entry(mean, judge(effect, form.direction), f"({interval})"))
+            seeds = str(effect.n)
+            cells.append(effect_cell(effect, METRIC_FORMATS[metric]))
     return [*cells, Entry(seeds)] if cells else []
 
 
