@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from mixreg._checks import evaluating
 from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg._files import whole_file
 from mixreg.calibration import row_blocks
@@ -24,7 +25,7 @@ from mixreg.data.corruptions import CorruptedSet, corrupted_sets
 from mixreg.evaluation import CORRECTIONS, Correction, Metrics, Predictions, correct
 from mixreg.evaluation.corrections import UNTEMPERED
 from mixreg.evaluation.metrics import measure
-from mixreg.evaluation.predictions import class_logits, evaluating
+from mixreg.evaluation.predictions import class_logits
 from mixreg.prediction import shrink
 from mixreg.training import TrainedClassifier
 
