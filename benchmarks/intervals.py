@@ -24,8 +24,9 @@ import _harness
 from mixreg import Beta
 from mixreg.evaluation import CORRECTIONS, Predictions, evaluate
 from mixreg.evaluation.corrections import UNTEMPERED
-from mixreg.experiments._shifted import ShiftedSet, logits, score
+from mixreg.experiments._shifted import ShiftedSet, logits
 from mixreg.experiments.evaluate_shift import resampled
+from mixreg.experiments.fig5 import score
 
 CLASSES, HELD_OUT = 10, 5000
 COUNTS = (10_000, 100_000, 1_000_000)
@@ -78,8 +79,9 @@ def shifted(n: int) -> dict[str, float]:
         Path("/proc/self/clear_refs").write_text("5")
         before, start = _peak_mib(), time.process_time()
         kept = logits(net, "linear", test, views, Path(folder))
-        score(trained, test, kept["raw"], kept["shrunk"], temperatures)
-        resampled(trained, labels, kept["raw"], kept["shrunk"], temperatures)
+        found = Predictions(kept["raw"], kept["shrunk"], labels)
+        score(trained, test, found, temperatures)
+        resampled(trained, found, temperatures)
         return {"cpu_s": time.process_time() - start, "added_mib": _peak_mib() - before}
 
 

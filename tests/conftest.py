@@ -3,6 +3,7 @@
 import pytest
 import torch
 from hypothesis import settings
+from tests.support import Program
 from torch.utils._python_dispatch import TorchDispatchMode
 
 settings.register_profile("mixreg", deadline=None, derandomize=True, max_examples=60)
@@ -14,6 +15,21 @@ torch.set_num_threads(1)
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(20260606)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Starts programs; what is left of them in the end is killed."""
+    started: list[Program] = []
+
+    def program(*words, **options):
+        shown = tmp_path_factory.mktemp("shown") / "shown.txt"
+        started.append(Program(*words, shown=shown, **options))
+        return started[-1]
+
+    yield program
+    for each in started:
+        each.end()
 
 
 class _NoSynchronisation(TorchDispatchMode):

@@ -194,7 +194,7 @@ def test_evaluation_without_gradients(generator):
 
 
 def test_each_process_draws_its_own_stream_and_gradients_are_averaged(tmp_path):
-    multiprocessing.spawn(_process, (str(tmp_path),), nprocs=2)
+    multiprocessing.start_processes(_process, (str(tmp_path),), nprocs=2, start_method="forkserver")
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     for case in first["cases"]:
         ours, theirs = first["cases"][case], second["cases"][case]

@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import resource
 import subprocess
 import sys
 
@@ -185,21 +184,13 @@ def test_print_config_shows_a_recipe_with_overrides(capsys):
     assert "learning_rate: 0.01" in shown
 
 
-def test_the_full_disk_is_named_and_nothing_half_written_stays(tmp_path):
+def test_the_full_disk_is_named_and_nothing_half_written_stays(tmp_path, start):
     """The kernel's limit on the size of files stands for a disk without room."""
-    words = ["train", *SMALL, "--model", "mlp", "--output", str(tmp_path / "run")]
-    done = subprocess.run(
-        [sys.executable, "-m", "mixreg", *words],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 2, done.stderr
-    assert "no room to write" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not list((tmp_path / "run").rglob("*.part"))
-    assert not (tmp_path / "run" / "result.json").exists()
-    assert json.loads((tmp_path / "run" / "config.json").read_text())
+    run = tmp_path / "run"
+    done = start("mixreg", "train", *SMALL, "--output", run, file_size=20_000)
+    assert done.status() == 2, done.shown()
+    assert "no room to write" in done.shown()
+    assert "Traceback" not in done.shown()
+    assert not list(run.rglob("*.part"))
+    assert not (run / "result.json").exists()
+    assert json.loads((run / "config.json").read_text())

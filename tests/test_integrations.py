@@ -1,8 +1,6 @@
 """Mixup where users train; run as a script, this file trains with two processes for a test."""
 
 import json
-import os
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -213,13 +211,9 @@ def test_the_classifier_leaves_a_constant_feature_as_it_is():
     np.testing.assert_allclose(near, far, atol=1e-5)
 
 
-def test_two_processes_share_means_and_have_draws_of_their_own(tmp_path):
-    command = [sys.executable, "-W", "error::UserWarning:mixreg", __file__, str(tmp_path)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_two_processes_share_means_and_have_draws_of_their_own(tmp_path, start):
+    done = start(Path(__file__), tmp_path)
+    assert done.status() == 0, done.shown()
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert first["count"] == 38  # one of 37 examples is repeated for equal parts
     for name in ("x_mean", "seed", "logged"):

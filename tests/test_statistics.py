@@ -1,10 +1,8 @@
 """x̄ and ȳ against NumPy, in any batches, order and processes; what is saved and loaded."""
 
 import errno
-import io
 import json
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -14,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors.torch import save_file
+from tests.support import Terminal
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from mixreg import CheckpointError, MixregError, TrainingStatistics
@@ -198,25 +197,21 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["means"]
 
 
-def test_a_kill_while_saving_leaves_the_old_file(tmp_path):
+def test_a_kill_while_saving_leaves_the_old_file(tmp_path, start):
     old = TrainingStatistics.from_tensors(*small(), 4)
     old.save(tmp_path / "means")
-    script = (
+    script = tmp_path.with_suffix(".py")
+    script.write_text(
         "import os, signal, torch; from mixreg import TrainingStatistics\n"
         "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
         "mean = torch.ones(3, 2, dtype=torch.float64)\n"
         f"TrainingStatistics(mean, mean, 1).save({str(tmp_path / 'means')!r})\n"
     )
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
+    assert start(script).status() == -9
     assert len(list(tmp_path.iterdir())) == 2  # the killed process's part lies beside the file
     assert torch.equal(TrainingStatistics.load(tmp_path / "means").x_mean, old.x_mean)
     old.save(tmp_path / "means")
     assert TrainingStatistics.load(tmp_path / "means").count == 10
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.3])
@@ -279,14 +274,14 @@ dist.destroy_process_group()
 """
 
 
-def test_two_processes(tmp_path):
+def test_two_processes(tmp_path, start):
     g = torch.Generator().manual_seed(0)
     x = 1e6 + torch.randn(60, 3, generator=g, dtype=torch.float64)
     y = torch.randint(3, (60,), generator=g)
     torch.save((x, y), tmp_path / "data.pt")
-    command = [sys.executable, "-W", "error", "-c", SCRIPT]
-    both = [subprocess.Popen([*command, str(rank), str(tmp_path)]) for rank in (0, 1)]
-    assert [process.wait(120) for process in both] == [0, 0]
+    (tmp_path / "process.py").write_text(SCRIPT)
+    both = [start(tmp_path / "process.py", rank, tmp_path, strict=True) for rank in (0, 1)]
+    assert [process.status() for process in both] == [0, 0], [p.shown() for p in both]
 
     alone = TrainingStatistics.from_tensors(x, y, 3)
     for name in ("unequal", "one_empty", "other_empty"):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixreg import CheckpointError
-from mixreg._stored import decode, decode_bytes, encode, write
+from mixreg._stored import Kept, decode, decode_bytes, encode, write
 
 
 class Pair(NamedTuple):
@@ -39,6 +39,17 @@ def test_what_is_written_comes_back(tmp_path):
     write(tmp_path / "thing.json", THING)
     assert decode(tmp_path / "thing.json", Thing, remedy="") == THING
     assert encode(THING) == encode(dataclasses.replace(THING))
+
+
+def test_what_is_missing_or_damaged_is_not_found_and_named_when_read(tmp_path):
+    kept = Kept("thing.json", Thing)
+    assert kept.find(tmp_path) is None
+    kept.write(tmp_path, THING)
+    assert kept.find(tmp_path) == kept.read(tmp_path) == THING
+    (tmp_path / "thing.json").write_text("{")
+    assert kept.find(tmp_path) is None
+    with pytest.raises(CheckpointError, match=r"thing\.json is damaged.*the same command again"):
+        kept.read(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -120,12 +120,10 @@ def mix_anew(samples):
 
 
 @forks
-@pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_objects_made_in_workers_draw_anew(context):
+def test_objects_made_in_workers_draw_anew():
     def two_epochs():
         torch.manual_seed(5)
-        workers = {"num_workers": 2, "multiprocessing_context": context}
-        loader = DataLoader(TensorDataset(X, Y), 3, collate_fn=mix_anew, **workers)
+        loader = DataLoader(TensorDataset(X, Y), 3, collate_fn=mix_anew, num_workers=2)
         return [row for _ in range(2) for row in rows_of_an_epoch(loader)]
 
     rows = two_epochs()
@@ -166,24 +164,28 @@ def test_workers_and_epochs_draw_differently_and_reproducibly(persistent):
     assert rows == three_epochs()
 
 
+def mixup_used_before():
+    mixer = mixup()
+    mixer(X, Y)
+    return mixer.collate
+
+
 @forks
-@pytest.mark.parametrize("used", [0, 1])
-def test_spawned_workers_draw_as_forked_ones(used):
+@pytest.mark.parametrize("make", [lambda: mixup().collate, mixup_used_before, lambda: mix_anew])
+def test_workers_with_a_pickled_copy_draw_as_forked_ones(make):
     def rows(context):
-        mixer = mixup()
-        for _ in range(used):
-            mixer(X, Y)
+        torch.manual_seed(5)
         loader = DataLoader(
             TensorDataset(X, Y),
             batch_size=3,
-            collate_fn=mixer.collate,
+            collate_fn=make(),
             num_workers=1,
             multiprocessing_context=context,
             generator=torch.Generator().manual_seed(1),
         )
         return rows_of_an_epoch(loader)
 
-    assert rows("spawn") == rows("fork")
+    assert rows("forkserver") == rows("fork")
 
 
 @forks

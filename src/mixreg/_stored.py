@@ -2,8 +2,9 @@
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -50,6 +51,28 @@ def encode(value: object) -> bytes:
 def write(file: Path, value: object) -> None:
     """Write a value as JSON, whole or not at all."""
     write_bytes(file, encode(value))
+
+
+@dataclass(frozen=True)
+class Kept(Generic[T]):
+    """A file of one type that every folder of some kind keeps under one name."""
+
+    name: str
+    kind: type[T]
+    remedy: str = "run the same command again"
+
+    def read(self, folder: Path) -> T:
+        return decode(folder / self.name, self.kind, remedy=self.remedy)
+
+    def find(self, folder: Path) -> T | None:
+        """The value, None where the file is missing or damaged."""
+        try:
+            return self.read(folder)
+        except CheckpointError:
+            return None
+
+    def write(self, folder: Path, value: T) -> None:
+        write(folder / self.name, value)
 
 
 def _spelled(value: Any, line: str) -> str:

@@ -44,7 +44,7 @@ REPRODUCIBLE = {
     "corollary3": "corollary3",
     "map": "map",
     "shift": "shift",
-    "claims": "ledger",
+    "claims": "report",
 }
 """What can be reproduced, and the module of `mixreg.experiments` that does it."""
 

@@ -12,13 +12,11 @@ from sklearn.datasets import load_sample_images
 from mixreg.data.corruptions import (
     CORRUPTIONS,
     SEVERITIES,
-    blur,
     corrupted,
-    digital,
-    parameters,
-    pixels,
+    kinds,
     weather,
 )
+from mixreg.data.corruptions.corrupted import PARAMETERS
 
 DRAWN = {"gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "glass_blur"} | {
     "motion_blur", "snow", "frost", "fog", "spatter", "elastic_transform"
@@ -132,34 +130,34 @@ def test_gaussian_blur_has_the_published_width(severity, sigma):
     reach = int(4 * sigma + 0.5)
     line = np.exp(-(np.arange(-reach, reach + 1.0) ** 2) / (2 * sigma**2))
     expected = np.outer(line, line) / line.sum() ** 2
-    assert parameters.CIFAR["gaussian_blur"][severity - 1] == (sigma,)
+    assert PARAMETERS["cifar"]["gaussian_blur"][severity - 1] == [sigma]
     window = slice(16 - reach, 17 + reach)
-    result = blur.gaussian_blur(point(), None, sigma)[0, :, :, 0]
+    result = kinds.gaussian_blur(point(), None, sigma)[0, :, :, 0]
     np.testing.assert_allclose(result[window, window], expected, atol=1e-12)
     assert result.sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("strengths", parameters.CIFAR["defocus_blur"])
+@pytest.mark.parametrize("strengths", PARAMETERS["cifar"]["defocus_blur"])
 def test_defocus_blur_is_a_soft_disk(strengths):
     radius, softness = strengths
     y, x = np.mgrid[-4:5, -4:5]
     sharp = (x**2 + y**2 <= radius**2) / (x**2 + y**2 <= radius**2).sum()
     line = np.exp(-(np.arange(-1, 2.0) ** 2) / (2 * softness**2))
     soft = ndimage.convolve(sharp, np.outer(line, line) / line.sum() ** 2)
-    weights = blur.disk(radius, softness)
+    weights = kinds.disk(radius, softness)
     np.testing.assert_allclose(np.pad(weights, 4 - len(weights) // 2), soft, atol=1e-12)
-    spot = blur.defocus_blur(point(), None, radius, softness)[0, 12:21, 12:21, 0]
+    spot = kinds.defocus_blur(point(), None, radius, softness)[0, 12:21, 12:21, 0]
     np.testing.assert_allclose(spot, soft, atol=1e-12)
 
 
 def test_motion_blur_is_a_half_normal_streak():
     weights = np.exp(-(np.arange(13.0) ** 2) / (2 * 2.0**2))
     weights = np.floor(255 * weights / weights.sum() + 0.002) / 255
-    level, down = (pixels.streak(point(), np.array([a]), 6, 2)[0, :, :, 0] for a in (0.0, -90.0))
+    level, down = (kinds.streak(point(), np.array([a]), 6, 2)[0, :, :, 0] for a in (0.0, -90.0))
     np.testing.assert_allclose(level[16, 16:3:-1], weights)
     np.testing.assert_allclose(down[16:29, 16], weights)
     assert level.sum() == pytest.approx(weights.sum())
-    assert pixels.streak(np.ones((1, 32, 32, 1)), np.array([30.0]), 9, 2.5).min() == 1
+    assert kinds.streak(np.ones((1, 32, 32, 1)), np.array([30.0]), 9, 2.5).min() == 1
 
 
 @pytest.mark.parametrize("factor", [1.0, 1.06, 1.25, 2.25])
@@ -169,7 +167,7 @@ def test_zoom_is_scipys(factor):
     top = (32 - crop) // 2
     grown = ndimage.zoom(image[top : top + crop, top : top + crop], factor, order=1)
     trim = (len(grown) - 32) // 2
-    matrix = pixels.zoom_matrix(32, factor)
+    matrix = kinds.zoom_matrix(32, factor)
     expected = grown[trim : trim + 32, trim : trim + 32]
     np.testing.assert_allclose(matrix @ image @ matrix.T, expected, atol=1e-12)
 
@@ -178,11 +176,11 @@ def test_zoom_is_scipys(factor):
 def test_elastic_transform_samples_as_scipy_does(mirror_pixels):
     draw = np.random.default_rng(0)
     images, places = draw.random((1, 1, 32, 32)), draw.uniform(-9, 40, (1, 32, 32, 2))
-    result = digital._sampled(digital.torch.from_numpy(images), places, mirror_pixels=mirror_pixels)
+    result = kinds._sampled(kinds.torch.from_numpy(images), places, mirror_pixels=mirror_pixels)
     mode = "mirror" if mirror_pixels else "reflect"
     expected = ndimage.map_coordinates(images[0, 0], places[0, ..., ::-1].T, order=1, mode=mode).T
     np.testing.assert_allclose(result[0, 0], expected, atol=1e-9)
-    still = digital.elastic_transform(np.moveaxis(images, 1, 3), draw, 0, 0, 0)
+    still = kinds.elastic_transform(np.moveaxis(images, 1, 3), draw, 0, 0, 0)
     np.testing.assert_allclose(still[..., 0], images[:, 0], atol=1e-12)
 
 

@@ -6,7 +6,7 @@ import torch
 from sklearn import datasets
 
 from mixreg.data import load
-from mixreg.data.embedded import make_two_moons, read_sklearn
+from mixreg.data.datasets import make_two_moons, read_sklearn
 
 
 def joined(batches):

@@ -7,8 +7,7 @@ import torch
 from mixreg._errors import DataError
 from mixreg.data import DATASETS, Samples, load
 from mixreg.data.datasets import IN_MEMORY
-from mixreg.data.location import data_root
-from mixreg.data.published import Published
+from mixreg.data.published import Published, data_root
 
 
 def labels_of(split="train", **options) -> torch.Tensor:

@@ -16,9 +16,8 @@ import torch
 import torchvision
 
 from mixreg._errors import DataError
-from mixreg.data import MissingDataError, datasets, fashion_mnist, load
-from mixreg.data.cifar import read_archive, read_cifar
-from mixreg.data.fashion_mnist import read_fashion_mnist
+from mixreg.data import MissingDataError, datasets, load, releases
+from mixreg.data.releases import read_archive, read_cifar, read_fashion_mnist
 
 DOWNLOADER = "download_and_extract_archive"
 SIZES = (5, 3), (4, 4, 3), 2
@@ -315,7 +314,7 @@ def write(folder: Path, changed: dict[str, bytes] | None = None, *, compress: bo
 @pytest.fixture
 def small_fashion(monkeypatch):
     files = {name: (array.shape, md5(idx(array))) for name, array in garments().items()}
-    monkeypatch.setattr(fashion_mnist, "FILES", files)
+    monkeypatch.setattr(releases, "FASHION_FILES", files)
 
 
 @pytest.mark.parametrize("compress", [False, True])
@@ -332,8 +331,10 @@ def test_fashion_is_read_plain_and_compressed_from_each_folder(tmp_path, compres
 
 def test_fashion_has_the_published_names_and_files():
     theirs = torchvision.datasets.FashionMNIST
-    assert list(fashion_mnist.CLASS_NAMES) == theirs.classes
-    assert [f"{name}.gz" for name in fashion_mnist.FILES] == [name for name, _ in theirs.resources]
+    assert list(releases.GARMENTS) == theirs.classes
+    assert [f"{name}.gz" for name in releases.FASHION_FILES] == [
+        name for name, _ in theirs.resources
+    ]
 
 
 @pytest.mark.usefixtures("small_fashion")

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixreg._random import generator
-from mixreg.data.splits import flip_labels, stratified_holdout
+from mixreg.data.published import flip_labels, stratified_holdout
 
 
 @given(

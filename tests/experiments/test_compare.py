@@ -4,7 +4,7 @@ import json
 import pytest
 
 from mixreg import ConfigurationError, MixregError
-from mixreg.data.location import MissingDataError
+from mixreg.data.published import MissingDataError
 from mixreg.experiments import _sweep
 from mixreg.experiments.compare import CompareConfig, compare
 from mixreg.report import read_document

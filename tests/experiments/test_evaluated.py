@@ -1,17 +1,25 @@
 """An evaluation belongs to the weights, the law and the data that it names."""
 
 import dataclasses
+import sys
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import mixreg
-from mixreg import CheckpointError, ConfigurationError, _stored
+from mixreg import CheckpointError, ConfigurationError, _stored, models
 from mixreg.evaluation import Evaluation
 from mixreg.experiments import evaluate as module
 from mixreg.experiments._foreign import assumptions
-from mixreg.experiments.evaluate import beside, evaluate_checkpoint, load_checkpoint
+from mixreg.experiments.evaluate import (
+    beside,
+    digest_of,
+    evaluate_checkpoint,
+    load_checkpoint,
+)
 from mixreg.report import read_document
 from mixreg.settings import EvaluateOptions
 from mixreg.training import TrainConfig, load_run, train
@@ -92,6 +100,65 @@ def test_logits_are_computed_once(run, tmp_path, monkeypatch):
     before = metrics(run, output=tmp_path)
     monkeypatch.setattr(module, "predict", None)
     assert metrics(run, output=tmp_path) == before
+
+
+@pytest.mark.parametrize("form", ["folder", "array", "function"])
+def test_other_images_of_the_same_size_take_other_logits(tmp_path, monkeypatch, form):
+    """The same name, sizes, weights and training images; only the test images are others."""
+    monkeypatch.chdir(tmp_path)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 4 * 4, 2))
+    monkeypatch.setitem(models._BUILDERS, "mlp", lambda *_, **__: net)
+    save_file(net.state_dict(), tmp_path / "w.safetensors")
+    where = {"data": DATA[form], "model": "mlp", "alpha": 1.0}
+    if form == "folder":
+        where |= {"image_size": [4], "resize": [4]}
+    if form != "function":
+        where |= {"mean": [0.5], "std": [0.25]}
+    found = []
+    for seed in (0, 0, 1):
+        write_images(tmp_path, form, seed)
+        sys.modules.pop("images_here", None)
+        trained = load_checkpoint(
+            EvaluateOptions(checkpoint=tmp_path / "w.safetensors", **where), progress=False
+        )
+        found.append(digest_of(trained))
+    assert found[0] == found[1] != found[2]
+
+
+def write_images(folder, form, seed):
+    pixels = np.random.default_rng([seed, 1]).integers(0, 255, (8, 4, 4, 3), np.uint8)
+    parts = {"train": np.arange(8 * 48).astype(np.uint8).reshape(pixels.shape), "test": pixels}
+    if form == "function":
+        np.save(folder / "pixels.npy", pixels)
+        (folder / "images_here.py").write_text(LOADERS)
+        return
+    if form == "array":
+        arrays = {f"x_{split}": part for split, part in parts.items()}
+        np.savez(folder / "a.npz", **arrays, y_train=np.arange(8) % 2, y_test=np.arange(8) % 2)
+        return
+    for split, part in parts.items():
+        for k, image in enumerate(part):
+            file = folder / "set" / split / "ab"[k % 2] / f"{k}.bmp"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if not file.exists() or np.asarray(Image.open(file)).tolist() != image.tolist():
+                Image.fromarray(image).save(file)
+
+
+DATA = {"folder": "./set", "array": "./a.npz", "function": "images_here:loaders"}
+LOADERS = """
+import numpy as np, torch
+def loaders():
+    y = torch.arange(8) % 2
+    x = torch.from_numpy(np.load("pixels.npy")).permute(0, 3, 1, 2).float()
+    return [(torch.zeros(8, 3, 4, 4), y)], [(x, y)]
+"""
+
+
+def test_the_name_of_a_data_set_stands_for_its_samples(run):
+    trained = load_run(run)
+    known = digest_of(trained)
+    trained.data._splits["test"].inputs.zero_()
+    assert digest_of(trained) == known
 
 
 def test_weights_that_are_not_finite(run, tmp_path):

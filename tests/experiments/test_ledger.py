@@ -7,8 +7,7 @@ import pytest
 
 from mixreg._errors import CheckpointError
 from mixreg.evaluation import MeanInterval
-from mixreg.experiments.ledger import claims, counted_once, lines_of, markdown
-from mixreg.experiments.report import collect
+from mixreg.experiments.report import claims, collect, counted_once, lines_of, markdown
 from mixreg.experiments.reproduce import reproduce
 from mixreg.report import Claim, Document, write_document
 from mixreg.settings import ReproduceOptions

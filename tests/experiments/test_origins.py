@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from mixreg import CheckpointError, ConfigurationError
-from mixreg.experiments._origins import find_origin
+from mixreg.experiments._foreign import find_origin
 from mixreg.experiments.diagnose import diagnose_checkpoint
 from mixreg.experiments.evaluate import evaluate_checkpoint, load_checkpoint
 from mixreg.models import huggingface
@@ -280,6 +280,13 @@ def test_classes_that_are_not_those_of_the_data(classifier, folder, tmp_path, na
         ({"size": {"shortest_edge": 384}, "crop_pct": 1.0}, ((384, 384), (384, 384))),
         ({"size": {"shortest_edge": 36}}, "no fixed size"),
         ({"size": 32, "rescale_factor": 1.0}, "scales pixels by 1.0"),
+        ({"size": "ten"}, r"config.json is damaged: Expected `int . object . null`, got `str`"),
+        (
+            {"size": 32, "rescale_factor": [1]},
+            r"Expected `float . null`, .*\$.rescale_factor`",
+        ),
+        ({"size": 32, "resample": 9}, r"is damaged: Expected `int` .*`\$.resample`"),
+        ({"size": 32, "image_mean": None}, "lacks image_mean or image_std"),
     ],
 )
 def test_how_processors_resize(tmp_path, settings, expected):
@@ -299,6 +306,31 @@ def test_weights_that_would_be_random_are_refused(classifier, folder, tmp_path):
     net.vit.save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match=r"lacks 2 weights .* random: classifier\.bias"):
         load_checkpoint(options(tmp_path, folder, alpha=0.2))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"num_labels": "ten", "id2label": None},
+        {"id2label": 3},
+        {"hidden_size": "8"},
+        {"hidden_size": None},
+        {"num_attention_heads": [2]},
+        {"patch_size": "16"},
+        {"model_type": ["vit"]},
+    ],
+    ids=str,
+)
+def test_a_setting_of_another_type_is_refused_in_one_line(classifier, folder, tmp_path, wrong):
+    shutil.copytree(classifier, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | wrong))
+    with pytest.raises(CheckpointError, match="holds no image classifier") as error:
+        load_checkpoint(options(tmp_path, folder, alpha=0.2))
+    assert "\n" not in str(error.value)
+    if "hidden_size" in wrong:
+        with pytest.raises(CheckpointError, match="holds no image classifier"):
+            huggingface.build(tmp_path, 3)
 
 
 def test_a_folder_without_weights(classifier, folder, tmp_path):

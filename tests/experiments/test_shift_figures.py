@@ -18,7 +18,7 @@ from mixreg import (
 )
 from mixreg._errors import ConfigurationError
 from mixreg.data import MissingDataError, Samples
-from mixreg.data.corruptions import CORRUPTIONS, corrupted
+from mixreg.data.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, FAMILIES, corrupted
 from mixreg.data.datasets import IN_MEMORY
 from mixreg.data.published import Published
 from mixreg.evaluation import metrics
@@ -61,6 +61,10 @@ def made(tmp_path_factory):
         texts["fig6"] = fig6.reproduce(options["fig6"])
     yield folder, texts, fig5.runs(options["fig5"])
     patch.undo()
+
+
+def scores_of(run):
+    return fig5.SHIFT.read(run.directory).scores
 
 
 def document(folder, name):
@@ -123,7 +127,7 @@ def test_claims_are_what_the_records_say(made):
 
 def test_one_seed_has_no_interval_in_the_numbers(made):
     run = next(run for run in made[2] if run.method == "mixup")
-    own = [fig5.Shifted(run, 1.0, fig5._read(run, 1.0).scores)]
+    own = [fig5.Shifted(run, 1.0, scores_of(run))]
     (setting,) = fig5.PRESETS["smoke"]
     cells = [row[-1].text for _, row in fig6.numbers(setting, 1.0, own).rows]
     assert cells
@@ -133,8 +137,7 @@ def test_one_seed_has_no_interval_in_the_numbers(made):
 def test_temperatures_are_those_of_the_clean_held_out_images(made):
     *_, runs = made
     for run in runs:
-        stored = fig5._read(run, 1.0)
-        clean = stored.scores[0]
+        clean = scores_of(run)[0]
         assert (clean.kind, clean.severity, clean.count) == ("clean", 0, 60)
         whole = fig5._runs.read_evaluation(run, 1.0).results
         for name, metrics_of in clean.metrics.items():
@@ -177,7 +180,7 @@ def test_presets_have_the_papers_sets_and_the_finished_runs(tmp_path):
     lenet = {
         f"{data}-lenet-{arm}" for data in ("cifar10", "cifar100", "fashion-mnist") for arm in arms
     }
-    resnet = {f"{data}-resnet20-{arm}" for data in ("cifar10", "cifar100") for arm in arms}
+    resnet = {f"cifar10-resnet20-{arm}" for arm in arms}
     assert trained == {1: lenet | resnet, 4: lenet}
     assert {(run.model, run.epochs, *run.milestones) for run in small} == {
         ("lenet", 20, 10),
@@ -186,7 +189,7 @@ def test_presets_have_the_papers_sets_and_the_finished_runs(tmp_path):
     measured = {run.model: fig5.part_of(options("cpu"), run) for run in small}
     assert measured == {
         "lenet": fig5.PARTS["cpu"],
-        "resnet20": (1000, {"severities": (1, 3, 5)}),
+        "resnet20": (500, {"severities": (1, 3, 5)}),
     }
 
 
@@ -213,7 +216,7 @@ def test_a_classifier_is_evaluated_by_severity(made, tmp_path, monkeypatch):
     (table,) = document.tables
     assert table.headings == ["prediction", "clean", "1", "5", "in words"]
     rows = dict(table.rows[1:8])
-    scores = {s: [x for x in fig5._read(run, 1.0).scores if x.severity == s] for s in (0, *LEVELS)}
+    scores = {s: [x for x in scores_of(run) if x.severity == s] for s in (0, *LEVELS)}
     for k, (severity, of) in enumerate(scores.items()):
         raw = np.mean([s.metrics["raw"].accuracy for s in of])
         rescaled = np.mean([s.metrics["rescaled"].accuracy for s in of])
@@ -299,11 +302,12 @@ def test_the_goal_is_measured_against_the_better_one(judged):
     assert len(at.where(prediction="matched")) == 2
     claims = [claim for claim in page.claims if claim.setting.endswith("weather")][:3]
     assert [c.expected for c in claims] == ["positive", "negative", "negative"]
-    runs = [shift.Item(run, shift._read(run)) for run in judged[1]]
+    kept = [shift.KEPT.read(run.directory) for run in judged[1]]
+    runs = [fig5.Shifted(r, r.alpha, of.scores) for r, of in zip(judged[1], kept, strict=True)]
     for claim, metric in zip(claims, shift.METRICS, strict=True):
         effects = []
         for severity in (1, 5):
-            records = fig5.Records(r for item in runs for r in item.means(["fog"], severity))
+            records = fig5.Records(r for item in runs for r in item.means(severity, ["fog"]))
             mean = {
                 p: records.mean(metric, method="mixup", prediction=p).mean
                 for p in ("raw", "rescaled", "matched")
@@ -322,5 +326,5 @@ def test_the_goal_is_measured_against_the_better_one(judged):
 
 
 def test_families_are_the_fifteen_that_nothing_was_chosen_on():
-    kinds = [kind for family in shift.FAMILIES.values() for kind in family]
-    assert kinds == [kind for kind in CORRUPTIONS if kind not in shift.EXTRA_CORRUPTIONS]
+    kinds = [kind for family in FAMILIES.values() for kind in family]
+    assert kinds == [kind for kind in CORRUPTIONS if kind not in EXTRA_CORRUPTIONS]

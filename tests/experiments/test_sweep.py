@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from mixreg import ConfigurationError, MixregError
-from mixreg.data.location import MissingDataError
+from mixreg.data.published import MissingDataError
 from mixreg.experiments._backends import Backend, Task
 from mixreg.experiments._progress import Progress, duration, kind
 from mixreg.experiments._sweep import (

@@ -9,7 +9,7 @@ import torch
 from mixreg import CheckpointError, MixregError, RescaledModel
 from mixreg._random import generator
 from mixreg.calibration import fit_temperature
-from mixreg.data.location import MissingDataError
+from mixreg.data.published import MissingDataError
 from mixreg.diagnostics import jacobian_norms, roughness
 from mixreg.evaluation import metrics
 from mixreg.experiments import _sweep, table1
@@ -330,7 +330,7 @@ def test_a_failing_run_is_named_with_its_noise(finished, tmp_path):
     foreign.mkdir(parents=True)
     (foreign / "notes.txt").write_text("not a run")
     options = dataclasses.replace(finished[0], output=tmp_path, seeds=1)
-    with pytest.raises(MixregError, match=r"(?s)1 of 4 runs failed.*erm noise 0\.3 seed 0"):
+    with pytest.raises(MixregError, match=r"(?s)1 of 4 runs failed.*erm-noise0\.3-seed0"):
         table1.reproduce(options)
 
 
@@ -338,8 +338,8 @@ def test_a_failing_run_is_named_with_its_noise(finished, tmp_path):
 def test_every_preset_has_runs_of_their_own_and_a_plan(size):
     options = ReproduceOptions(name="table1", scale=size, output=Path("nowhere"))
     preset = PRESETS[size]
-    runs = table1.runs_of(options, preset)
+    runs = table1.runs(options)
     count = preset.seeds * len(preset.noise_levels) * len(preset.methods)
-    assert len({run.output for run in runs.values()}) == len(runs) == count
-    assert {run.label_noise for run in runs.values()} == set(preset.noise_levels) > {0.0}
+    assert len({run.output for run in runs}) == len(runs) == count
+    assert {run.label_noise for run in runs} == set(preset.noise_levels) > {0.0}
     assert preset.methods[0] == "erm"

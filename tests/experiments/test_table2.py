@@ -11,7 +11,7 @@ from PIL import Image
 from mixreg._errors import ConfigurationError, DataError
 from mixreg.data import Normalisation
 from mixreg.data.corruptions import CORRUPTIONS
-from mixreg.data.location import MissingDataError
+from mixreg.data.published import MissingDataError
 from mixreg.data.robustness import FOLDERS, RobustnessSet, find
 from mixreg.experiments import _shifted, evaluate_shift, table2
 from mixreg.experiments.evaluate import evaluate_checkpoint

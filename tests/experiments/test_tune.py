@@ -55,7 +55,7 @@ def test_the_same_command_trains_nothing_again(tuned):
 def test_values_are_those_of_the_stored_evaluations(tuned):
     chosen, _, _ = tuned
     law = USUAL[1]
-    runs, correction, values = module._confirm(chosen, law, range(2, 4))
+    _, runs, correction, values = module._confirm(chosen, law, range(2, 4))
     for run in runs:
         stored = RunDirectory(run.directory).read_evaluation()
         assert values[run.seed] == stored.results[correction].metrics.nll

@@ -2,16 +2,17 @@
 
 import dataclasses
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mixreg import Beta
 from mixreg.diagnostics import diagnose
-from mixreg.experiments.diagnose import Subject, diagnosis_document
+from mixreg.experiments.diagnose import diagnosis_document
 from mixreg.risk import RiskEstimate
-
-MIXED = Subject("a run", "some data", "mixup", assumed_law=False, reference=None)
+from mixreg.settings import DiagnoseOptions, TrainConfig
 
 
 def diagnosed(scale=1.0, loss="cross_entropy", **settings):
@@ -26,8 +27,11 @@ def diagnosed(scale=1.0, loss="cross_entropy", **settings):
     return diagnose(net, x, y, loss, Beta(1.0), generator=source, pairs=20, **settings)
 
 
-def document(diagnosis, subject=MIXED):
-    return diagnosis_document(diagnosis, subject, settings={"seed": 0}, environment={"cores": 1})
+def document(diagnosis, method="mixup"):
+    run = SimpleNamespace(
+        run=True, config=TrainConfig(method=method), data=SimpleNamespace(notes=())
+    )
+    return diagnosis_document(diagnosis, run, DiagnoseOptions(checkpoint=Path("a run")))
 
 
 @pytest.fixture
@@ -35,8 +39,8 @@ def undrawn(monkeypatch):
     monkeypatch.setattr("mixreg.experiments.diagnose._pictures", lambda *_: ())
 
 
-def sentences(diagnosis, subject=MIXED):
-    page = document(diagnosis, subject)
+def sentences(diagnosis, method="mixup"):
+    page = document(diagnosis, method)
     return " ".join([*(finding.text for finding in page.findings), *page.caveats])
 
 
@@ -57,29 +61,30 @@ def test_the_gap_is_told_no_further_than_its_interval(undrawn, offset, error, ex
     assert ("95% CI" in text) == (error > 0)
 
 
-FREE = Subject("a run", "d", "erm", assumed_law=True, reference=None)
-
-
 @pytest.mark.parametrize(
-    ("about", "subject", "expected"),
+    ("about", "method", "expected"),
     [
-        ({"scale": 0.01}, MIXED, ["more than the", "larger logits would lower", "lie above it"]),
-        ({"scale": 100.0}, MIXED, ["less than the", "smaller logits would lower", "lie below it"]),
-        ({"scale": -100.0}, MIXED, ["costs more by the curvature"]),
-        ({}, MIXED, ["outputs gain more by following", "perturbations take"]),
-        ({"second_order": False}, MIXED, ["R2 was left out"]),
-        ({"scale": 1e4}, MIXED, ["depend on the cut-off"]),
-        ({}, FREE, ["The method erm mixes nothing"]),
+        ({"scale": 0.01}, "mixup", ["more than the", "larger logits would lower", "lie above it"]),
+        (
+            {"scale": 100.0},
+            "mixup",
+            ["less than the", "smaller logits would lower", "lie below it"],
+        ),
+        ({"scale": -100.0}, "mixup", ["costs more by the curvature"]),
+        ({}, "mixup", ["outputs gain more by following", "perturbations take"]),
+        ({"second_order": False}, "mixup", ["R2 was left out"]),
+        ({"scale": 1e4}, "mixup", ["depend on the cut-off"]),
+        ({}, "erm", ["The method erm mixes nothing"]),
     ],
 )
-def test_sentences_follow_the_numbers(undrawn, about, subject, expected):
+def test_sentences_follow_the_numbers(undrawn, about, method, expected):
     diagnosis = diagnosed(**about)
-    text = sentences(diagnosis, subject)
+    text = sentences(diagnosis, method)
     assert all(sentence in text for sentence in expected)
     terms = diagnosis.approximate
     assert ("costs more by the curvature" in text) == (terms.r1_plus_r3 > 0)
     assert ("cut-off" in text) == (terms.cut_off > 0)
-    assert ("mixes nothing" in text) == subject.assumed_law
+    assert ("mixes nothing" in text) == (method == "erm")
     assert ("R2 was left out" in text) == (not terms.second_order)
     assert "linearly independent" not in text
 

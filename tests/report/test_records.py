@@ -9,6 +9,7 @@ from mixreg.report import Claim, Entry, Record, Records, Sentence, paired, recor
 from mixreg.report.records import (
     METRIC_FORMATS,
     effect_texts,
+    half_way,
     judge,
     mean_text,
     metric_format,
@@ -138,6 +139,12 @@ def test_a_side_and_its_opposite_never_hold_together(mean, half):
 def test_refuses_a_margin_that_means_nothing(expected, margin):
     with pytest.raises(ValueError, match="a margin is a positive number"):
         claim(0.1, 0.2, expected, margin)
+
+
+def test_margin_is_half_way_to_the_other_method():
+    assert half_way({0: 1.0, 1: 3.0}, {0: 5.0}) == (1.5, " (none within ±1.5, half way to ERM)")
+    assert half_way({0: 1.0}, {0: 1.0}) == (None, "")
+    assert half_way({0: 1.0}, {}) == (None, "")
 
 
 def test_a_sentence_is_tested_by_an_effect_and_by_nothing_else():

@@ -42,13 +42,14 @@ def main(output: Path) -> None:
 
     probe = None
     module.METHODS = {"mixup": original._replace(objective=recording)}
-    sys.modules["mixreg.training.train"].TrainingModule = Recorded
+    sys.modules["mixreg.training.fit"].TrainingModule = Recorded
     train(
         TrainConfig(
             data="digits",
             epochs=2,
             batch_size=128,
             devices=2,
+            accelerator="cpu",
             progress=False,
             loggers=["csv"],
             output=output / "run",

@@ -1,10 +1,13 @@
 """Trained networks from runs and from files of weights, also those that hold something else."""
 
+import re
 import shutil
+import zipfile
 from argparse import Namespace
 from collections import OrderedDict
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -307,6 +310,73 @@ def test_weights_that_are_no_real_numbers_are_refused(tmp_path, dtype):
     torch.save(state, file)
     with pytest.raises(CheckpointError, match=rf"no floating-point weights.*0\.weight {dtype}, "):
         load_weights(file, _net())
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_tensors_are_refused(tmp_path):
+    ragged = torch.nested.nested_tensor([torch.ones(3), torch.ones(2)])
+    torch.save({**_net().state_dict(), "0.weight": ragged}, tmp_path / "w.pt")
+    message = r"no floating-point weights for the model: 0\.weight nested torch\.float32$"
+    with pytest.raises(CheckpointError, match=message):
+        load_weights(tmp_path / "w.pt", _net())
+
+
+NUMBERS = [
+    np.float64(91.25),
+    np.float32(0.5),
+    np.int64(3),
+    np.bool_(True),
+    np.array(3.0, ">f8")[()],
+]
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=repr)
+@pytest.mark.parametrize("core", ["_core", "core"])
+def test_numbers_of_numpy_are_read(tmp_path, number, core):
+    args = Namespace(mixup=number)
+    torch.save({"net": STATE, "acc": number, "args": args}, tmp_path / "w.pt")
+    with zipfile.ZipFile(tmp_path / "w.pt") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:  # as NumPy 1 or 2 names them
+        for name, data in parts.items():
+            archive.writestr(name, re.sub(rb"numpy\._?core\.", f"numpy.{core}.".encode(), data))
+    found, net = read_weights(tmp_path / "w.pt"), _net()
+    assert found.put(net) == []
+    assert net.state_dict()["0.weight"].equal(STATE["0.weight"])
+    assert found.arguments == {"mixup": number}
+
+
+class _Call:
+    """Pickled as a call of any function."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+SCALAR = np.float64(1).__reduce__()[0]
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        lambda trace: _Call(open, trace, "w"),
+        lambda trace: _Call(SCALAR, np.dtype("O"), _Call(open, trace, "w")),
+        lambda trace: _Call(SCALAR, np.dtype("f8"), _Call(open, trace, "w")),
+        lambda _: _Call(SCALAR, np.dtype("f8"), b"short"),
+        lambda _: _Call(SCALAR, np.dtype("O"), 3),
+        lambda _: _Call(SCALAR, np.dtype([("a", "f8")]), bytes(8)),
+        lambda _: np.ones(3),
+        lambda _: np.str_("a"),
+    ],
+)
+def test_what_only_looks_like_a_number_is_refused_and_not_run(tmp_path, hidden):
+    torch.save({"net": STATE, "acc": hidden(str(tmp_path / "trace"))}, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match="holds pickled objects and not only tensors"):
+        read_weights(tmp_path / "w.pt")
+    assert not (tmp_path / "trace").exists()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

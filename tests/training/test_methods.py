@@ -20,16 +20,16 @@ from mixreg.models import build
 from mixreg.perturbation import perturb
 from mixreg.risk.exact import folded_rule
 from mixreg.training import METHODS, TrainConfig
-from mixreg.training.decoupling import (
+from mixreg.training.load import training_targets
+from mixreg.training.methods import (
     MARGIN,
+    Ingredients,
     TwoWeights,
     decouple,
     draw_two_weights,
     ends_of_blocks,
     mix_twice,
 )
-from mixreg.training.load import training_targets
-from mixreg.training.methods import Ingredients
 
 LAW = Beta(0.7)
 

@@ -1,53 +1,22 @@
 """A run stopped at any moment ends with the same bits as one that was never interrupted."""
 
-import os
 import shlex
 import signal
-import subprocess
-import sys
-import time
 
 import psutil
-import pytest
 from safetensors.torch import load_file
 
 from mixreg.settings import command_of
 from mixreg.training import TrainConfig, train
 
-SETTINGS = {"data": "digits", "batch_size": 256, "seed": 3, "loggers": ["csv"], "progress": False}
+SETTINGS = {"data": "digits", "batch_size": 256, "seed": 3, "accelerator": "cpu"}
+SETTINGS |= {"loggers": ["csv"], "progress": False}
 
 
-@pytest.fixture
-def start():
-    """Starts the command of a run; what is left of it in the end is killed."""
-    started = []
-
-    def command(config):
-        words = shlex.split(command_of(config.identity(), config.output))[1:]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mixreg", *words, "--loggers=csv", "--progress=false"],
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            preexec_fn=_heed_signals,
-        )
-        started.append(process)
-        return process
-
-    yield command
-    for process in started:
-        if process.poll() is None:
-            for member in psutil.Process(process.pid).children(recursive=True):
-                member.kill()
-            process.kill()
-        process.communicate()
-
-
-def _heed_signals():
-    """Also where this process was started with them ignored, as in the background."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
+def _train(start, config):
+    words = shlex.split(command_of(config.identity(), config.output))[1:]
+    words += ["--loggers=csv", "--progress=false", "--accelerator=cpu"]
+    return start("mixreg", *words, strict=True)
 
 
 def _written(config):
@@ -57,18 +26,13 @@ def _written(config):
 
 def _stop(process, config, how, *, before=0, child=False):
     """Signal a run at its next checkpoint; its exit status and what it said."""
-    limit = time.monotonic() + 120
-    while _written(config) == before:
-        assert time.monotonic() < limit
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.005)
-    family = psutil.Process(process.pid).children(recursive=True)
-    (family[0] if child else process).send_signal(how)
-    said, _ = process.communicate(timeout=60)
-    psutil.wait_procs(family, timeout=20)
-    assert not any(member.is_running() for member in family)
+    process.wait_for(lambda: _written(config) != before)
+    family = process.family()
+    (family[0].send_signal if child else process.signal)(how)
+    status = process.status()
+    assert not psutil.wait_procs(family, timeout=20)[1]
     assert not (config.output / "result.json").exists()
-    return process.returncode, said
+    return status, process.shown()
 
 
 def test_the_same_command_resumes_to_the_same_bits(tmp_path, start):
@@ -84,7 +48,7 @@ def test_the_same_command_resumes_to_the_same_bits(tmp_path, start):
         (signal.SIGINT, 130, f"\nmixreg: interrupted{goes_on}"),
     ):
         before = _written(broken)
-        assert _stop(start(broken), broken, how, before=before) == (status, word)
+        assert _stop(_train(start, broken), broken, how, before=before) == (status, word)
     runs = [train(config) for config in (whole, broken)]
     result, again = (run.read_result() for run in runs)
     assert again.history == result.history
@@ -103,7 +67,7 @@ def test_a_data_parallel_training_ends_with_either_process(tmp_path, start):
         TrainConfig(**SETTINGS, method="erm", epochs=1000, devices=2, output=tmp_path / name)
         for name in ("first", "child")
     ]
-    for process, config in [(start(config), config) for config in configs]:
+    for process, config in [(_train(start, config), config) for config in configs]:
         child = config.output.name == "child"
         status, said = _stop(process, config, signal.SIGTERM, child=child)
         assert status == (2 if child else 143), said

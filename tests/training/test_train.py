@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from mixreg import ConfigurationError, MixregError
 from mixreg.training import METHODS, RunDirectory, load_run, train
-from mixreg.training.train import CheckpointFiles
+from mixreg.training.fit import CheckpointFiles
 
 
 @pytest.mark.parametrize("method", METHODS)

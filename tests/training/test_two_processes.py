@@ -1,9 +1,6 @@
 """Data-parallel training on two CPU processes."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,18 +11,11 @@ PROBE = Path(__file__).with_name("ddp_probe.py")
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory):
+def records(tmp_path_factory, start):
     output = tmp_path_factory.mktemp("ddp")
-    done = subprocess.run(
-        [sys.executable, str(PROBE), str(output)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    (output / "stderr").write_text(done.stderr)
+    done = start(PROBE, output)
+    assert done.status() == 0, done.shown()
+    (output / "shown").write_text(done.shown())
     ranks = [
         [json.loads(line) for line in (output / f"rank{rank}.jsonl").read_text().splitlines()]
         for rank in (0, 1)
@@ -35,7 +25,7 @@ def records(tmp_path_factory):
 
 def test_the_run_has_one_history_one_table_and_no_warning(records):
     run, _ = records
-    assert ".py:" not in (run.parent / "stderr").read_text()
+    assert ".py:" not in (run.parent / "shown").read_text()
     history = json.loads((run / "result.json").read_text())["history"]
     assert [entry["epoch"] for entry in history] == [1, 2]
     assert history[-1]["test_accuracy"] > 0.3

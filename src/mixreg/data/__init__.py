@@ -10,18 +10,25 @@ from torch import Tensor
 from mixreg._errors import DataError, check_name
 from mixreg._files import failure_text
 from mixreg._random import generator
-from mixreg.data import location
 from mixreg.data.augmentation import CropAndFlip, Normalisation, Preprocessing
 from mixreg.data.dataset import Batches, Dataset, Split
 from mixreg.data.datasets import DATASETS, IMAGENET, IN_MEMORY, Entry
 from mixreg.data.image_folder import ImageFolderDataset
 from mixreg.data.image_tree import find_images
 from mixreg.data.in_memory import InMemoryDataset
-from mixreg.data.loaders import LoaderDataset
-from mixreg.data.location import MissingDataError, Root, data_root
-from mixreg.data.own import is_image_folder, is_own, read_own
-from mixreg.data.published import Published, S, Samples
-from mixreg.data.splits import flip_labels, stratified_holdout, stratified_share
+from mixreg.data.own import LoaderDataset, is_image_folder, is_own, read_own
+from mixreg.data.published import (
+    MissingDataError,
+    Published,
+    Root,
+    S,
+    Samples,
+    data_root,
+    flip_labels,
+    stratified_holdout,
+    stratified_share,
+)
+from mixreg.data.releases import download as fetch
 
 __all__ = [
     "DATASETS",
@@ -181,7 +188,7 @@ def _read(name: str, root: Root, download: bool, read: Callable[[], Any]) -> Any
             raise
     except OSError as error:
         raise DataError(f"cannot read data set {name!r}: {failure_text(error)}") from error
-    location.download(name, data_root(root))
+    fetch(name, data_root(root))
     return _read(name, root, False, read)
 
 

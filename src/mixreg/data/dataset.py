@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
+import torch
 from torch import Tensor
 
+from mixreg import _random
 from mixreg._errors import check_name
 from mixreg.data.augmentation import Normalisation
-from mixreg.data.splits import epoch_order, equal_share
 
 Split = Literal["train", "validation", "test"]
 Batch = tuple[Tensor, Tensor]
@@ -130,6 +131,10 @@ class Dataset(ABC):
         return Batches(count, batch_size, lambda: self._ordered(split, rows, batch_size))
 
     @abstractmethod
+    def digest(self, split: Split) -> str:
+        """Digest of the samples of a split: of their bytes, or of their files' names and times."""
+
+    @abstractmethod
     def _shuffled(self, order: Tensor, batch_size: int, share: Share) -> Iterator[Batch]:
         """The training samples of a share in this order, each augmented."""
 
@@ -146,3 +151,13 @@ def _check_share(size: int, batch_size: int, rank: int, world_size: int) -> None
         raise ValueError(f"need 0 <= rank < world_size, got rank={rank}, world_size={world_size}")
     if size < world_size:
         raise ValueError(f"{size} samples cannot be shared by {world_size} processes")
+
+
+def epoch_order(size: int, *, seed: int, epoch: int) -> Tensor:
+    """The permutation of the training samples in one epoch, int64 of shape (size,)."""
+    return torch.randperm(size, generator=_random.generator(seed, "order", epoch))
+
+
+def equal_share(rows: Tensor, *, rank: int, world_size: int) -> Tensor:
+    """Every world_size-th row from `rank`, as many for each process; left-over rows are dropped."""
+    return rows[rank::world_size][: len(rows) // world_size]

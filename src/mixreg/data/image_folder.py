@@ -60,7 +60,7 @@ class ImageFolderDataset(Dataset):
         super().__init__(name, class_names, (3, *size), sizes, notes)
         self._splits = dict(splits)
         self.normalisation = preprocessing.normalisation(3)
-        self._workers, self._collate = workers, partial(_collate, self.normalisation)
+        self._workers = workers
         mode = _interpolation(v2.InterpolationMode, preprocessing.interpolation)
         crop = v2.RandomResizedCrop(size, interpolation=mode)
         drawn = [crop, v2.RandomHorizontalFlip(), v2.PILToTensor()]
@@ -69,31 +69,38 @@ class ImageFolderDataset(Dataset):
         self._centre = v2.Compose([scaled, v2.CenterCrop(size), v2.PILToTensor()])
         self._training = v2.Compose(drawn) if augment else self._centre
 
+    def digest(self, split: Split) -> str:
+        """Digest of the files of a split, or of the images in a table."""
+        return self._splits[split].digest()
+
     def _shuffled(self, order: Tensor, batch_size: int, share: Share) -> Iterator[Batch]:
-        images = _Decoder(self._splits["train"].take(order), self._training, share, self._shorter)
-        return self._decoded(images, batch_size)
+        images = Decoder(self._splits["train"].take(order), self._training, share, self._shorter)
+        return decoded(images, batch_size, self._workers, self.normalisation)
 
     def _ordered(self, split: Split, rows: slice, batch_size: int) -> Iterator[Batch]:
-        images = _Decoder(self._splits[split].take(rows), self._centre, None, self._shorter)
-        return self._decoded(images, batch_size)
+        images = Decoder(self._splits[split].take(rows), self._centre, None, self._shorter)
+        return decoded(images, batch_size, self._workers, self.normalisation)
 
-    def _decoded(self, images: "_Decoder", batch_size: int) -> Iterator[Batch]:
-        """Decoded and normalised a batch at a time by worker processes."""
-        loader = DataLoader(
-            images,
-            batch_size=batch_size,
-            num_workers=min(self._workers, -(-len(images) // batch_size)),
-            collate_fn=self._collate,
-            generator=generator(0, "data loader"),
-        )
-        for batch in loader:
-            if isinstance(batch, DataError):
-                raise batch
-            yield batch
+
+def decoded(
+    images: "Decoder", batch_size: int, workers: int, normalisation: Normalisation
+) -> Iterator[Batch]:
+    """Images decoded and normalised a batch at a time by worker processes."""
+    loader = DataLoader(
+        images,
+        batch_size=batch_size,
+        num_workers=min(workers, -(-len(images) // batch_size)),
+        collate_fn=partial(_collate, normalisation),
+        generator=generator(0, "data loader"),
+    )
+    for batch in loader:
+        if isinstance(batch, DataError):
+            raise batch
+        yield batch
 
 
 @dataclass(frozen=True, eq=False)
-class _Decoder(MapDataset[Batch | DataError]):
+class Decoder(MapDataset[Batch | DataError]):
     """Images as uint8 tensors; in an epoch, each with the draws of its place in it.
 
     An error is returned, not raised: a DataLoader would bury it under the worker's traceback.
@@ -101,8 +108,8 @@ class _Decoder(MapDataset[Batch | DataError]):
 
     images: Images
     transform: Callable[[Any], Tensor]
-    share: Share | None
-    shorter: int
+    share: Share | None = None
+    shorter: int = RESIZED
 
     def __len__(self) -> int:
         return len(self.images.labels)

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from mixreg._errors import DataError
-from mixreg.data.location import refuse_missing
-from mixreg.data.published import ImageFiles, Published, by_split, publish
+from mixreg.data.published import ImageFiles, Published, by_split, publish, refuse_missing
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _WANTED = "the folders train and val with one folder of images for each class"

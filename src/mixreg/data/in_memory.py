@@ -8,9 +8,8 @@ from torch import Tensor
 from mixreg._errors import check_name
 from mixreg._random import generator
 from mixreg.data.augmentation import CropAndFlip, Normalisation
-from mixreg.data.dataset import Batch, Dataset, Share, Split
-from mixreg.data.published import Samples
-from mixreg.data.splits import equal_share
+from mixreg.data.dataset import Batch, Dataset, Share, Split, equal_share
+from mixreg.data.published import Samples, digest_of
 
 _BLOCK = 512  # images augmented at once: enough to share the overhead, and they fit the cache
 
@@ -77,6 +76,10 @@ class InMemoryDataset(Dataset):
         """
         check_name("split", split, self._splits)
         return self._splits[split]
+
+    def digest(self, split: Split) -> str:
+        """Digest of the bytes of a split."""
+        return digest_of(self._splits[split])
 
     def _shuffled(self, order: Tensor, batch_size: int, share: Share) -> Iterator[Batch]:
         if self._augmentation is not None:

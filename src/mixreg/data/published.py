@@ -1,20 +1,54 @@
-"""What a data set publishes: samples in memory or files of images, and what is asked of them."""
+"""What a data set publishes: where it is looked for, its samples or image files, their splits."""
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mixreg import _random
 from mixreg._errors import DataError
-from mixreg._random import generator
-from mixreg.data.splits import stratified_holdout
+
+ENVIRONMENT_VARIABLE = "MIXREG_DATA"
+DEFAULT_ROOT = "data"
+
+Root = str | os.PathLike[str] | None
+
+
+class MissingDataError(DataError):
+    """No part of a data set is in any of the places it was looked for in."""
+
+
+def data_root(root: Root) -> Path:
+    """The folder of the data sets: the argument, else `MIXREG_DATA`, else ./data; `~` expanded."""
+    given = os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_ROOT if root is None else root
+    if "\0" in os.fspath(given):
+        raise DataError(f"the folder of the data sets cannot hold a NUL byte, got {str(given)!r}")
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:
+        raise DataError(
+            f"the folder of the data sets is given as {str(given)!r}, but no such home directory "
+            "is known; give its full path"
+        ) from error
+
+
+def refuse_missing(
+    name: str, *, wanted: str, folders: Sequence[Path], remedy: str, root: Path
+) -> NoReturn:
+    """Say that a data set is nowhere, and how to get it."""
+    places = ", ".join(str(folder.absolute()) for folder in folders)
+    raise MissingDataError(
+        f"data set {name!r} is missing: looked for {wanted} in {places}. {remedy} The folder of "
+        f"the data sets is {root.absolute()}; choose it by the argument root (--data-root) or the "
+        f"environment variable {ENVIRONMENT_VARIABLE}."
+    )
 
 
 class Samples(NamedTuple):
@@ -34,6 +68,14 @@ class Samples(NamedTuple):
         return Samples(pixels.view(-1, height, width, channels).permute(0, 3, 1, 2), labels)
 
 
+def digest_of(arrays: Iterable[Tensor]) -> str:
+    """Digest of the bytes of tensors, one after the other."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array.numpy()).data)
+    return digest.hexdigest()
+
+
 class ImageFiles(NamedTuple):
     """Images on disk: a folder, their paths in it as bytes (n,), and labels (n,) of dtype int64.
 
@@ -48,6 +90,14 @@ class ImageFiles(NamedTuple):
         """The images with these indices."""
         index = rows if isinstance(rows, slice) else rows.numpy()
         return ImageFiles(self.folder, self.paths[index], self.labels[rows])
+
+    def digest(self) -> str:
+        """Digest of labels, and of names, sizes and times of the files."""
+        digest = hashlib.sha256(self.labels.numpy().tobytes())
+        for path in self.paths:
+            about = (self.folder / os.fsdecode(path)).stat()
+            digest.update(path + f" {about.st_size} {about.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
 
     def at(self, index: int) -> tuple[str, Path]:
         """What to call an image, and its file."""
@@ -70,6 +120,14 @@ class ImageTable(NamedTuple):
     def take(self, rows: Tensor | slice) -> "ImageTable":
         """The images with these indices."""
         return self._replace(rows=self.rows[rows], labels=self.labels[rows])
+
+    def digest(self) -> str:
+        """Digest of labels and undecoded images."""
+        digest = hashlib.sha256(self.labels.numpy().tobytes())
+        for index in range(len(self.rows)):
+            _, file = self.at(index)
+            digest.update(file.read_bytes() if isinstance(file, Path) else file.getvalue())
+        return digest.hexdigest()
 
     def at(self, index: int) -> tuple[str, Path | BytesIO]:
         """What to call an image, and its file."""
@@ -139,7 +197,7 @@ def publish(place: object, parts: dict[str, S], class_names: tuple[str, ...]) ->
                 "best epoch on it."
             )
     elif "" in parts:
-        source = generator(TEST_SEED, "test set")
+        source = _random.generator(TEST_SEED, "test set")
         rows = stratified_holdout(parts[""].labels, TEST_FRACTION, generator=source)
         train, test = (parts[""].take(part) for part in rows)
         notes.append(f"{place} is not split: a quarter of each class, by chance, is the test set.")
@@ -153,23 +211,37 @@ def publish(place: object, parts: dict[str, S], class_names: tuple[str, ...]) ->
     return Published(train, test, class_names, validation, tuple(notes))
 
 
-def class_indices(path: Path, labels: NDArray[Any], num_classes: int) -> Tensor:
-    """Labels read from a file as int64 indices; refused if one is not in 0..num_classes−1."""
-    if labels.dtype.kind not in "iu":
-        raise DataError(f"{path} holds labels of {labels.dtype}, expected integers")
-    low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
-    if low < 0 or high >= num_classes:
-        raise DataError(
-            f"{path} holds labels from {low} to {high}, expected 0 to {num_classes - 1}"
-        )
-    return torch.from_numpy(labels.astype(np.int64))
+def stratified_holdout(
+    labels: Tensor, fraction: float, *, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Indices kept and held out, ascending; of each class this fraction is held out, never all."""
+    if not 0 <= fraction < 1:
+        raise ValueError(f"need 0 <= validation_fraction < 1, got {fraction}")
+    is_held = torch.zeros(len(labels), dtype=torch.bool)
+    ends = labels.bincount().cumsum(0)[:-1]
+    for members in labels.argsort(stable=True).tensor_split(ends):
+        count = max(0, min(round(fraction * len(members)), len(members) - 1))
+        shuffled = members[torch.randperm(len(members), generator=generator)]
+        is_held[shuffled[:count]] = True
+    return (~is_held).nonzero().squeeze(1), is_held.nonzero().squeeze(1)
 
 
-def check_digest(path: Path, content: bytes, md5: str) -> None:
-    """Refuse content that is not the published one."""
-    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if digest != md5:
-        raise DataError(
-            f"{path} is damaged or not the published file: {len(content)} bytes with MD5 {digest}, "
-            f"expected MD5 {md5}; delete it and get it again"
-        )
+def stratified_share(labels: Tensor, fraction: float, *, generator: torch.Generator) -> Tensor:
+    """Indices of a share of the samples, in ascending order, the same fraction of every class."""
+    if not 0 < fraction <= 1:
+        raise ValueError(f"need 0 < training_fraction <= 1, got {fraction}")
+    return stratified_holdout(labels, 1 - fraction, generator=generator)[0]
+
+
+def flip_labels(
+    labels: Tensor, num_classes: int, fraction: float, *, generator: torch.Generator
+) -> Tensor:
+    """The labels, a fraction of them replaced by another class, drawn uniformly from the others."""
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"need 0 <= label_noise <= 1, got {fraction}")
+    count = round(fraction * len(labels))
+    chosen = torch.randperm(len(labels), generator=generator)[:count]
+    shift = torch.randint(1, num_classes, (count,), generator=generator)
+    noisy = labels.clone()
+    noisy[chosen] = (labels[chosen] + shift) % num_classes
+    return noisy

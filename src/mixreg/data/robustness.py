@@ -16,21 +16,20 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as MapDataset
 
 from mixreg._errors import DataError, require
-from mixreg._random import generator
 from mixreg.data.augmentation import Normalisation
 from mixreg.data.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES
-from mixreg.data.image_folder import _open_rgb
+from mixreg.data.image_folder import Decoder, decoded
 from mixreg.data.image_tree import SUFFIXES
-from mixreg.data.location import MissingDataError
+from mixreg.data.published import ImageFiles, MissingDataError
 
 FOLDERS = {
     "imagenet-a": "imagenet-a",
@@ -54,27 +53,17 @@ _PROBLEMS = {
 
 @dataclass(frozen=True, eq=False)
 class RobustnessSet:
-    """Images, the target classes that are right for each, and how they are cut.
+    """Images, the target classes that are right for each, and how they are cut."""
 
-    kind, severity: which set; of ImageNet-C the corruption and its severity.
-    paths: of the n images.
-    targets: for each image the target classes that are right.
-    columns: for each target class its classes of the network; None for those of the network.
-    groups: of video frames, rows of an anchor and then of the frames near it.
-    resized: the shorter side before the middle is cut out; None for images that are cut already.
-    border: pixels cut off on all sides first.
-    remarks: what is not as published.
-    """
-
-    kind: str
+    kind: str  # of ImageNet-C the corruption
     severity: int
     paths: Sequence[Path]
     targets: Sequence[Sequence[int]]
-    columns: Sequence[Sequence[int]] | None = None
-    groups: Sequence[Sequence[int]] = ()
-    resized: int | None = 256
-    border: int = 0
-    remarks: Sequence[str] = ()
+    columns: Sequence[Sequence[int]] | None = None  # a target class's classes of the network
+    groups: Sequence[Sequence[int]] = ()  # of video frames: rows of an anchor, then of those near
+    resized: int | None = 256  # shorter side before the middle is cut out, None if it is already
+    border: int = 0  # pixels cut off on all sides first
+    remarks: Sequence[str] = ()  # what is not as published
 
     @property
     def labels(self) -> Tensor:
@@ -101,61 +90,23 @@ class RobustnessSet:
 
     def batches(self, normalisation: Normalisation, workers: int) -> Iterator[Tensor]:
         """Inputs in order, decoded by worker processes."""
-        loader: DataLoader[Tensor | DataError] = DataLoader(
-            _Decoder(self), batch_size=100, num_workers=workers, collate_fn=_stacked,
-            generator=generator(0, "data loader"),
-        )  # fmt: skip
-        for images in loader:
-            if isinstance(images, DataError):
-                raise images
-            yield normalisation(images)
-
-
-@dataclass(frozen=True, eq=False)
-class _Decoder(MapDataset[Tensor | DataError]):
-    """Images as uint8 tensors; errors are returned, since a DataLoader would bury them."""
-
-    of: RobustnessSet
-
-    def __len__(self) -> int:
-        return len(self.of.paths)
-
-    def __getitem__(self, index: int) -> Tensor | DataError:
         v2: Any = require(
             "torchvision.transforms.v2", extra="cli", purpose="images", error=DataError
         )
-        try:
-            image = _open_rgb(self.of.paths[index])
-            width, height = image.size
-            b = self.of.border
-            image = image.crop((b, b, width - b, height - b))
-            resize = [v2.Resize(self.of.resized)] if self.of.resized else []
-            pixels: Tensor = v2.Compose([*resize, v2.CenterCrop(CROP), v2.PILToTensor()])(image)
-        except Exception as error:  # Pillow may raise anything on a damaged file
-            return DataError(f"{self.of.paths[index]} is damaged or no image: {error}")
-        return pixels
+        resize = [v2.Resize(self.resized)] if self.resized else []
+        inner = partial(_without_border, self.border)
+        cut = v2.Compose([inner, *resize, v2.CenterCrop(CROP), v2.PILToTensor()])
+        files = ImageFiles(Path(), np.array([os.fsencode(p) for p in self.paths]), self.labels)
+        yield from (x for x, _ in decoded(Decoder(files, cut), 100, workers, normalisation))
 
 
-def _stacked(images: list[Tensor | DataError]) -> Tensor | DataError:
-    errors = [image for image in images if isinstance(image, DataError)]
-    return errors[0] if errors else torch.stack([i for i in images if isinstance(i, Tensor)])
+def _without_border(width: int, image: Any) -> Any:
+    right, lower = image.size
+    return image.crop((width, width, right - width, lower - width))
 
 
 def find(name: str, root: Path, class_names: Sequence[str]) -> list[RobustnessSet]:
-    """The published set of a name of `FOLDERS`, below the folder of the data sets.
-
-    Args:
-        name: of the set.
-        root: the folder of the data sets.
-        class_names: WordNet numbers of the classes of the network, in their order.
-
-    Returns:
-        One set; of ImageNet-C one for each corruption and severity.
-
-    Raises:
-        MissingDataError: the set is not there.
-        DataError: its folders and files are not as published.
-    """
+    """A set of `FOLDERS` below the root, of ImageNet-C each corruption and severity."""
     folder = root / FOLDERS[name]
     if not folder.is_dir():
         raise MissingDataError(
@@ -175,24 +126,11 @@ def find(name: str, root: Path, class_names: Sequence[str]) -> list[RobustnessSe
 
 
 def find_folder(folder: Path, class_names: Sequence[str]) -> Iterator[RobustnessSet]:
-    """Images in KIND/SEVERITY/CLASS, or in CLASS alone, with the class folders of the network.
-
-    Args:
-        folder: of the images; kinds may have any name.
-        class_names: of the network, in the order of its outputs.
-
-    Yields:
-        One set for each kind and severity, or the only one, of severity 1.
-
-    Raises:
-        DataError: no such folders, a kind without the severities 1 to 5, or an unknown class.
-    """
+    """Images in KIND/SEVERITY/CLASS, or in CLASS alone (severity 1), with the network's classes."""
     index = {name: k for k, name in enumerate(class_names)}
     kinds = [name for name in _folders(folder) if name not in index]
     if not kinds:
-        names = _class_folders(folder, index)
-        paths, labels = _listed(folder, {name: index[name] for name in names})
-        yield RobustnessSet(folder.name, 1, paths, labels)
+        yield RobustnessSet(folder.name, 1, *_images(folder, index))
     for kind in kinds:
         yield from _severities(folder, kind, index)
 
@@ -206,10 +144,8 @@ def _severities(folder: Path, kind: str, index: Mapping[str, int]) -> Iterator[R
             f"{', '.join(levels[:5]) or 'none'}; get it again"
         )
     for severity in SEVERITIES:
-        place = places[0] / str(severity)
-        names = _class_folders(place, index)
-        paths, labels = _listed(place, {name: index[name] for name in names})
-        yield RobustnessSet(kind, severity, paths, labels, resized=None)
+        images = _images(places[0] / str(severity), index)
+        yield RobustnessSet(kind, severity, *images, resized=None)
 
 
 def _imagenet_a(folder: Path, class_names: Sequence[str]) -> RobustnessSet:
@@ -223,9 +159,7 @@ def _imagenet_a(folder: Path, class_names: Sequence[str]) -> RobustnessSet:
 def _imagenet_v2(folder: Path, class_names: Sequence[str]) -> RobustnessSet:
     """Class folders by the number of the class, from 0."""
     index = {str(k): k for k in range(len(class_names))}
-    names = _class_folders(folder, index)
-    paths, labels = _listed(folder, {name: index[name] for name in names})
-    return RobustnessSet("imagenet-v2", 0, paths, labels)
+    return RobustnessSet("imagenet-v2", 0, *_images(folder, index))
 
 
 def _imagenet_c(folder: Path, class_names: Sequence[str]) -> Iterator[RobustnessSet]:
@@ -386,6 +320,11 @@ def _folders(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; get it again")
     return sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
+
+
+def _images(folder: Path, index: Mapping[str, int]) -> tuple[list[Path], list[list[int]]]:
+    """The images of all class folders, in order, each with its class."""
+    return _listed(folder, {name: index[name] for name in _class_folders(folder, index)})
 
 
 def _listed(folder: Path, targets: Mapping[str, int]) -> tuple[list[Path], list[list[int]]]:

@@ -1,6 +1,7 @@
-"""Tables and arrays of a user: .csv, .parquet, .npz and .npy; a column or array holds the labels.
+"""A user's tables and arrays: .csv, .parquet, .npz, .npy, and folders of Hugging Face's `datasets`.
 
-Inputs are features as they are, or uint8 images; labels are class indices, or text in sorted order.
+A column or array holds the labels: class indices, or text in sorted order. Inputs are features as
+they are, or images.
 """
 
 import re
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from mixreg._errors import DataError, require
-from mixreg.data.published import Published, Samples, by_split, publish, split_of
+from mixreg.data.published import ImageTable, Published, Samples, by_split, publish, split_of
 
 TABLES, ARRAYS = (".csv", ".parquet"), (".npz", ".npy")
 
@@ -58,10 +59,10 @@ def read_tables(path: Path, label: str | None) -> Published[Samples]:
                 "the table without its index (to_csv(..., index=False))"
             )
         frames[split] = frame
-    return from_frames(path, frames, label)
+    return _from_frames(path, frames, label)
 
 
-def from_frames(
+def _from_frames(
     path: Path, frames: Mapping[str, Any], label: str | None, names: tuple[str, ...] | None = None
 ) -> Published[Samples]:
     """Data frames by split as samples."""
@@ -126,7 +127,53 @@ def read_arrays(path: Path) -> Published[Samples]:
     return _published(path, parts, None if names is None else tuple(map(str, names)))
 
 
-def class_labels(
+def is_saved(folder: Path) -> bool:
+    """Whether `save_to_disk` wrote a folder."""
+    return any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+
+
+def read_saved(folder: Path, label: str | None) -> Published[Samples] | Published[ImageTable]:
+    """The samples of a saved data set; images stay on disk until they are decoded."""
+    datasets = require(
+        "datasets", extra="huggingface", purpose=f"reading {folder}", error=DataError
+    )
+    try:
+        stored = datasets.load_from_disk(str(folder))
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{folder} is no readable folder of datasets: {reason}") from error
+    whole = isinstance(stored, datasets.Dataset)
+    parts = {"": stored} if whole else {k: stored[n] for k, n in by_split(folder, stored).items()}
+    if not parts:
+        raise DataError(f"{folder} has the splits {', '.join(stored)}; expected train and test")
+    features = next(iter(parts.values())).features
+    classes = [name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
+    if label is None and len(classes) == 1:
+        label = classes[0]
+    images = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
+    names = tuple(features[label].names) if label in classes else None
+    if len(images) != 1 or label not in features:
+        if len(images) > 1:
+            raise DataError(f"{folder} has several columns of images: {', '.join(images)}")
+        frames = {split: part.to_pandas() for split, part in parts.items()}
+        return _from_frames(folder, frames, label, names)
+    raw = datasets.Image(decode=False)
+    columns = {split: np.asarray(list(part[label])) for split, part in parts.items()}
+    labels, names = _class_labels(folder, columns, names)
+    tables = {
+        split: ImageTable(
+            f"{folder} ({split or 'all'})",
+            part.cast_column(images[0], raw),
+            images[0],
+            torch.arange(len(part)),
+            labels[split],
+        )
+        for split, part in parts.items()
+    }
+    return publish(folder, tables, names)
+
+
+def _class_labels(
     place: object, labels: Mapping[str, Array], names: tuple[str, ...] | None
 ) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     """Class indices by split, and the names of the classes, which the training labels decide."""
@@ -168,7 +215,7 @@ def class_labels(
 def _published(
     path: Path, parts: Mapping[str, tuple[Array, Array]], names: tuple[str, ...] | None
 ) -> Published[Samples]:
-    labels, names = class_labels(path, {split: y for split, (_, y) in parts.items()}, names)
+    labels, names = _class_labels(path, {split: y for split, (_, y) in parts.items()}, names)
     samples = {}
     for split, (inputs, _) in parts.items():
         if len(inputs) != len(labels[split]):

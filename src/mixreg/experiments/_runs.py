@@ -1,10 +1,9 @@
 """The runs of a figure: on what and how large, what is measured of them, the page they end on."""
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
@@ -18,13 +17,13 @@ from mixreg.report import (
     Claim,
     Document,
     Entry,
-    Expected,
     Records,
     check_replaceable,
     figures,
     records_of,
     write_document,
 )
+from mixreg.report.comparison import BETTER as BETTER
 from mixreg.report.records import METRIC_FORMATS, Judgement
 from mixreg.settings import ReproduceOptions
 from mixreg.training import METHODS, RunDirectory, TrainConfig, load_run, recipe
@@ -32,14 +31,9 @@ from mixreg.training import METHODS, RunDirectory, TrainConfig, load_run, recipe
 ALPHA = 1.0
 """α of the figures that have one value of it."""
 
-BETTER: Mapping[MetricName, Expected] = MappingProxyType(
-    {"accuracy": "positive", "nll": "negative", "ece": "negative"}
-)
-"""The metrics of the paper, with the side on which a difference is an improvement."""
-
 MEANS = "Mean over seeds ± half the width of its 95% confidence interval"
 
-_JUDGED: Mapping[str, Judgement] = MappingProxyType({"holds": "better", "does not hold": "worse"})
+_JUDGED: Mapping[str, Judgement] = {"holds": "better", "does not hold": "worse"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +71,11 @@ DIGITS = Setting(
 _LENET: dict[str, Any] = {"data": "cifar10", "model": "lenet", "recipe": "cifar-lenet"}
 _SHORT = {"epochs": 30, "milestones": [15]}  # instead of 200 epochs, for two cores
 
-LENET: Mapping[str, Setting] = MappingProxyType(
-    {
-        "paper": Setting(**_LENET, seeds=10, costly_seeds=10),
-        "cpu": Setting(**_LENET, changes=_SHORT, seeds=5, costly_seeds=3),
-        "smoke": DIGITS,
-    }
-)
+LENET = {
+    "paper": Setting(**_LENET, seeds=10, costly_seeds=10),
+    "cpu": Setting(**_LENET, changes=_SHORT, seeds=5, costly_seeds=3),
+    "smoke": DIGITS,
+}
 """Figures 2, 3 and 7; the paper gives no number of repetitions, these are ours."""
 
 
@@ -186,17 +178,18 @@ def evaluate_run(runs: Sequence[TrainConfig], run: RunDirectory, config: TrainCo
         return
     trained = load_run(run.path, {"data_root": config.data_root})
     for alpha in left:
-        assumed = dataclasses.replace(trained.config, alpha=alpha)
-        as_mixed = dataclasses.replace(trained, config=assumed)
         place = evaluation_of(config, alpha)
         place.evaluation.unlink(missing_ok=True)
-        evaluate_trained(as_mixed, place.path)
+        evaluate_trained(trained.assuming(alpha), place.path)
 
 
-def evaluated(made: Made) -> list[Evaluated]:
-    """The evaluations of all runs with every rescaling."""
+def evaluated(
+    options: ReproduceOptions, runs: Sequence[TrainConfig]
+) -> tuple[Made, list[Evaluated]]:
+    """Train the runs of a figure, and evaluate each with every rescaling."""
+    made = make(options, runs, partial(evaluate_run, runs))
     pairs = [(run, alpha) for run in made.runs for alpha in rescalings(run, made.runs)]
-    return [Evaluated(*pair, read_evaluation(*pair)) for pair in pairs]
+    return made, [Evaluated(*pair, read_evaluation(*pair)) for pair in pairs]
 
 
 def rescalings(run: TrainConfig, runs: Sequence[TrainConfig]) -> list[float]:
@@ -284,10 +277,11 @@ def figure_document(
     *,
     records: Records,
     claims: Iterable[Claim],
+    answers: Iterable[Entry] = (),
     caveats: Sequence[str] = (),
     **content: Any,
 ) -> Document:
-    """What a figure says, with how each sentence of the paper fared."""
+    """What a figure says: its own answers, and how each sentence of the paper fared."""
     smaller = (
         f"Scale {made.preset}: smaller networks, fewer epochs and fewer repetitions than the "
         "paper's; the settings are below."
@@ -296,8 +290,8 @@ def figure_document(
     tested = list(claims)
     return Document(
         title,
-        f"{'; '.join(dict.fromkeys(r.setting for r in records))}; scale {made.preset}",
-        findings=list(_findings(tested)),
+        f"{'; '.join(dict.fromkeys(map(label, made.runs)))}; scale {made.preset}",
+        findings=[*answers, *_findings(tested)],
         caveats=[*([] if made.preset == "paper" else [smaller]), *caveats, chance],
         records=records,
         claims=tested,

@@ -4,11 +4,11 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -19,15 +19,14 @@ from torch import Tensor, nn
 from mixreg._checks import evaluating
 from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg._files import whole_file
-from mixreg.calibration import row_blocks
 from mixreg.data import Dataset, InMemoryDataset, Normalisation
 from mixreg.data.corruptions import CorruptedSet, corrupted_sets
-from mixreg.evaluation import CORRECTIONS, Correction, Metrics, Predictions, correct
-from mixreg.evaluation.corrections import UNTEMPERED
-from mixreg.evaluation.metrics import measure
+from mixreg.data.published import data_root
+from mixreg.data.robustness import RobustnessSet
+from mixreg.evaluation import Metrics, Predictions
 from mixreg.evaluation.predictions import class_logits
 from mixreg.prediction import shrink
-from mixreg.training import TrainedClassifier
+from mixreg.training import TrainConfig, TrainedClassifier
 
 PUBLISHED = {"cifar10": "CIFAR-10-C", "cifar100": "CIFAR-100-C"}
 """Folders with the published corruptions of a data set, looked for beside it."""
@@ -40,21 +39,14 @@ View = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class ShiftedSet:
-    """Labelled inputs in the model's own space, in the same order in every pass.
+    """Labelled inputs in the model's own space, in the same order in every pass."""
 
-    kind, severity: which shift; "clean" and 0 without one.
-    labels: int64, shape (n,).
-    batches: begins a pass over the inputs.
-    digest: of all that decides the inputs.
-    source: where they come from, in words.
-    """
-
-    kind: str
+    kind: str  # "clean", of severity 0, without a shift
     severity: int
     labels: Tensor
-    batches: Callable[[], Iterable[Tensor]]
-    digest: str
-    source: str
+    batches: Callable[[], Iterable[Tensor]]  # begins a pass over the inputs
+    digest: str  # of all that decides the inputs
+    source: str  # where they come from, in words
 
 
 def corrupted_test_sets(
@@ -69,24 +61,28 @@ def corrupted_test_sets(
     images, labels = data.samples("test")
     pixels = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
     used = len(labels) if published else count  # published files hold all images
+    clean, truth = pixels[:used], labels[:used].numpy()
     try:
-        sets = corrupted_sets(
-            pixels[:used],
-            labels[:used].numpy(),
-            published=published,
-            cache=cache,
-            **which,
-        )
+        sets = corrupted_sets(clean, truth, published=published, cache=cache, **which)
     except ValueError as error:
         raise ConfigurationError(f"{data.name} cannot be corrupted: {error}") from error
     for one in chain([CorruptedSet("clean", 0, pixels, "the clean test set")], sets):
         yield _in_model_space(one, labels, data.normalisation, count)
 
 
-def published_folder(name: str, root: Path) -> Path | None:
+def of_files(one: RobustnessSet, trained: TrainedClassifier, source: str) -> ShiftedSet:
+    """Files of images as the network is shown them; -1, no class, stands as class 0."""
+    normalisation = trained.data.normalisation
+    assert normalisation is not None  # of images
+    begin = partial(one.batches, normalisation, trained.config.workers)
+    labels = one.labels.clamp(min=0)
+    return ShiftedSet(one.kind, one.severity, labels, begin, one.digest(), source)
+
+
+def published_folder(config: TrainConfig) -> Path | None:
     """Where the published corruptions of a data set lie, if they are there."""
-    folder = root / PUBLISHED.get(name, "")
-    return folder if name in PUBLISHED and folder.is_dir() else None
+    folder = data_root(config.data_root) / PUBLISHED.get(config.data, "")
+    return folder if config.data in PUBLISHED and folder.is_dir() else None
 
 
 def _in_model_space(
@@ -173,36 +169,30 @@ def _mapped(file: Path, n: int) -> Tensor:
     return values
 
 
-def in_parts(raw: Tensor, shrunk: Tensor, labels: Tensor) -> Iterator[Predictions]:
-    """Mapped logits as predictions of a few examples at a time."""
-    for rows in row_blocks(raw):
-        yield Predictions(raw[rows], shrunk[rows], labels[rows])
-
-
 @dataclass(frozen=True)
 class Scores:
-    """The metrics of every correction of one classifier on one shifted test set."""
+    """The metrics of every prediction of one classifier on one shifted test set."""
 
     kind: str
     severity: int
     count: int
     source: str
-    metrics: dict[Correction, Metrics]
+    metrics: dict[str, Metrics]
 
-
-def assuming(trained: TrainedClassifier, alpha: float) -> TrainedClassifier:
-    """The classifier as if it had been trained with this α."""
-    return replace(trained, config=replace(trained.config, alpha=alpha))
+    @classmethod
+    def of(cls, test: ShiftedSet, metrics: dict[str, Metrics]) -> Self:
+        """The metrics with what they were measured on."""
+        return cls(test.kind, test.severity, len(test.labels), test.source, metrics)
 
 
 def views_of(trained: TrainedClassifier, alphas: Iterable[float]) -> dict[str, View]:
     """The inputs as they are, and shrunk by the law of each α."""
-    laws = {alpha: assuming(trained, alpha).recipe.input_law for alpha in alphas}
+    laws = {alpha: trained.assuming(alpha).recipe.input_law for alpha in alphas}
     shrunk = {
         shrunk_by(alpha): partial(shrink, x_mean=trained.stats.x_mean, law=law)
         for alpha, law in laws.items()
     }
-    return {"raw": _unchanged, **shrunk}
+    return {"raw": lambda x: x, **shrunk}
 
 
 def shrunk_by(alpha: float) -> str:
@@ -210,29 +200,10 @@ def shrunk_by(alpha: float) -> str:
     return f"shrunk-alpha{alpha:g}"
 
 
-def _unchanged(x: Tensor) -> Tensor:
-    return x
-
-
-def score(
-    trained: TrainedClassifier,
-    test: ShiftedSet,
-    raw: Tensor,
-    shrunk: Tensor,
-    temperatures: Mapping[Correction, float | None],
-) -> Scores:
-    """Every correction that has its temperature, or needs none, on one set."""
-    scores: dict[Correction, Metrics] = {}
-    for name in CORRECTIONS:
-        temperature = temperatures.get(name)
-        if temperature is None and name in UNTEMPERED:
-            continue
-        fixed: Any = {
-            "y_mean": trained.class_means,
-            "law": trained.output_law,
-            "temperature": temperature,
-        }
-        parts = in_parts(raw, shrunk, test.labels)
-        corrected = ((correct(part, name, **fixed), part.labels) for part in parts)
-        scores[name] = measure(corrected, raw.shape[1]).metrics
-    return Scores(test.kind, test.severity, len(test.labels), test.source, scores)
+def predictions_of(
+    trained: TrainedClassifier, classifier: str, test: ShiftedSet, folder: Path
+) -> Predictions:
+    """The logits of a classifier and its own law on one set."""
+    alpha = trained.config.alpha
+    kept = logits(trained.net, classifier, test, views_of(trained, [alpha]), folder)
+    return Predictions(kept["raw"], kept[shrunk_by(alpha)], test.labels)

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from mixreg import _stored
 from mixreg._errors import ConfigurationError, MixregError
 from mixreg._files import failure_text
-from mixreg.data.location import MissingDataError, data_root
+from mixreg.data.published import MissingDataError, data_root
 from mixreg.experiments._backends import Backend, Task, open_backend
 from mixreg.experiments._progress import Progress
 from mixreg.settings import SweepSettings

@@ -38,9 +38,8 @@ plan = partial(_runs.plan, runs)
 
 def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
     """Train, evaluate, and write the table."""
-    wanted = runs(options)
-    made = _runs.make(options, wanted, partial(_runs.evaluate_run, wanted))
-    records = Records(r for item in _runs.evaluated(made) for r in item.records())
+    made, evaluated = _runs.evaluated(options, runs(options))
+    records = Records(record for item in evaluated for record in item.records())
     return _runs.write(options, document(records, made))
 
 

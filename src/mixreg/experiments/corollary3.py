@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from sklearn.datasets import load_diabetes
@@ -12,10 +11,8 @@ from torch import Tensor
 from mixreg._random import generator
 from mixreg.laws import Beta, MixingLaw
 from mixreg.report import Document, Entry, Record, Records, Sentence, Table, write_document
+from mixreg.settings import ReproduceOptions
 from mixreg.training import environment
-
-if TYPE_CHECKING:
-    from mixreg.settings import ReproduceOptions
 
 UNCHANGED = Sentence("Mixup does not change linear least squares.", "section 4, Corollary 3")
 MARGIN = 1e-9  # within which two fits, relative to their length, count as the same in float64
@@ -105,7 +102,7 @@ def document(preset: Preset, records: Records) -> Document:
     )
 
 
-def reproduce(options: "ReproduceOptions") -> tuple[str, Path]:
+def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
     """Fit with and without mixup, compare, and write the result."""
     preset = PRESETS[options.size]
     preset = replace(preset, repetitions=options.seeds or preset.repetitions)

@@ -1,8 +1,8 @@
 """`mixreg diagnose`: the regularization of the theory, measured on one trained classifier."""
 
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,29 +74,15 @@ def diagnose_checkpoint(options: DiagnoseOptions) -> tuple[str, Path]:
     if options.reference is not None:
         reference = load_checkpoint(_of_reference(options, options.reference))
         _check_reference(trained, reference, options.reference)
-    x, y = _samples(trained, options)
-    subject = Subject(
-        name=options.checkpoint.resolve().name,
-        data=trained.config.data,
-        method=trained.config.method if trained.run is not None else "unknown",
-        assumed_law=trained.run is not None and not METHODS[trained.config.method].mixes,
-        reference=None if options.reference is None else options.reference.resolve().name,
-    )
-    asked = {name: _plain(value) for name, value in dataclasses.asdict(options).items()}
-    document = diagnosis_document(
-        _diagnose(trained, reference, x, y, options),
-        subject,
-        settings={"diagnose": asked, "train": trained.config.identity()},
-        environment=environment(),
-        caveats=list(assumptions(trained)),
-    )
+    diagnosis = _diagnose(trained, reference, *_samples(trained, options), options)
+    document = diagnosis_document(diagnosis, trained, options)
     return document.text(), write_document(document, output, name="diagnosis")
 
 
 def _of_reference(options: DiagnoseOptions, path: Path) -> CheckpointOptions:
     """How the reference is loaded; a run knows how its inputs were normalised."""
     own: dict[str, Any] = {"mean": [], "std": [], "weights": None} if path.is_dir() else {}
-    return dataclasses.replace(options, checkpoint=path, **own)
+    return replace(options, checkpoint=path, **own)
 
 
 def _check_reference(trained: TrainedClassifier, reference: TrainedClassifier, path: Path) -> None:
@@ -123,7 +109,7 @@ def _check_reference(trained: TrainedClassifier, reference: TrainedClassifier, p
 def _samples(trained: TrainedClassifier, options: DiagnoseOptions) -> tuple[Tensor, Tensor]:
     """Training samples without augmentation, the same for every model of this data and seed."""
     config = trained.config
-    data = load_data(dataclasses.replace(config, augment=False))
+    data = load_data(replace(config, augment=False))
     size = data.size("train")
     n = min(500, size) if options.samples is None else options.samples
     if n > size:
@@ -167,32 +153,18 @@ def _diagnose(
 def _progress(net: nn.Module, total: int, show: bool) -> Iterator[None]:
     """A progress bar that counts the samples the network sees."""
     with tqdm(total=total, unit="sample", disable=None if show else True, delay=1) as bar:
-        hook = net.register_forward_hook(lambda _net, _inputs, outputs: _advance(bar, outputs))
+
+        def advance(_net: nn.Module, _inputs: object, outputs: Tensor) -> None:
+            bar.update(min(len(outputs), bar.total - bar.n))
+
+        hook = net.register_forward_hook(advance)
         try:
             yield
         finally:
             hook.remove()
 
 
-def _advance(bar: Any, outputs: Tensor) -> None:
-    bar.update(min(len(outputs), bar.total - bar.n))
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
-
-
 # -- the document ----------------------------------------------------------------------------------
-
-
-class Subject(NamedTuple):
-    """What was diagnosed."""
-
-    name: str
-    data: str
-    method: str
-    assumed_law: bool  # the method itself mixes nothing
-    reference: str | None
 
 
 class _Norm(NamedTuple):
@@ -210,24 +182,24 @@ class _Norm(NamedTuple):
 
 
 def diagnosis_document(
-    diagnosis: Diagnosis,
-    subject: Subject,
-    *,
-    settings: Mapping[str, Any],
-    environment: Mapping[str, Any],
-    caveats: Sequence[str] = (),
+    diagnosis: Diagnosis, trained: TrainedClassifier, options: DiagnoseOptions
 ) -> Document:
     """The page of a diagnosis, with the settings and environment it was made in."""
     norms = list(_norms(diagnosis))
+    asked = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()}
+    unmixed = None  # a method that mixes nothing, under a law that is only assumed
+    if trained.run is not None and not METHODS[trained.config.method].mixes:
+        unmixed = trained.config.method
+    reference = options.reference.resolve().name if options.reference else None
     return Document(
-        f"Diagnosis of {subject.name}",
-        f"{diagnosis.samples} training samples of {subject.data}, without augmentation",
-        findings=[Entry(sentence) for sentence in _findings(diagnosis, subject)],
-        caveats=[*_caveats(diagnosis, subject), *caveats],
+        f"Diagnosis of {options.checkpoint.resolve().name}",
+        f"{diagnosis.samples} training samples of {trained.config.data}, without augmentation",
+        findings=[Entry(sentence) for sentence in _findings(diagnosis, unmixed, reference)],
+        caveats=[*_caveats(diagnosis, unmixed), *assumptions(trained)],
         tables=list(_tables(diagnosis, norms)),
         pictures=list(_pictures(diagnosis, norms)),
-        settings=[settings],
-        environment=[environment],
+        settings=[{"diagnose": asked, "train": trained.config.identity()}],
+        environment=[environment()],
         numbers=_numbers(diagnosis, norms),
     )
 
@@ -315,10 +287,10 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}".replace("-", "−")
 
 
-def _findings(diagnosis: Diagnosis, subject: Subject) -> Iterator[str]:
+def _findings(diagnosis: Diagnosis, unmixed: str | None, reference: str | None) -> Iterator[str]:
     terms, law = diagnosis.approximate, diagnosis.law
     yield (
-        f"{'Mixing with' if not subject.assumed_law else 'Under'} {law} the network sees inputs "
+        f"{'Under' if unmixed else 'Mixing with'} {law} the network sees inputs "
         f"and labels shrunk towards their means by θ̄ = {_number(law.theta_mean)}, which is label "
         f"smoothing with ε = {_number(diagnosis.label_smoothing)}, under perturbations of both."
     )
@@ -337,7 +309,7 @@ def _findings(diagnosis: Diagnosis, subject: Subject) -> Iterator[str]:
         f"R1 + R3 is {_number(terms.r1_plus_r3)}: {meaning}."
     )
     if diagnosis.entropy is not None:
-        yield from _of_entropies(diagnosis.entropy, subject)
+        yield from _of_entropies(diagnosis.entropy, reference)
     value, error, pairs = diagnosis.roughness
     if value is not None and error is not None:
         yield (
@@ -363,7 +335,7 @@ def _gap(diagnosis: Diagnosis) -> str:
     )
 
 
-def _of_entropies(entropy: EntropyReport, subject: Subject) -> Iterator[str]:
+def _of_entropies(entropy: EntropyReport, reference: str | None) -> Iterator[str]:
     predictions, labels = entropy.modified_predictions, entropy.modified_labels
     slope = entropy.scale_slope
     yield (
@@ -373,8 +345,8 @@ def _of_entropies(entropy: EntropyReport, subject: Subject) -> Iterator[str]:
         f"{_number(slope)})."
     )
     p = (
-        f"with the entropy of {subject.reference} for p"
-        if entropy.reference is not None
+        f"with the entropy of {reference} for p"
+        if reference
         else "with p sure of every sample, as of a model that fits every label"
     )
     yield (
@@ -384,12 +356,12 @@ def _of_entropies(entropy: EntropyReport, subject: Subject) -> Iterator[str]:
     )
 
 
-def _caveats(diagnosis: Diagnosis, subject: Subject) -> Iterator[str]:
+def _caveats(diagnosis: Diagnosis, unmixed: str | None) -> Iterator[str]:
     terms, samples = diagnosis.approximate, diagnosis.samples
     yield _SAMPLES
-    if subject.assumed_law:
+    if unmixed:
         yield (
-            f"The method {subject.method} mixes nothing: the law only says under which mixup the "
+            f"The method {unmixed} mixes nothing: the law only says under which mixup the "
             "risks are evaluated (--alpha)."
         )
     if terms.cut_off:

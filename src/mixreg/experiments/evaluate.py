@@ -15,8 +15,7 @@ from mixreg._random import generator
 from mixreg.data import Preprocessing, Split, is_own
 from mixreg.evaluation import Evaluation, Predictions, evaluate, predict
 from mixreg.evaluation.predictions import FORMAT
-from mixreg.experiments._foreign import assumptions, renormalised
-from mixreg.experiments._origins import find_origin
+from mixreg.experiments._foreign import assumptions, find_origin, renormalised
 from mixreg.experiments.evaluate_shift import shift_document
 from mixreg.report import RunResult, check_replaceable, comparison, write_document
 from mixreg.settings import CheckpointOptions, EvaluateOptions
@@ -142,7 +141,9 @@ def evaluate_trained(
         validation = _predictions(trained, "validation", directory, source)
     test = _predictions(trained, "test", directory, source)
     if halve:
-        validation, test = (_every_second(test, start) for start in (0, 1))
+        validation, test = (
+            Predictions(test.raw[k::2], test.shrunk[k::2], test.labels[k::2]) for k in (0, 1)
+        )
     evaluation = evaluate(
         validation,
         test,
@@ -157,15 +158,14 @@ def evaluate_trained(
     return evaluation
 
 
-def _every_second(p: Predictions, start: int) -> Predictions:
-    return Predictions(p.raw[start::2], p.shrunk[start::2], p.labels[start::2])
-
-
 def digest_of(trained: TrainedClassifier) -> str:
     """Digest of all that predictions depend on."""
     sizes = [trained.data.size(split) for split in ("train", "validation", "test")]
     assumed = [] if trained.assumed is None else [trained.assumed.to_dict()]
-    settings = json.dumps([trained.config.identity(), sizes, *assumed], sort_keys=True)
+    splits: tuple[Split, ...] = ("validation", "test")
+    contents = [trained.data.digest(split) for split in splits] if is_own(trained.data.name) else []
+    known = [trained.config.identity(), sizes, *assumed, *contents]
+    settings = json.dumps(known, sort_keys=True)
     weights = save({name: value.contiguous() for name, value in trained.net.state_dict().items()})
     parts = (settings.encode(), weights, trained.stats.x_mean.numpy().tobytes())
     return hashlib.sha256(b"".join(parts)).hexdigest()

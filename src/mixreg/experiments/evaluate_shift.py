@@ -15,31 +15,21 @@ from mixreg._errors import ConfigurationError
 from mixreg._random import derive_seed, generator
 from mixreg.data import InMemoryDataset, MissingDataError
 from mixreg.data.corruptions import CORRUPTIONS, SEVERITIES, corrupted
-from mixreg.data.location import data_root
+from mixreg.data.published import data_root
 from mixreg.data.robustness import find_folder
-from mixreg.evaluation import (
-    CORRECTIONS,
-    Correction,
-    Evaluation,
-    MeanInterval,
-    MetricName,
-    Predictions,
-    correct,
-)
-from mixreg.evaluation.corrections import UNTEMPERED
+from mixreg.evaluation import Correction, Evaluation, MeanInterval, MetricName, Predictions, correct
 from mixreg.evaluation.intervals import RESAMPLED, ExampleSums, differences
 from mixreg.evaluation.metrics import scores
 from mixreg.experiments._shifted import (
     PUBLISHED,
     ShiftedSet,
     corrupted_test_sets,
-    in_parts,
-    logits,
-    shrunk_by,
-    views_of,
+    of_files,
+    predictions_of,
 )
 from mixreg.report import Document, Entry, Table, figures
-from mixreg.report.records import METRIC_FORMATS, Judgement, judge, number, range_text
+from mixreg.report.document import effect_cell
+from mixreg.report.records import METRIC_FORMATS, Judgement, judge, number
 from mixreg.training import TrainedClassifier
 
 METRICS: tuple[MetricName, ...] = ("accuracy", "nll", "ece")
@@ -56,18 +46,11 @@ def shift_document(
 ) -> Document:
     """What each correction does at each severity, with intervals over the test examples."""
     temperatures = {name: result.temperature for name, result in evaluation.results.items()}
-    names = [n for n in CORRECTIONS if n not in UNTEMPERED or temperatures.get(n) is not None]
     totals: dict[int, list[tuple[Tensor, Tensor]]] = {}
     sources, counts, kinds = dict[str, None](), set[int](), dict[str, None]()
     for test in shifted_sets(trained, directory, shift):
-        alpha = trained.config.alpha
-        kept = logits(
-            trained.net, classifier, test, views_of(trained, [alpha]), directory / "shifted"
-        )
-        raw, shrunk = kept["raw"], kept[shrunk_by(alpha)]
-        drawn = resampled(
-            trained, test.labels, raw, shrunk, {n: temperatures.get(n) for n in names}
-        )
+        predictions = predictions_of(trained, classifier, test, directory / "shifted")
+        drawn = resampled(trained, predictions, temperatures)
         totals.setdefault(test.severity, []).append(drawn)
         if test.severity:
             counts.add(len(test.labels))
@@ -76,18 +59,20 @@ def shift_document(
         severity: [torch.stack(parts).mean(0) for parts in zip(*of, strict=True)]
         for severity, of in sorted(totals.items())
     }
-    found = {
-        severity: differences(pair[0], pair[1], min(counts)) for severity, pair in means.items()
-    }
+    found = {s: differences(drawn[0], drawn[1], min(counts)) for s, drawn in means.items()}
     effects: Effects = {
         metric: {
-            name: {s: _scaled(found[s][names.index(name), 0][metric], metric) for s in found}
-            for name in names[1:]
+            name: {s: METRIC_FORMATS[metric].shown(found[s][k, 0][metric]) for s in found}
+            for k, name in enumerate(temperatures)
+            if name != "raw"
         }
         for metric in METRICS
     }
     levels = {
-        metric: {s: float(pair[0][0, RESAMPLED.index(metric)]) for s, pair in means.items()}
+        metric: {
+            s: METRIC_FORMATS[metric].factor * float(drawn[0][0, RESAMPLED.index(metric)])
+            for s, drawn in means.items()
+        }
         for metric in METRICS
     }
     ends = " to ".join(map(str, sorted({min(counts), max(counts)})))
@@ -130,8 +115,8 @@ def shifted_sets(trained: TrainedClassifier, directory: Path, shift: str) -> Ite
         )
     labels = Predictions.load(directory / "logits-test.safetensors").labels
     about = hashlib.sha256(next(iter(data.batches("test", _TREE_BATCH)))[0].numpy().tobytes())
-    clean = ShiftedSet("clean", 0, labels, partial(_worse, trained, "", 0), about.hexdigest(), "")
-    yield clean
+    begin = partial(_worse, trained, "", 0)
+    yield ShiftedSet("clean", 0, labels, begin, about.hexdigest(), "")
     if shift == "generated":
         said = f"generated from the test images, imagenet parameters, seed {_SEED}"
         for kind in CORRUPTIONS:
@@ -140,11 +125,8 @@ def shifted_sets(trained: TrainedClassifier, directory: Path, shift: str) -> Ite
                 digest = f"{about.hexdigest()} {kind} {severity} {_SEED}"
                 yield ShiftedSet(kind, severity, labels, begin, digest, said)
         return
-    assert data.normalisation is not None
     for one in find_folder(Path(shift), data.class_names):
-        begin_one = partial(one.batches, data.normalisation, trained.config.workers)
-        said = f"image files in {Path(shift).name}"
-        yield ShiftedSet(one.kind, one.severity, one.labels, begin_one, one.digest(), said)
+        yield of_files(one, trained, f"image files in {Path(shift).name}")
 
 
 def _published(name: str, root: Path, shift: str) -> Path | None:
@@ -184,24 +166,16 @@ def _worse(trained: TrainedClassifier, kind: str, severity: int) -> Iterator[Ten
 
 def resampled(
     trained: TrainedClassifier,
-    labels: Tensor,
-    raw: Tensor,
-    shrunk: Tensor,
+    predictions: Predictions,
     temperatures: Mapping[Correction, float | None],
 ) -> tuple[Tensor, Tensor]:
     """Metrics of every correction (k, 4), and of drawn sets (r, k, 4), the same for every call."""
-    sums = ExampleSums(len(labels), len(temperatures), generator(_SEED, "shift"))
+    sums = ExampleSums(predictions.count, len(temperatures), generator(_SEED, "shift"))
     fixed: Any = {"y_mean": trained.class_means, "law": trained.output_law}
-    for part in in_parts(raw, shrunk, labels):
+    for part in predictions.parts():
         corrected = [correct(part, n, temperature=t, **fixed) for n, t in temperatures.items()]
         sums.add([scores(logits_of, part.labels) for logits_of in corrected])
     return sums.resample(_RESAMPLES)
-
-
-def _scaled(mean: MeanInterval, metric: MetricName) -> MeanInterval:
-    factor = METRIC_FORMATS[metric].factor
-    half = None if mean.half_width is None else factor * mean.half_width
-    return MeanInterval(factor * mean.mean, half, mean.n)
 
 
 def findings(effects: Effects) -> Iterator[Entry]:
@@ -242,17 +216,13 @@ def severity_table(
     """The raw prediction at each severity, and each correction less it."""
     rows: list[tuple[str, list[Entry]]] = []
     for metric, by_name in effects.items():
-        form = METRIC_FORMATS[metric]
-        plain = form._replace(factor=1)
+        form = METRIC_FORMATS[metric]._replace(factor=1)
         rows.append((f"{form.label} ({form.step})", []))
         rows.append(("raw", [*(Entry(number(v, form)) for v in raw[metric].values()), Entry("")]))
         for correction, means in by_name.items():
-            judged = {s: judge(mean, form.direction) for s, mean in means.items()}
-            cells = [
-                Entry(number(e.mean, plain, signed=True), judged[s], f"({range_text(e, plain)})")
-                for s, e in means.items()
-            ]
-            rows.append((f"{correction} − raw", [*cells, Entry(in_words(judged))]))
+            cells = {s: effect_cell(mean, form) for s, mean in means.items()}
+            words = in_words({s: cell.judgement for s, cell in cells.items()})
+            rows.append((f"{correction} − raw", [*cells.values(), Entry(words)]))
     severities = next(iter(raw.values()))
     shown = ["clean" if s == 0 else str(s) for s in severities]
     return Table(name, title, note, ["prediction", *shown, "in words"], rows)

@@ -1,15 +1,15 @@
 """Figure 2: training and test of LeNet under Mixup and approximate Mixup, and under ERM."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mixreg.evaluation import mean_interval
 from mixreg.experiments import _runs
 from mixreg.experiments._runs import LENET
 from mixreg.report import Claim, Document, Record, Records, Sentence, figures, paired, table
+from mixreg.report.records import half_way
 from mixreg.settings import ReproduceOptions
 from mixreg.training import RunDirectory, TrainConfig
 
@@ -90,19 +90,10 @@ def claims(ends: Records) -> Iterator[Claim]:
     """Approximate Mixup mimics Mixup: on the test set, it is nearer than half way to ERM."""
     for metric, title in METRICS.items():
         mixup, approximate, erm = (ends.by_seed(metric, method=method) for method in METHODS)
-        margin = None if metric == "objective" else half_distance(mixup, erm)
-        within = "" if margin is None else f" (none within ±{margin:.2g}, half way to ERM)"
+        margin, within = (None, "") if metric == "objective" else half_way(mixup, erm)
         measured = f"{title.replace('%', 'points')} at the end, approximate − mixup{within}"
         effect = paired(approximate, mixup)
         yield from MIMICS.test(_runs.place(ends), measured, effect, "zero", margin)
-
-
-def half_distance(first: Mapping[int, float], second: Mapping[int, float]) -> float | None:
-    """Half the distance of two means: how far a third may be from the first and count as it."""
-    if not first or not second:
-        return None
-    a, b = (mean_interval(list(values.values())).mean for values in (first, second))
-    return abs(a - b) / 2 or None
 
 
 def figure(records: Records) -> Figure:

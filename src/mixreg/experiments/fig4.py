@@ -14,7 +14,6 @@ from mixreg.experiments._runs import ALPHA, DIGITS, LENET, Setting
 from mixreg.report import (
     Claim,
     Document,
-    Expected,
     Record,
     Records,
     RunResult,
@@ -25,7 +24,8 @@ from mixreg.report import (
     paired,
     table,
 )
-from mixreg.report.records import JUDGED, METRIC_FORMATS, mean_text
+from mixreg.report.comparison import HELPS, HURTS
+from mixreg.report.records import JUDGED, METRIC_FORMATS, OPPOSITE, mean_text
 from mixreg.settings import ReproduceOptions
 from mixreg.training import RunDirectory, TrainConfig
 
@@ -67,11 +67,7 @@ ARMS = {  # name: method, prediction, colour, line, and the only α of an arm th
 }
 BESIDE = 1.035  # factor of α between neighbouring arms, so that bars do not hide one another
 
-WORSE: dict[Expected, Expected] = {"positive": "negative", "negative": "positive"}
-PLACE = "section 5, figure 4"
-HELPS = Sentence("Rescaling improves models trained with Mixup.", PLACE)
-HURTS = Sentence("Rescaling always makes ERM worse.", PLACE)
-MORE = Sentence("Rescaling helps Mixup more at larger α.", PLACE)
+MORE = Sentence("Rescaling helps Mixup more at larger α.", HELPS.place)
 
 
 def runs(options: ReproduceOptions) -> list[TrainConfig]:
@@ -89,9 +85,7 @@ plan = partial(_runs.plan, runs)
 
 def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
     """Train, evaluate with every rescaling, and write the figure."""
-    wanted = runs(options)
-    made = _runs.make(options, wanted, partial(_runs.evaluate_run, wanted))
-    evaluated = _runs.evaluated(made)
+    made, evaluated = _runs.evaluated(options, runs(options))
     records = Records(record for item in evaluated for record in recorded(item))
     sliders = [s for setting in PRESETS[options.size] for s in reliability(setting, evaluated)]
     return _runs.write(options, document(records, made, sliders))
@@ -153,7 +147,7 @@ def claims(setting: Setting, records: Records) -> Iterator[Claim]:
             yield from HELPS.test(place, measured, effect(metric, "mixup", alpha), better)
         for metric, better in _runs.BETTER.items():
             measured = _runs.difference(metric, "ERM rescaled − raw")
-            yield from HURTS.test(place, measured, effect(metric, "erm", alpha), WORSE[better])
+            yield from HURTS.test(place, measured, effect(metric, "erm", alpha), OPPOSITE[better])
     low, high = min(setting.alphas), max(setting.alphas)
     for metric, better in _runs.BETTER.items() if low < high else ():
         compared = f"effect of rescaling at α = {high:g} − at α = {low:g}"

@@ -8,25 +8,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mixreg import _stored
-from mixreg.data.location import data_root
-from mixreg.evaluation import CORRECTIONS, MetricName
+from mixreg._stored import Kept
+from mixreg.data.corruptions import CORRUPTIONS
+from mixreg.evaluation import CORRECTIONS, Correction, Metrics, Predictions, correct
+from mixreg.evaluation.metrics import measure as measure_parts
 from mixreg.experiments import _runs, fig4
 from mixreg.experiments._runs import ALPHA, LENET, Setting
 from mixreg.experiments._shifted import (
     Scores,
-    assuming,
+    ShiftedSet,
     corrupted_test_sets,
     logits,
     published_folder,
-    score,
     shrunk_by,
     views_of,
 )
 from mixreg.experiments.evaluate import digest_of
+from mixreg.experiments.evaluate_shift import METRICS
 from mixreg.report import Claim, Document, Record, Records, Sentence, figures, paired
+from mixreg.report.records import OPPOSITE
 from mixreg.settings import ReproduceOptions
-from mixreg.training import RunDirectory, TrainConfig, load_run
+from mixreg.training import RunDirectory, TrainConfig, TrainedClassifier, load_run
 
 _TEN: dict[str, Any] = {"seeds": 10, "costly_seeds": 10, "alphas": (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)}
 _SHORT = {"epochs": 20, "milestones": [10]}
@@ -46,17 +48,14 @@ PRESETS = {
             dataclasses.replace(LENET["cpu"], data=data, changes=_SHORT, alphas=(0.5, 1.0))
             for data in ("cifar10", "cifar100", "fashion-mnist")
         ),
-        *(
-            Setting(
-                data=data,
-                model="resnet20",
-                recipe="cifar-resnet34",
-                changes=_PART,
-                seeds=2,
-                costly_seeds=2,
-                alphas=(0.5, 1.0),
-            )
-            for data in ("cifar10", "cifar100")
+        Setting(
+            data="cifar10",
+            model="resnet20",
+            recipe="cifar-resnet34",
+            changes=_PART,
+            seeds=2,
+            costly_seeds=2,
+            alphas=(0.5, 1.0),
         ),
     ),
     "smoke": (
@@ -84,9 +83,8 @@ PARTS = {
     "cpu": Part(2000),
     "smoke": Part(100, {"kinds": ("contrast", "fog"), "severities": (1, 5)}),
 }
-_COSTLY = {("cpu", "resnet20"): Part(1000, {"severities": (1, 3, 5)})}
+_COSTLY = {("cpu", "resnet20"): Part(500, {"severities": (1, 3, 5)})}
 
-METRICS: tuple[MetricName, ...] = ("accuracy", "nll", "ece")
 ARMS = tuple(name for name in fig4.ARMS if name != "MIT-L")
 
 PLACE = "section 5, figure 5"
@@ -98,13 +96,13 @@ MIXUP = Sentence("Mixup has some benefits over ERM out of distribution.", "secti
 
 @dataclass(frozen=True)
 class Shift:
-    """The scores of a run with one rescaling on the clean and the corrupted test images.
+    """The scores of a run with one rescaling on the clean and the corrupted test images."""
 
-    made_of: digest of all that decides them.
-    """
-
-    made_of: str
+    made_of: str  # digest of all that decides them
     scores: list[Scores]
+
+
+SHIFT = Kept("shift.json", Shift)
 
 
 class Shifted(NamedTuple):
@@ -114,27 +112,22 @@ class Shifted(NamedTuple):
     alpha: float
     scores: list[Scores]
 
-    def means(self, severity: int | None = None, kinds: Sequence[str] | None = None) -> Records:
-        """Means over the corruptions of a severity, or of all, but not the clean images."""
+    def means(self, severity: int | None = None, kinds: Sequence[str] = CORRUPTIONS) -> Records:
+        """Means over corruptions of a severity, or of all; of severity 0 are the clean images."""
         chosen = [
             s.metrics
             for s in self.scores
-            if (s.severity > 0 if severity is None else s.severity == severity)
-            and (kinds is None or s.kind in kinds)
+            if s.severity == severity == 0
+            or (s.severity > 0 and severity in (None, s.severity) and s.kind in kinds)
         ]
-        run, setting = self.run, setting_of(self.run, severity)
+        which = {None: "corrupted", 0: "clean"}.get(severity, f"severity {severity}")
+        run, setting = self.run, f"{_runs.label(self.run)}, {which}"
         return Records(
             Record(setting, run.method, self.alpha, run.seed, prediction, metric, value)
             for prediction in (chosen[0] if chosen else ())
             for metric in METRICS
             for value in [sum(getattr(m[prediction], metric) for m in chosen) / len(chosen)]
         )
-
-
-def setting_of(run: TrainConfig, severity: int | None) -> str:
-    """The setting in records: the network, and which images."""
-    which = {None: "corrupted", 0: "clean"}.get(severity, f"severity {severity}")
-    return f"{_runs.label(run)}, {which}"
 
 
 def runs(options: ReproduceOptions) -> list[TrainConfig]:
@@ -165,7 +158,12 @@ def scored(options: ReproduceOptions) -> tuple[_runs.Made, list[Shifted]]:
     wanted = runs(options)
     made = _runs.make(options, wanted, partial(measure, options, wanted))
     pairs = [(run, alpha) for run in made.runs for alpha in _runs.rescalings(run, made.runs)]
-    return made, [Shifted(run, alpha, _read(run, alpha).scores) for run, alpha in pairs]
+    return made, [Shifted(run, alpha, SHIFT.read(place(run, alpha)).scores) for run, alpha in pairs]
+
+
+def place(run: TrainConfig, alpha: float) -> Path:
+    """Where the scores with an α lie."""
+    return _runs.evaluation_of(run, alpha).path
 
 
 def measure(
@@ -173,38 +171,52 @@ def measure(
 ) -> None:
     """Score a run with every rescaling on every set, from logits that the run keeps."""
     _runs.evaluate_run(wanted, run, config)
-    part, root = part_of(options, config), data_root(config.data_root)
     trained = load_run(run.path, {"data_root": config.data_root})
-    classifier = digest_of(trained)
-    published = published_folder(config.data, root)
+    classifier, part = digest_of(trained), part_of(options, config)
+    published = published_folder(config)
     made_of = hashlib.sha256(repr((classifier, CORRECTIONS, part, published)).encode()).hexdigest()
     scores: dict[float, list[Scores]] = {
         alpha: []
         for alpha in _runs.rescalings(config, wanted)
-        if not _runs.is_readable(_read, config, alpha) or _read(config, alpha).made_of != made_of
+        if not (old := SHIFT.find(place(config, alpha))) or old.made_of != made_of
     }
     if not scores:
         return
-    cache, views = options.directory / "corrupted", views_of(trained, scores)
-    for test in corrupted_test_sets(
-        trained.data, published, cache, count=part.images, **part.which
-    ):
+    views = views_of(trained, scores)
+    for test in test_sets(options, trained):
         kept = logits(trained.net, classifier, test, views, run.path / "shifted")
         for alpha, own in scores.items():
             results = _runs.read_evaluation(config, alpha).results
             temperatures = {name: result.temperature for name, result in results.items()}
-            as_mixed, shrunk = assuming(trained, alpha), kept[shrunk_by(alpha)]
-            own.append(score(as_mixed, test, kept["raw"], shrunk, temperatures))
+            predictions = Predictions(kept["raw"], kept[shrunk_by(alpha)], test.labels)
+            own.append(score(trained.assuming(alpha), test, predictions, temperatures))
     for alpha, own in scores.items():
-        _stored.write(_file(config, alpha), Shift(made_of, own))
+        SHIFT.write(place(config, alpha), Shift(made_of, own))
 
 
-def _file(config: TrainConfig, alpha: float) -> Path:
-    return _runs.evaluation_of(config, alpha).path / "shift.json"
+def test_sets(options: ReproduceOptions, trained: TrainedClassifier) -> Iterator[ShiftedSet]:
+    """The clean test images of a preset, then every corruption of them."""
+    part, published = part_of(options, trained.config), published_folder(trained.config)
+    cache = options.directory / "corrupted"
+    return corrupted_test_sets(trained.data, published, cache, count=part.images, **part.which)
 
 
-def _read(config: TrainConfig, alpha: float) -> Shift:
-    return _stored.decode(_file(config, alpha), Shift, remedy="run the same command again")
+def score(
+    trained: TrainedClassifier,
+    test: ShiftedSet,
+    predictions: Predictions,
+    temperatures: Mapping[Correction, float | None],
+) -> Scores:
+    """Every correction on one set."""
+    fixed: Any = {"y_mean": trained.class_means, "law": trained.output_law}
+    metrics: dict[str, Metrics] = {}
+    for name, temperature in temperatures.items():
+        parts = (
+            (correct(part, name, temperature=temperature, **fixed), part.labels)
+            for part in predictions.parts()
+        )
+        metrics[name] = measure_parts(parts, predictions.num_classes).metrics
+    return Scores.of(test, metrics)
 
 
 def by_setting(
@@ -214,6 +226,21 @@ def by_setting(
     for setting in PRESETS[made.preset]:
         if own := [item for item in shifted if _runs.label(item.run) == setting.label]:
             yield setting, own
+
+
+def by_alpha(
+    shifted: Sequence[Shifted], made: _runs.Made
+) -> Iterator[tuple[Setting, float, list[Shifted]]]:
+    """The settings at each α, with the scores of Mixup there, and of ERM."""
+    for setting, every in by_setting(shifted, made):
+        for alpha in setting.alphas:
+            if own := [i for i in every if i.run.method == "erm" or i.run.alpha == alpha]:
+                yield setting, alpha, own
+
+
+def severities(own: Sequence[Shifted]) -> list[int]:
+    """The severities that were scored, 0 for the clean images."""
+    return sorted({score.severity for score in own[0].scores})
 
 
 def document(shifted: Sequence[Shifted], made: _runs.Made) -> Document:
@@ -255,7 +282,7 @@ def claims(setting: Setting, records: Records) -> Iterator[Claim]:
         for metric, better in _runs.BETTER.items():
             effect = paired(rescaled.by_seed(metric), raw.by_seed(metric))
             measured = _runs.difference(metric, "Mixup rescaled − raw")
-            yield from WORSENS.test(place, measured, effect, fig4.WORSE[better])
+            yield from WORSENS.test(place, measured, effect, OPPOSITE[better])
         for metric, better in _runs.BETTER.items():
             effect = paired(raw.by_seed(metric), erm.by_seed(metric))
             yield from MIXUP.test(place, _runs.difference(metric, "Mixup − ERM"), effect, better)

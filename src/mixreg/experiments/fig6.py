@@ -1,6 +1,5 @@
 """Figure 6: what the rescaling, and each other correction, does as corruption grows."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,21 +8,15 @@ import numpy as np
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from mixreg.data.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS
+from mixreg.data.corruptions import CORRUPTIONS
 from mixreg.evaluation import CORRECTIONS, Correction, MeanInterval, MetricName
-from mixreg.experiments import _runs, fig4, fig5
+from mixreg.experiments import _runs, fig5
 from mixreg.experiments._runs import Setting
-from mixreg.experiments.evaluate_shift import Effects, curves, severity_table
-from mixreg.experiments.fig5 import METRICS, Shifted
+from mixreg.experiments.evaluate_shift import METRICS, Effects, curves, severity_table
+from mixreg.experiments.fig5 import Shifted, severities
 from mixreg.report import Claim, Document, Entry, Records, Sentence, Table, figures, paired
-from mixreg.report.document import entries
-from mixreg.report.records import (
-    METRIC_FORMATS,
-    judge,
-    mean_over_seeds,
-    number,
-    range_text,
-)
+from mixreg.report.document import effect_cell, entries
+from mixreg.report.records import METRIC_FORMATS, OPPOSITE, mean_over_seeds, number
 from mixreg.settings import ReproduceOptions
 
 SHOWN: tuple[Correction, ...] = tuple(
@@ -31,10 +24,7 @@ SHOWN: tuple[Correction, ...] = tuple(
 )
 """Corrections whose differences to the raw prediction are shown."""
 
-KINDS = {
-    "all": CORRUPTIONS,
-    "the 15 of the benchmark": tuple(k for k in CORRUPTIONS if k not in EXTRA_CORRUPTIONS),
-}
+KINDS = {"all": CORRUPTIONS, "the 15 of the benchmark": CORRUPTIONS[:15]}
 
 PLACE = "section 5, figure 6"
 GROWS = Sentence(
@@ -65,13 +55,9 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
 
 def document(shifted: Sequence[Shifted], made: _runs.Made) -> Document:
     """Differences to the raw prediction by severity and by corruption."""
-    drawn = [
-        (setting, alpha, [i for i in own if (i.run.method, i.alpha) == ("mixup", alpha)])
-        for setting, own in fig5.by_setting(shifted, made)
-        for alpha in setting.alphas
-    ]
-    drawn = [part for part in drawn if part[2]]
-    document = _runs.figure_document(
+    mixup = [item for item in shifted if item.run.method == "mixup"]
+    drawn = list(fig5.by_alpha(mixup, made))
+    return _runs.figure_document(
         made,
         "Figure 6: corrections by severity of the corruption",
         records=Records(
@@ -83,10 +69,7 @@ def document(shifted: Sequence[Shifted], made: _runs.Made) -> Document:
             if record.prediction in ("raw", *SHOWN)
         ),
         claims=[claim for part in drawn for claim in claims(*part)],
-        caveats=[
-            *fig5.sources(shifted, made),
-            NO_MCE,
-        ],
+        caveats=[*fig5.sources(shifted, made), NO_MCE],
         tables=[
             table
             for part in drawn
@@ -94,30 +77,23 @@ def document(shifted: Sequence[Shifted], made: _runs.Made) -> Document:
         ],
         pictures=[picture for part in drawn for picture in pictures(*part)],
     )
-    places = dict.fromkeys(setting.label for setting, *_ in drawn)
-    return dataclasses.replace(document, subtitle=f"{'; '.join(places)}; scale {made.preset}")
 
 
-def severities(own: Sequence[Shifted]) -> list[int]:
-    """The severities that were scored, 0 for the clean images."""
-    return sorted({score.severity for score in own[0].scores})
+def levels(
+    own: Sequence[Shifted], prediction: str, metric: MetricName, kinds: Sequence[str] = CORRUPTIONS
+) -> dict[int, dict[int, float]]:
+    """A metric, mean over corruptions: by severity, then by seed."""
+    found = {s: Records(r for item in own for r in item.means(s, kinds)) for s in severities(own)}
+    return {s: records.by_seed(metric, prediction=prediction) for s, records in found.items()}
 
 
 def effects(
-    own: Sequence[Shifted],
-    prediction: Correction,
-    metric: MetricName,
-    kinds: Sequence[str] | None = None,
+    own: Sequence[Shifted], prediction: str, metric: MetricName, kinds: Sequence[str] = CORRUPTIONS
 ) -> dict[int, dict[int, float]]:
-    """Differences to the raw prediction, mean over corruptions: by severity, then by seed."""
-    values = {}
-    for severity in severities(own):
-        chosen = ["clean"] if severity == 0 else kinds
-        records = Records(r for item in own for r in item.means(severity, chosen))
-        pair = (records.by_seed(metric, prediction=p) for p in (prediction, "raw"))
-        if difference := paired(*pair):
-            values[severity] = difference
-    return values
+    """The same less the raw prediction."""
+    raw = levels(own, "raw", metric, kinds)
+    found = levels(own, prediction, metric, kinds)
+    return {s: difference for s in raw if (difference := paired(found[s], raw[s]))}
 
 
 def intervals(by_seed: Mapping[int, Mapping[int, float]]) -> dict[int, MeanInterval]:
@@ -129,7 +105,7 @@ def claims(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Iterator[C
     """How the gap grows from the lowest to the highest severity, and its sign at high ones."""
     place = f"{setting.label}, α = {alpha:g}"
     for metric, better in _runs.BETTER.items():
-        worse, by = fig4.WORSE[better], effects(own, "rescaled", metric)
+        worse, by = OPPOSITE[better], effects(own, "rescaled", metric)
         low, high = min(filter(None, by)), max(by)
         compared = f"Mixup rescaled − raw, at severity {high} − at {low}"
         grown = paired(by[high], by[low])
@@ -141,25 +117,16 @@ def claims(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Iterator[C
 
 def by_severity(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Table:
     """Raw, and each correction less raw, at each severity."""
-    raw = {
-        metric: {
-            severity: mean.mean / METRIC_FORMATS[metric].factor
-            for severity in severities(own)
-            if (
-                mean := Records(r for i in own for r in i.means(severity)).mean(
-                    metric, prediction="raw"
-                )
-            )
-        }
-        for metric in METRICS
-    }
     return severity_table(
         f"fig6-severity-{setting.name}-alpha{alpha:g}",
         f"Correction − raw by severity: {setting.label}, Mixup, α = {alpha:g}",
         "Mean over corruptions, paired by seed, with the 95% confidence interval over "
         f"{len(own)} seeds; better or worse where it excludes 0.",
         all_effects(own),
-        raw,
+        {
+            metric: {s: mean.mean for s, mean in intervals(levels(own, "raw", metric)).items()}
+            for metric in METRICS
+        },
     )
 
 
@@ -171,31 +138,29 @@ def all_effects(own: Sequence[Shifted]) -> Effects:
     }
 
 
+def kinds_of(own: Sequence[Shifted]) -> list[str]:
+    """The corruptions that were scored."""
+    return list(dict.fromkeys(score.kind for score in own[0].scores if score.severity))
+
+
 def by_corruption(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Table:
     """The rescaling on each corruption, mean over its severities."""
-    kinds = list(dict.fromkeys(s.kind for s in own[0].scores if s.severity))
+    kinds = kinds_of(own)
     groups = {kind: [kind] for kind in kinds} | {
         f"mean of {name}": [kind for kind in of if kind in kinds] for name, of in KINDS.items()
     }
     rows = []
     for name, chosen in groups.items():
-        records = Records(r for item in own for r in item.means(None, chosen))
-        cells = []
+        records, cells = Records(r for item in own for r in item.means(None, chosen)), []
         for metric in METRICS:
-            form = METRIC_FORMATS[metric]
-            plain = form._replace(factor=1)
+            form = METRIC_FORMATS[metric]._replace(factor=1)
             raw, rescaled = (records.by_seed(metric, prediction=p) for p in ("raw", "rescaled"))
-            for values, signed in ((raw, False), (paired(rescaled, raw), True)):
-                if mean := mean_over_seeds(values):
-                    judged = judge(mean, form.direction) if signed else "undecided"
-                    beside = f"({range_text(mean, plain)})" if signed else ""
-                    cells.append(Entry(number(mean.mean, plain, signed=signed), judged, beside))
+            if (mean := mean_over_seeds(raw)) and (
+                effect := mean_over_seeds(paired(rescaled, raw))
+            ):
+                cells += [Entry(number(mean.mean, form)), effect_cell(effect, form)]
         rows.append((name, cells))
-    headings = [
-        heading
-        for metric in METRICS
-        for heading in (METRIC_FORMATS[metric].heading, "rescaled − raw")
-    ]
+    headings = [h for m in METRICS for h in (METRIC_FORMATS[m].heading, "rescaled − raw")]
     return Table(
         f"fig6-kinds-{setting.name}-alpha{alpha:g}",
         f"By corruption: {setting.label}, Mixup, α = {alpha:g}",
@@ -211,15 +176,13 @@ def numbers(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Table:
     """One line for each corruption, severity and metric, not rounded."""
     headings = ["corruption", "severity", "metric", "n", "raw", "rescaled_minus_raw", "ci95_half"]
     rows = []
-    for kind in dict.fromkeys(s.kind for s in own[0].scores if s.severity):
+    for kind in kinds_of(own):
         for metric in METRICS:
-            for severity, values in effects(own, "rescaled", metric, [kind]).items():
-                mean = mean_over_seeds(values)
-                records = Records(r for item in own for r in item.means(severity, [kind]))
-                raw = records.mean(metric, prediction="raw")
-                if raw and mean:
-                    half = "" if mean.half_width is None else f"{mean.half_width:.3g}"
-                    written = [f"{raw.mean:.6g}", f"{mean.mean:.6g}", half]
+            raw = intervals(levels(own, "raw", metric, [kind]))
+            for severity, mean in intervals(effects(own, "rescaled", metric, [kind])).items():
+                half = "" if mean.half_width is None else f"{mean.half_width:.3g}"
+                written = [f"{raw[severity].mean:.6g}", f"{mean.mean:.6g}", half]
+                if severity:
                     rows.append((kind, entries([severity, metric, mean.n, *written])))
     name = f"fig6-{setting.name}-alpha{alpha:g}"
     return Table(name, f"Numbers of {name}", "", headings, rows, ["csv"])
@@ -249,22 +212,21 @@ def pictures(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Iterator
 
 def heat_maps(own: Sequence[Shifted]) -> Figure:
     """One panel for each metric, a row for each corruption, a column for each severity."""
-    kinds = list(dict.fromkeys(s.kind for s in own[0].scores if s.severity))
-    levels = [s for s in severities(own) if s]
+    kinds, shown = kinds_of(own), [s for s in severities(own) if s]
     drawn, axes = figures.panels(len(METRICS), size=(3.6, 0.9 + 0.22 * len(kinds)))
     for panel, metric in zip(axes, METRICS, strict=True):
         form = METRIC_FORMATS[metric]
-        values = np.zeros((len(kinds), len(levels)))
+        values = np.zeros((len(kinds), len(shown)))
         for row, kind in enumerate(kinds):
             means = intervals(effects(own, "rescaled", metric, [kind]))
-            values[row] = [means[s].mean if means[s].sign else 0 for s in levels]
+            values[row] = [means[s].mean if means[s].sign else 0 for s in shown]
         most = max(abs(values).max(), 1e-12)
         mesh = panel.pcolormesh(
             values * form.direction, cmap="RdBu", norm=TwoSlopeNorm(0, -most, most), edgecolor="w"
         )
         most_shown = number(most, form._replace(factor=1))
         panel.set(title=f"{form.label} ({form.step}), up to {most_shown}", xlabel="severity")
-        panel.set_xticks(np.arange(len(levels)) + 0.5, list(map(str, levels)))
+        panel.set_xticks(np.arange(len(shown)) + 0.5, list(map(str, shown)))
         panel.set_yticks(np.arange(len(kinds)) + 0.5, [kind.replace("_", " ") for kind in kinds])
         panel.tick_params(length=0, labelleft=panel is axes[0])
         panel.invert_yaxis()

@@ -20,6 +20,7 @@ from mixreg.report import (
     paired,
     table,
 )
+from mixreg.report.comparison import UNSURE
 from mixreg.report.records import METRIC_FORMATS
 from mixreg.settings import ReproduceOptions
 
@@ -34,10 +35,10 @@ ARMS = {
 PANELS = (("erm", "label-smoothing", "mixup"), ("mixup", "approximate"))
 METRICS: tuple[MetricName, ...] = ("accuracy", "confidence", "entropy")
 
-PLACE = "section 5, figure 7"
-UNSURE = Sentence("Mixup and label smoothing increase the entropy of the predictions.", PLACE)
-LESS = Sentence("Mixup produces even less confident predictions than label smoothing.", PLACE)
-LIKE = Sentence("Approximate Mixup, like Mixup, produces less confident predictions.", PLACE)
+LESS = Sentence(
+    "Mixup produces even less confident predictions than label smoothing.", UNSURE.place
+)
+LIKE = Sentence("Approximate Mixup, like Mixup, produces less confident predictions.", UNSURE.place)
 TESTS: tuple[tuple[Sentence, MetricName, str, str, Expected], ...] = (
     (UNSURE, "entropy", "label-smoothing", "erm", "positive"),
     (UNSURE, "entropy", "mixup", "erm", "positive"),
@@ -54,9 +55,7 @@ plan = partial(_runs.plan, runs)
 
 def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
     """Train, evaluate, and write the figure."""
-    wanted = runs(options)
-    made = _runs.make(options, wanted, partial(_runs.evaluate_run, wanted))
-    evaluated = _runs.evaluated(made)
+    made, evaluated = _runs.evaluated(options, runs(options))
     records = Records(record for item in evaluated for record in item.records())
     raw = [(run.method, evaluation.results["raw"]) for run, _, evaluation in evaluated]
     histograms = {m: [r.confidence for method, r in raw if method == m] for m, _ in raw}

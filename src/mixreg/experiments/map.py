@@ -15,8 +15,8 @@ import torch
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from mixreg import _stored
 from mixreg._random import generator
+from mixreg._stored import Kept
 from mixreg.diagnostics import jacobian_norms, roughness
 from mixreg.evaluation import Correction, MeanInterval, mean_interval
 from mixreg.experiments import _runs
@@ -36,6 +36,7 @@ from mixreg.report import (
 )
 from mixreg.report.records import (
     METRIC_FORMATS,
+    Judgement,
     MetricFormat,
     judge,
     mean_over_seeds,
@@ -189,10 +190,13 @@ class Measured:
     terms: dict[str, dict[str, float]]
 
 
+MEASURED = Kept("map.json", Measured)
+
+
 def measure(laws: Sequence[TrainConfig], run: RunDirectory, config: TrainConfig) -> None:
     """Evaluate a run, and measure it under noise and at its Jacobian, unless that is done."""
     _runs.evaluate_run([config], run, config)
-    if _runs.is_readable(read_measured, config):
+    if MEASURED.find(run.path):
         return
     trained = load_run(run.path, {"data_root": config.data_root})
     net, source, right = trained.net, generator("map", "noise"), 0
@@ -214,21 +218,12 @@ def measure(laws: Sequence[TrainConfig], run: RunDirectory, config: TrainConfig)
         roughness(net, x, generator=generator("map", "pairs"), pairs=PAIRS).value,
         terms,
     )
-    _stored.write(_measured_file(config), measured)
-
-
-def read_measured(config: TrainConfig) -> Measured:
-    """What `measure` stored."""
-    return _stored.decode(_measured_file(config), Measured, remedy="delete it and run again")
-
-
-def _measured_file(config: TrainConfig) -> Path:
-    return config.directory / "map.json"
+    MEASURED.write(run.path, measured)
 
 
 def recorded(run: TrainConfig) -> Iterator[Record]:
     """Every number of a run, by the name of its law."""
-    point, measured = point_of(run), read_measured(run)
+    point, measured = point_of(run), MEASURED.read(run.directory)
     row = _runs.label(run), point.name, None, run.seed
     results = RunDirectory(run.directory).read_evaluation().results
     for metric, prediction in SHOWN.values():
@@ -244,14 +239,6 @@ def recorded(run: TrainConfig) -> Iterator[Record]:
     for law, terms in measured.terms.items():
         for term, value in terms.items():
             yield Record(*row, law, term, value)
-
-
-class Map(NamedTuple):
-    """The numbers of one setting, and its laws by a1 and a2."""
-
-    setting: Setting
-    records: Records
-    points: Sequence[Point]
 
 
 # -- what it says ----------------------------------------------------------------------------------
@@ -289,20 +276,19 @@ def document(records: Records, made: _runs.Made) -> Document:
     """The map of each setting: what each axis buys, who wins, and whether the terms tell."""
     settings = [grid.setting for grid in PRESETS[made.preset]]
     own = [(s, records.where(setting=s.label), points_of(s, made)) for s in settings]
-    maps = [Map(*parts) for parts in own if parts[2]]
-    whole = _runs.figure_document(
+    maps = [each for each in own if each[2]]
+    return _runs.figure_document(
         made,
         "The map of mixing laws",
         records=records,
         claims=[claim for each in maps for claim in claims(*each)],
+        answers=[entry for each in maps for entry in winners(*each)],
         caveats=[
             "What an axis buys is an average over the whole map; the pictures show where it bends."
         ],
         tables=[table for each in maps for table in tables(*each)],
         frames=[sequence(*each) for each in maps],
     )
-    answers = [entry for each in maps for entry in winners(*each)]
-    return dataclasses.replace(whole, findings=[*answers, *whole.findings])
 
 
 def points_of(setting: Setting, made: _runs.Made) -> list[Point]:
@@ -325,7 +311,7 @@ def winners(setting: Setting, records: Records, points: Sequence[Point]) -> Iter
     curve = [point.name for point in points if point.is_beta]
     judged_by = [s for s in SHOWN if SHOWN[s][0] in _runs.BETTER]
     found = False
-    for point in [point for point in points if not point.is_beta]:
+    for point in (point for point in points if not point.is_beta):
         best = [
             f"{shown} ({mean_text(mean, form_of(shown))})"
             for shown in judged_by
@@ -341,7 +327,7 @@ def winners(setting: Setting, records: Records, points: Sequence[Point]) -> Iter
         yield Entry(f"{text}be better than every one on it.", beside=setting.label)
 
 
-def judged(records: Records, shown: str, law: str, reference: str) -> str:
+def judged(records: Records, shown: str, law: str, reference: str = "Beta(1)") -> Judgement:
     """Whether a law is better or worse than another one, paired by seed."""
     effect = paired(by_seed(records, law, shown), by_seed(records, reference, shown))
     mean = mean_over_seeds(effect)
@@ -390,9 +376,9 @@ def tables(setting: Setting, records: Records, points: Sequence[Point]) -> Itera
 def _cells(records: Records, point: Point) -> Iterator[Entry]:
     yield from (Entry(f"{point.a1:.4f}"), Entry(f"{point.a2:.4f}"))
     for shown in SHOWN:
-        mean, is_known = _mean(records, point.name, shown), point.name != "Beta(1)"
-        judgement: Any = judged(records, shown, point.name, "Beta(1)") if is_known else "undecided"
-        yield Entry(mean_text(mean, form_of(shown)), judgement) if mean else Entry("")
+        mean = _mean(records, point.name, shown)
+        text = mean_text(mean, form_of(shown)) if mean else ""
+        yield Entry(text, judged(records, shown, point.name))
 
 
 def _slope(values: Mapping[int, float], shown: str) -> Entry:
@@ -471,10 +457,8 @@ def figure(shown: str, values: Sequence[tuple[Point, MeanInterval]], records: Re
     )
     form = form_of(shown)
     for point, mean in values:
-        verdict = "undecided"
-        if form.direction and point.name != "Beta(1)":
-            verdict = judged(records, shown, point.name, "Beta(1)")
-        colour, marker = _COLOURS[verdict], "o" if point.is_beta else "s"
+        colour = _COLOURS[judged(records, shown, point.name)]
+        marker = "o" if point.is_beta else "s"
         axes.plot([point.a1], [point.a2], marker, color=colour, markersize=6)
         axes.annotate(
             f"{mean.mean:.{form.digits}f}",

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -10,37 +10,27 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mixreg import _stored
+from mixreg._stored import Kept
 from mixreg.calibration import search_temperature
-from mixreg.data.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS
-from mixreg.data.location import data_root
-from mixreg.evaluation import MeanInterval, MetricName, Metrics, metrics
+from mixreg.data.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, FAMILIES
+from mixreg.evaluation import MetricName, mean_interval, metrics
 from mixreg.experiments import _runs, fig5
 from mixreg.experiments._runs import Setting
-from mixreg.experiments._shifted import (
-    ShiftedSet,
-    View,
-    corrupted_test_sets,
-    logits,
-    published_folder,
-)
+from mixreg.experiments._shifted import Scores, View, logits, shrunk_by
 from mixreg.experiments.evaluate import digest_of
-from mixreg.experiments.fig5 import METRICS
+from mixreg.experiments.evaluate_shift import METRICS
+from mixreg.experiments.fig5 import Shift, Shifted, severities
 from mixreg.laws import Constant
 from mixreg.matching import PowerMatching
 from mixreg.prediction import shrink, unshrink
-from mixreg.report import Claim, Document, Entry, Record, Records, Sentence, Table, paired
+from mixreg.report import Claim, Document, Entry, Records, Sentence, Table, paired
+from mixreg.report.document import effect_cell
 from mixreg.report.records import METRIC_FORMATS, judge, mean_over_seeds, number, range_text
 from mixreg.settings import ReproduceOptions
 from mixreg.statistics import TrainingStatistics
 from mixreg.training import RunDirectory, TrainConfig, TrainedClassifier, load_run
 
-FAMILIES = {
-    "noise": CORRUPTIONS[:3],
-    "blur": CORRUPTIONS[3:7],
-    "weather": CORRUPTIONS[7:11],
-    "digital": CORRUPTIONS[11:15],
-}
+JUDGED = CORRUPTIONS[:15]
 """The fifteen kinds that the rule was not chosen on."""
 
 CHOSEN_ON = f"the four kinds that the rule was chosen on ({', '.join(EXTRA_CORRUPTIONS)})"
@@ -82,17 +72,6 @@ runs, plan = fig5.runs, fig5.plan
 
 
 @dataclass(frozen=True)
-class Score:
-    """The metrics of every prediction of one run on one set."""
-
-    kind: str
-    severity: int
-    count: int
-    source: str
-    metrics: dict[str, Metrics]
-
-
-@dataclass(frozen=True)
 class Weights:
     """The mean of E[θ | P] over some clean held-out images, and the temperature of raw logits."""
 
@@ -101,71 +80,42 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Judged(Shift):
     """All that is measured of a run: its sets, and held-out images in quarters by E[θ | P]."""
 
-    made_of: str
-    scores: list[Score]
     quarters: list[Weights]
 
 
-class Item(NamedTuple):
-    """A run with what was measured of it."""
-
-    run: TrainConfig
-    judged: Judged
-
-    def means(self, kinds: Sequence[str], severity: int | None = None) -> Records:
-        """Means over the sets of these kinds, of one severity or all."""
-        chosen = [
-            s.metrics
-            for s in self.judged.scores
-            if s.kind in kinds and severity in (None, s.severity)
-        ]
-        run, setting = self.run, fig5.setting_of(self.run, severity)
-        return Records(
-            Record(setting, run.method, run.alpha, run.seed, prediction, metric, value)
-            for prediction in (chosen[0] if chosen else ())
-            for metric in METRICS
-            for value in [sum(getattr(m[prediction], metric) for m in chosen) / len(chosen)]
-        )
+KEPT = Kept("matched.json", Judged)
 
 
 def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
     """Train, predict every set in every way, and write the comparison."""
     made = _runs.make(options, runs(options), partial(measure, options))
-    items = [Item(run, _read(run)) for run in made.runs]
-    return _runs.write(options, document(items, made))
+    return _runs.write(options, document([KEPT.read(run.directory) for run in made.runs], made))
 
 
 def measure(options: ReproduceOptions, run: RunDirectory, config: TrainConfig) -> None:
     """Judge a run on every set, from logits that the run keeps."""
-    part, root = fig5.part_of(options, config), data_root(config.data_root)
     trained = load_run(run.path, {"data_root": config.data_root})
-    classifier = digest_of(trained)
+    classifier, part = digest_of(trained), fig5.part_of(options, config)
     made_of = hashlib.sha256(repr((classifier, part, sorted(ARMS))).encode()).hexdigest()
-    if _runs.is_readable(_read, config) and _read(config).made_of == made_of:
+    if (kept := KEPT.find(run.path)) and kept.made_of == made_of:
         return
     views, corrected, quarters = prepared(trained)
-    published, cache = published_folder(config.data, root), options.directory / "corrupted"
-    sets = corrupted_test_sets(trained.data, published, cache, count=part.images, **part.which)
     scores = []
-    for test in sets:
-        kept = logits(trained.net, classifier, test, views, run.path / "shifted")
-        scores.append(_score(test, corrected(kept)))
-    _stored.write(_file(config), Judged(made_of, scores, quarters))
-
-
-def _score(test: ShiftedSet, predictions: Mapping[str, Tensor]) -> Score:
-    measured = {name: metrics(z, test.labels) for name, z in predictions.items()}
-    return Score(test.kind, test.severity, len(test.labels), test.source, measured)
+    for test in fig5.test_sets(options, trained):
+        predicted = corrected(logits(trained.net, classifier, test, views, run.path / "shifted"))
+        measured = {name: metrics(z, test.labels) for name, z in predicted.items()}
+        scores.append(Scores.of(test, measured))
+    KEPT.write(run.path, Judged(made_of, scores, quarters))
 
 
 def prepared(
     trained: TrainedClassifier,
 ) -> tuple[dict[str, View], Callable[[Mapping[str, Tensor]], dict[str, Tensor]], list[Weights]]:
     """Views of the inputs, how predictions follow from them, and E[θ | P] on held-out images."""
-    mixes = trained.config.method == "mixup"
+    mixes, shown = trained.config.method == "mixup", shrunk_by(trained.config.alpha)
     law = trained.law if mixes else Constant(1.0)
     batches = trained.data.train_batches(500, seed=trained.config.seed, epoch=0)
     stats = TrainingStatistics.from_loader(
@@ -173,33 +123,25 @@ def prepared(
     )
     matching = PowerMatching(stats, law)
     shrunk = partial(shrink, x_mean=trained.stats.x_mean, law=law)
+    back = partial(unshrink, y_mean=trained.class_means, law=law)
     views: dict[str, View] = {"raw": lambda x: x, "matched": lambda x: matching(shrunk(x))}
     if mixes:
-        views[f"shrunk-alpha{trained.config.alpha:g}"] = shrunk
-    means = trained.class_means
+        views[shown] = shrunk
 
     def untempered(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        raw = kept["raw"].double()
-        matched = unshrink(kept["matched"].double(), means, law)
-        if not mixes:
-            return {"raw": raw, "matched": matched}
-        small = kept[f"shrunk-alpha{trained.config.alpha:g}"].double()
-        return {
-            "raw": raw,
-            "rescaled": unshrink(small, means, law),
-            "scale-only": unshrink(raw, means, law),
-            "two-views": unshrink((raw + small) / 2, means, law),
-            "matched": matched,
-        }
+        raw, own = kept["raw"].double(), {}
+        if mixes:
+            small = kept[shown].double()
+            own = {"rescaled": back(small), "scale-only": back(raw)}
+            own["two-views"] = back((raw + small) / 2)
+        return {"raw": raw, **own, "matched": back(kept["matched"].double())}
 
     held_out = list(trained.data.batches("validation", 500))
     labels = torch.cat([y for _, y in held_out])
     with torch.inference_mode():
-        kept = {
-            name: torch.cat([trained.net(view(x)) for x, _ in held_out])
-            for name, view in views.items()
-        }
-    clean = untempered(kept)
+        clean = untempered(
+            {k: torch.cat([trained.net(view(x)) for x, _ in held_out]) for k, view in views.items()}
+        )
     fitted = {
         name: search_temperature(clean[name], labels).temperature
         for name in ("raw", "rescaled", "matched")
@@ -214,95 +156,56 @@ def prepared(
         }
         return plain | tempered
 
-    power = stats.second_moments
-    if not mixes or power is None:
-        return views, corrected, []
-    bands = power.bands(stats.x_mean.shape)
-    logs = [bands.log_power(bands.coordinates(x.double() - stats.x_mean)) for x, _ in held_out]
-    likely = power.likely_weight(torch.cat(logs), law)
-    parts = [*likely.argsort().tensor_split(4), torch.arange(len(likely))]
-    return (
-        views,
-        corrected,
-        [
-            Weights(
-                float(likely[rows].mean()),
-                search_temperature(clean["raw"][rows], labels[rows]).temperature,
-            )
-            for rows in parts
-        ],
-    )
+    power, quarters = stats.second_moments, []
+    if mixes and power is not None:
+        bands = power.bands(stats.x_mean.shape)
+        logs = [bands.log_power(bands.coordinates(x.double() - stats.x_mean)) for x, _ in held_out]
+        likely = power.likely_weight(torch.cat(logs), law)
+        for rows in (*likely.argsort().tensor_split(4), torch.arange(len(likely))):
+            temperature = search_temperature(clean["raw"][rows], labels[rows]).temperature
+            quarters.append(Weights(float(likely[rows].mean()), temperature))
+    return views, corrected, quarters
 
 
-def _file(config: TrainConfig) -> Path:
-    return config.directory / "matched.json"
-
-
-def _read(config: TrainConfig) -> Judged:
-    return _stored.decode(_file(config), Judged, remedy="run the same command again")
-
-
-def document(items: Sequence[Item], made: _runs.Made) -> Document:
+def document(judged: Sequence[Judged], made: _runs.Made) -> Document:
     """A table of all predictions and one of the goal, for each setting and α."""
-    drawn = [
-        (setting, alpha, own)
-        for setting in fig5.PRESETS[made.preset]
-        for alpha in setting.alphas
-        if (
-            own := [
-                item
-                for item in items
-                if _runs.label(item.run) == setting.label
-                and (item.run.method == "erm" or item.run.alpha == alpha)
-            ]
+    pairs = list(zip(made.runs, judged, strict=True))
+    items = [Shifted(run, run.alpha, of.scores) for run, of in pairs]
+    drawn = list(fig5.by_alpha(items, made))
+    quarters = {run.directory: of.quarters for run, of in pairs}
+    tables = [
+        table
+        for setting, alpha, own in drawn
+        for table in (
+            everything(setting, alpha, own),
+            goal(setting, alpha, own),
+            weights(setting, alpha, [quarters[item.run.directory] for item in own]),
         )
     ]
-    document = _runs.figure_document(
+    return _runs.figure_document(
         made,
         "Shifted inputs: powers matched to those of mixes",
         records=Records(
             record
             for item in items
             for severity in severities([item])
-            for record in item.means(["clean"] if severity == 0 else _judged_kinds(), severity)
+            for record in item.means(severity, JUDGED)
         ),
         claims=[claim for part in drawn for claim in claims(*part)],
-        caveats=[
-            FROZEN,
-            *sources(drawn),
-        ],
-        tables=[
-            table
-            for part in drawn
-            for table in (everything(*part), goal(*part), weights(*part))
-            if table.rows
-        ],
-    )
-    places = dict.fromkeys(setting.label for setting, *_ in drawn)
-    return replace(
-        document,
-        subtitle=f"{'; '.join(places)}; scale {made.preset}",
-        findings=[*(entry for part in drawn for entry in counts(*part)), *document.findings],
+        answers=[entry for part in drawn for entry in counts(*part)],
+        caveats=[FROZEN, *sources(drawn)],
+        tables=[table for table in tables if table.rows],
     )
 
 
-def sources(drawn: Sequence[tuple[Setting, float, list[Item]]]) -> list[str]:
+def sources(drawn: Sequence[tuple[Setting, float, list[Shifted]]]) -> list[str]:
     """How many images each set has, and where they come from."""
     lines = dict[str, None]()
     for setting, _, own in drawn:
-        bad = [score for score in own[0].judged.scores if score.severity]
+        bad = [score for score in own[0].scores if score.severity]
         said = "; ".join(sorted({score.source for score in bad}, key=len))
         lines[f"{setting.label}: {bad[0].count} test images in each set; {said}."] = None
     return list(lines)
-
-
-def severities(own: Sequence[Item]) -> list[int]:
-    """The severities that were judged, 0 for the clean images."""
-    return sorted({score.severity for score in own[0].judged.scores})
-
-
-def _judged_kinds() -> list[str]:
-    return [kind for kinds in FAMILIES.values() for kind in kinds]
 
 
 class Cell(NamedTuple):
@@ -315,27 +218,25 @@ class Cell(NamedTuple):
     effects: dict[str, dict[int, float]]
 
 
-def cells(alpha: float, own: Sequence[Item]) -> Iterator[Cell]:
+def cells(alpha: float, own: Sequence[Shifted]) -> Iterator[Cell]:
     """Differences of the matched predictions to the better of raw and rescaled, by seed."""
-    groups = {"clean": ["clean"], **FAMILIES, "chosen on": EXTRA_CORRUPTIONS}
-    for family, kinds in groups.items():
-        for severity in severities(own):
-            if (severity == 0) != (family == "clean"):
-                continue
-            records = Records(r for item in own for r in item.means(kinds, severity))
-            records = records.where(method="mixup", alpha=alpha)
-            for metric in METRICS if records else ():
-                side = METRIC_FORMATS[metric].direction
-                values = {p: records.by_seed(metric, prediction=p) for p in ("raw", "rescaled")}
-                better = max(values, key=lambda p: side * sum(values[p].values()))
-                effects = {
-                    p: paired(records.by_seed(metric, prediction=p), values[better])
-                    for p in MATCHED
-                }
-                yield Cell(family, severity, metric, better, effects)
+    bad = [severity for severity in severities(own) if severity]
+    families = {**FAMILIES, "chosen on": EXTRA_CORRUPTIONS}
+    places = [("clean", 0, JUDGED), *((f, s, kinds) for f, kinds in families.items() for s in bad)]
+    for family, severity, kinds in places:
+        records = Records(r for item in own for r in item.means(severity, kinds))
+        records = records.where(method="mixup", alpha=alpha)
+        for metric in METRICS if records else ():
+            side = METRIC_FORMATS[metric].direction
+            values = {p: records.by_seed(metric, prediction=p) for p in ("raw", "rescaled")}
+            better = max(values, key=lambda p: side * sum(values[p].values()))
+            effects = {
+                p: paired(records.by_seed(metric, prediction=p), values[better]) for p in MATCHED
+            }
+            yield Cell(family, severity, metric, better, effects)
 
 
-def claims(setting: Setting, alpha: float, own: Sequence[Item]) -> Iterator[Claim]:
+def claims(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Iterator[Claim]:
     """The goal on each judged family, mean over the severities."""
     judged = list(cells(alpha, own))
     for prediction, sentence in BETTER.items():
@@ -356,7 +257,7 @@ def claims(setting: Setting, alpha: float, own: Sequence[Item]) -> Iterator[Clai
                 yield from sentence.test(place, measured, by_seed, expected)
 
 
-def counts(setting: Setting, alpha: float, own: Sequence[Item]) -> Iterator[Entry]:
+def counts(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Iterator[Entry]:
     """In how many of all families, severities and metrics the goal was missed."""
     judged = [cell for cell in cells(alpha, own) if cell.family in FAMILIES]
     for prediction in BETTER if judged else ():
@@ -376,68 +277,53 @@ def counts(setting: Setting, alpha: float, own: Sequence[Item]) -> Iterator[Entr
         yield Entry(f"{text}: {', '.join(missed)}." if missed else f"{text}.")
 
 
-def goal(setting: Setting, alpha: float, own: Sequence[Item]) -> Table:
+def goal(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Table:
     """The matched predictions less the better of raw and rescaled, by family and severity."""
-    rows: list[tuple[str, list[Entry]]] = []
-    for cell in cells(alpha, own):
-        form = METRIC_FORMATS[cell.metric]
-        named = [mean_over_seeds(effect) for effect in cell.effects.values()]
-        row = [_difference(mean, cell.metric) for mean in named if mean]
-        name = f"{cell.family}, {form.label}"
-        if row:
-            rows.append((name, [Entry(str(cell.severity)), Entry(cell.better), *row]))
-    order = [*METRICS]
-    rows.sort(key=lambda row: order.index(_metric_of(row[0])))
+    rows = []
+    for cell in sorted(cells(alpha, own), key=lambda cell: METRICS.index(cell.metric)):
+        row = [difference(effect, cell.metric) for effect in cell.effects.values()]
+        name = f"{cell.family}, {METRIC_FORMATS[cell.metric].label}"
+        rows.append((name, [Entry(str(cell.severity)), Entry(cell.better), *row]))
     return Table(
         f"shift-goal-{setting.name}-alpha{alpha:g}",
         f"Matched − the better of raw and rescaled: {setting.label}, α = {alpha:g}",
         "Means over the kinds of a family and over seeds, with 95% confidence intervals of the "
         "differences paired by seed (accuracy and ECE in points, NLL in nats). The better one is "
         f"that with the better mean. “Chosen on”: {CHOSEN_ON}.",
-        ["family, metric", "severity", "better", *(f"{name}" for name in MATCHED)],
+        ["family, metric", "severity", "better", *MATCHED],
         rows,
     )
 
 
-def _metric_of(name: str) -> MetricName:
-    return next(m for m in METRICS if name.endswith(METRIC_FORMATS[m].label))
+def difference(by_seed: Mapping[int, float], metric: MetricName) -> Entry:
+    """A difference with its interval, a dash where there is none."""
+    if mean := mean_over_seeds(by_seed):
+        cell = effect_cell(mean, METRIC_FORMATS[metric]._replace(factor=1))
+        return Entry(f"{cell.text} {cell.beside}", cell.judgement)
+    return Entry("–")
 
 
-def _difference(mean: MeanInterval, metric: MetricName) -> Entry:
-    form = METRIC_FORMATS[metric]
-    plain = form._replace(factor=1)
-    text = f"{number(mean.mean, plain, signed=True)} ({range_text(mean, plain)})"
-    return Entry(text, judge(mean, form.direction))
-
-
-def everything(setting: Setting, alpha: float, own: Sequence[Item]) -> Table:
+def everything(setting: Setting, alpha: float, own: Sequence[Shifted]) -> Table:
     """Every prediction on the judged kinds, and what matching differs from it by."""
-    records = Records(r for item in own for r in item.means(_judged_kinds()))
-    clean = Records(r for item in own for r in item.means(["clean"]))
+    records = Records(r for item in own for r in item.means(None, JUDGED))
+    clean = Records(r for item in own for r in item.means(0))
     matched = records.where(method="mixup", prediction="matched", alpha=alpha)
-    kinds = len({s.kind for s in own[0].judged.scores if s.kind in _judged_kinds()})
+    kinds = len({s.kind for s in own[0].scores if s.kind in JUDGED})
     rows: list[tuple[str, list[Entry]]] = []
     for name, (method, prediction) in ARMS.items():
         wanted: dict[str, object] = {"method": method, "prediction": prediction}
         row = []
         for metric in METRICS:
-            plain = METRIC_FORMATS[metric]._replace(factor=1)
-            for of in (clean, records):
-                mean = mean_over_seeds(of.by_seed(metric, **wanted))
-                row.append(Entry(number(mean.mean, plain) if mean else ""))
-            values = records.by_seed(metric, **wanted)
-            mean = mean_over_seeds(paired(matched.by_seed(metric), values))
-            is_itself = (method, prediction) == ("mixup", "matched")
-            row.append(_difference(mean, metric) if mean and not is_itself else Entry("–"))
+            form = METRIC_FORMATS[metric]._replace(factor=1)
+            means = [of.mean(metric, **wanted) for of in (clean, records)]
+            row += [Entry(number(mean.mean, form) if mean else "") for mean in means]
+            effect = paired(matched.by_seed(metric), records.by_seed(metric, **wanted))
+            row.append(difference({} if name == "Mixup matched" else effect, metric))
         rows.append((name, row))
     headings = [
         heading
         for metric in METRICS
-        for heading in (
-            f"clean {METRIC_FORMATS[metric].heading}",
-            "shifted",
-            "matched − this",
-        )
+        for heading in (f"clean {METRIC_FORMATS[metric].heading}", "shifted", "matched − this")
     ]
     return Table(
         f"shift-{setting.name}-alpha{alpha:g}",
@@ -451,19 +337,18 @@ def everything(setting: Setting, alpha: float, own: Sequence[Item]) -> Table:
     )
 
 
-def weights(setting: Setting, alpha: float, own: Sequence[Item]) -> Table:
+def weights(setting: Setting, alpha: float, quarters: Sequence[list[Weights]]) -> Table:
     """E[θ | P] beside the temperature of raw predictions, in quarters of clean images."""
-    mixed = [item.judged.quarters for item in own if item.judged.quarters]
-    rows: list[tuple[str, list[Entry]]] = []
-    plain = METRIC_FORMATS["nll"]._replace(digits=3)
-    for k, name in enumerate(("lowest quarter", "second", "third", "highest", "all")):
-        values = [[getattr(q[k], part) for q in mixed] for part in ("likely", "temperature")]
-        means = [mean_over_seeds(dict(enumerate(v))) for v in values if v]
-        cells = [
-            Entry(number(m.mean, plain), beside=f"({range_text(m, plain)})") for m in means if m
+    mixed, form = [of for of in quarters if of], METRIC_FORMATS["nll"]._replace(digits=3)
+    names, rows = ("lowest quarter", "second", "third", "highest", "all"), []
+    for k, name in enumerate(names if mixed else ()):
+        found = [
+            mean_interval([getattr(of[k], part) for of in mixed])
+            for part in ("likely", "temperature")
         ]
-        if cells:
-            rows.append((name, cells))
+        rows.append(
+            (name, [Entry(number(m.mean, form), beside=f"({range_text(m, form)})") for m in found])
+        )
     return Table(
         f"shift-weights-{setting.name}-alpha{alpha:g}",
         f"E[θ | P] and the temperature of raw predictions: {setting.label}, α = {alpha:g}",

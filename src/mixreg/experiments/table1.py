@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,12 +30,11 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from mixreg import _stored
-from mixreg._errors import CheckpointError
 from mixreg._random import generator
 from mixreg.calibration import describe_limit, search_temperature
 from mixreg.diagnostics import jacobian_norms, roughness
 from mixreg.evaluation import MeanInterval, mean_interval, metrics, paired_difference
-from mixreg.experiments._plan import plan as plan_runs
+from mixreg.experiments import _runs
 from mixreg.experiments._sweep import complete_seeds, sweep
 from mixreg.losses import two_class_logits
 from mixreg.prediction import RescaledModel
@@ -51,21 +50,19 @@ from mixreg.report import (
 )
 from mixreg.report import figures as style
 from mixreg.report.charts import draw_effects
-from mixreg.report.records import METRIC_FORMATS, MetricFormat, judge, mean_text, number, range_text
+from mixreg.report.comparison import FEW_SEEDS
+from mixreg.report.records import (
+    METRIC_FORMATS,
+    MetricFormat,
+    difference_text,
+    judge,
+    mean_text,
+    multiplicity,
+    number,
+    range_text,
+)
+from mixreg.settings import ReproduceOptions
 from mixreg.training import METHODS, RunDirectory, TrainConfig, TrainedClassifier, load_run
-
-if TYPE_CHECKING:
-    from mixreg.settings import ReproduceOptions
-
-
-class Measure(NamedTuple):
-    """One number of a row and seed: the paper's column it belongs to, and what it decides there."""
-
-    name: str
-    column: str | None
-    role: str  # claim, guard or further
-    format: MetricFormat
-
 
 COLUMNS = {
     "calibration": "Calibration",
@@ -73,25 +70,27 @@ COLUMNS = {
     "label-noise": "Robustness label noise",
     "input-normalization": "Input normalization",
 }
-_LOST = MetricFormat("", -1, 100, 2, "points", "points")
 _RIGHT = METRIC_FORMATS["accuracy"]
-_PLAIN = MetricFormat("", -1, 1, 4, "", "")
-MEASURES = tuple(
-    Measure(name, column, role, shown._replace(label=label))
-    for name, column, role, label, shown in (
-        ("accuracy", None, "further", "Accuracy", _RIGHT),
-        ("ece", "calibration", "claim", "ECE", METRIC_FORMATS["ece"]),
-        ("nll", "calibration", "guard", "NLL", METRIC_FORMATS["nll"]),
-        ("roughness", "jacobian", "claim", "Roughness", _PLAIN),
-        ("jacobian", "jacobian", "guard", "‖∇f‖_F", _PLAIN._replace(digits=3)),
-        ("probability_jacobian", "jacobian", "further", "‖∇p‖_F", _PLAIN),
-        ("noise_drop", "label-noise", "claim", "Lost by label noise", _LOST),
-        ("noisy_accuracy", "label-noise", "guard", "Accuracy with it", _RIGHT),
-        ("scale_drop", "input-normalization", "claim", "Lost by input scale", _LOST),
-        ("scaled_accuracy", "input-normalization", "guard", "Accuracy at it", _RIGHT),
-    )
-)
-DECIDING = {c: [m for m in MEASURES if m.column == c and m.role != "further"] for c in COLUMNS}
+_LOST = MetricFormat("", -1, 100, 2, "points", "points")
+MEASURES = {  # of each row and seed
+    "accuracy": _RIGHT,
+    "ece": METRIC_FORMATS["ece"],
+    "nll": METRIC_FORMATS["nll"],
+    "roughness": MetricFormat("Roughness", -1),
+    "jacobian": MetricFormat("‖∇f‖_F", -1, digits=3),
+    "probability_jacobian": MetricFormat("‖∇p‖_F", -1),
+    "noise_drop": _LOST._replace(label="Lost by label noise"),
+    "noisy_accuracy": _RIGHT._replace(label="Accuracy with it"),
+    "scale_drop": _LOST._replace(label="Lost by input scale"),
+    "scaled_accuracy": _RIGHT._replace(label="Accuracy at it"),
+}
+DECIDING = {  # claim and guard of each column
+    "calibration": ("ece", "nll"),
+    "jacobian": ("roughness", "jacobian"),
+    "label-noise": ("noise_drop", "noisy_accuracy"),
+    "input-normalization": ("scale_drop", "scaled_accuracy"),
+}
+FURTHER = ("accuracy", "probability_jacobian")
 
 
 class Row(NamedTuple):
@@ -160,10 +159,11 @@ class Measured:
     remark: str | None = None
 
 
-def runs_of(options: "ReproduceOptions", preset: Preset) -> dict[str, TrainConfig]:
-    """One run for each method, noise level and seed, by its name."""
-    return {
-        f"{method} noise {noise:g} seed {seed}": TrainConfig(
+def runs(options: ReproduceOptions) -> list[TrainConfig]:
+    """One run for each seed, noise level and method."""
+    preset = preset_of(options)
+    return [
+        TrainConfig(
             **preset.recipe,
             data_root=options.data_root,
             progress=False,
@@ -175,18 +175,26 @@ def runs_of(options: "ReproduceOptions", preset: Preset) -> dict[str, TrainConfi
         for seed in range(preset.seeds)
         for noise in preset.noise_levels
         for method in preset.methods
-    }
+    ]
+
+
+plan = partial(_runs.plan, runs)
+
+
+def preset_of(options: ReproduceOptions) -> Preset:
+    """The preset of a size with the seeds that were asked for."""
+    preset = PRESETS[options.size]
+    return replace(preset, seeds=options.seeds or preset.seeds)
 
 
 def measure_run(preset: Preset, run: RunDirectory, config: TrainConfig) -> None:
     """Measure a finished run and store the numbers in its directory, once for the same settings."""
-    wanted = preset.input_scales, preset.jacobian_samples, preset.pairs
-    try:
-        stored = read_measured(run)
-        if (stored.input_scales, stored.jacobian_samples, stored.pairs) == wanted:
+    if _runs.is_readable(read_measured, run):
+        stored, wanted = (
+            (m.input_scales, m.jacobian_samples, m.pairs) for m in (read_measured(run), preset)
+        )
+        if stored == wanted:
             return
-    except CheckpointError:
-        pass
     measured = measure(load_run(run.path, {"data_root": config.data_root}), preset)
     _stored.write(run.path / "table1.json", measured)
 
@@ -309,14 +317,14 @@ def effects_of(records: Records) -> dict[Row, dict[str, Effect]]:
     known = dict.fromkeys(Row(r.method, r.prediction) for r in records)
     for row in sorted(known, key=lambda row: row != ERM):
         rows[row] = {}
-        for measure in MEASURES:
-            ours, reference = (by_seed(records, r, measure.name) for r in (row, ERM))
-            seeds = len(by_seed(records, row, "accuracy"))
+        seeds = len(by_seed(records, row, "accuracy"))
+        for measure, form in MEASURES.items():
+            ours, reference = (by_seed(records, r, measure) for r in (row, ERM))
             if len(ours) == len(reference) == seeds:
                 difference = paired_difference(ours, reference)
-                judgement = judge(difference, measure.format.direction)
+                judgement = judge(difference, form.direction)
                 mean = mean_interval(list(ours.values()))
-                rows[row][measure.name] = Effect(mean, difference, judgement)
+                rows[row][measure] = Effect(mean, difference, judgement)
     return rows
 
 
@@ -333,9 +341,9 @@ JUDGED: Any = {"shown": "better", "opposite": "worse"}
 
 def verdict(effects: Mapping[str, Effect], column: str) -> str:
     """What the claim and the guard of a column say together."""
-    if any(measure.name not in effects for measure in DECIDING[column]):
+    if any(measure not in effects for measure in DECIDING[column]):
         return "not measured"
-    claim, guard = (effects[measure.name].judgement for measure in DECIDING[column])
+    claim, guard = (effects[measure].judgement for measure in DECIDING[column])
     if claim == "undecided":
         return "not shown"
     if {claim, guard} == {"better", "worse"}:
@@ -362,16 +370,16 @@ def tables(rows: Effects, seeds: int) -> Iterator[Table]:
             if r != ERM
         ],
     )
-    further = [m for m in MEASURES if m.role == "further"]
     for name, title in {**COLUMNS, "further": "Further"}.items():
-        measures = DECIDING.get(name, further)
+        measures = DECIDING.get(name, FURTHER)
+        headings = (text for m in measures for text in (MEASURES[m].heading, "to ERM (95% CI)"))
         yield Table(
             name,
             title,
             "Mean ± half the width of its 95% confidence interval over seeds, and the difference "
             "to ERM, paired by seed, with its interval. Label noise and input scales are averages "
             "over their levels.",
-            ["", *(text for m in measures for text in (m.format.heading, "to ERM (95% CI)"))],
+            ["", *headings],
             [(r.label, [c for m in measures for c in _cells(r, e, m)]) for r, e in rows.items()],
         )
 
@@ -381,10 +389,10 @@ def _mark(row: Row, said: str, column: str) -> Entry:
     return Entry(f"{MARKS[said]} | {paper}", JUDGED.get(said, "undecided"))
 
 
-def _cells(row: Row, effects: Mapping[str, Effect], measure: Measure) -> tuple[Entry, Entry]:
-    if measure.name not in effects:
+def _cells(row: Row, effects: Mapping[str, Effect], measure: str) -> tuple[Entry, Entry]:
+    if measure not in effects:
         return Entry("–"), Entry("–")
-    effect, form = effects[measure.name], measure.format
+    effect, form = effects[measure], MEASURES[measure]
     mean = Entry(mean_text(effect.mean, form))
     if row == ERM:
         return mean, Entry("")
@@ -405,23 +413,14 @@ def findings(rows: Effects, seeds: int) -> Iterator[Entry]:
             said, checked = verdict(effects, column), column in PAPER.get(row, ())
             if said == "not measured" or (said == "not shown" and not checked):
                 continue
-            paper = (
-                ", ✓ in the paper"
-                if checked
-                else ", not known to the paper"
-                if row in PAPER
-                else ""
-            )
+            unknown = ", not known to the paper" if row in PAPER else ""
+            paper = ", ✓ in the paper" if checked else unknown
             evidence = "; ".join(
-                _evidence(effects[m.name].difference, m.format) for m in DECIDING[column]
+                f"{MEASURES[m].label} {difference_text(effects[m].difference, MEASURES[m])}"
+                for m in DECIDING[column]
             )
             text = f"{row.label}, {title.lower()}: {words[said]}{paper} ({evidence})."
             yield Entry(text, JUDGED.get(said, "undecided"))
-
-
-def _evidence(difference: MeanInterval, form: MetricFormat) -> str:
-    step, mean = f" {form.step}" if form.step else "", number(difference.mean, form, signed=True)
-    return f"{form.label} {mean}{step}, 95% CI {range_text(difference, form)}"
 
 
 def caveats(rows: Effects, seeds: int) -> Iterator[str]:
@@ -430,16 +429,9 @@ def caveats(rows: Effects, seeds: int) -> Iterator[str]:
         yield "There is one seed, so there are no intervals and nothing here is shown."
         return
     judged = sum(len(effects) for row, effects in rows.items() if row != ERM)
-    yield (
-        f"Many comparisons: this page holds {judged} paired 95% intervals. If nothing differed at "
-        f"all, about {max(1, round(judged / 20))} of them would still exclude 0; none is widened "
-        "for that."
-    )
+    yield multiplicity(f"this page holds {judged} paired 95% intervals", judged)
     if seeds < 5:
-        yield (
-            f"With {seeds} seeds the width of the intervals is itself uncertain; five or more are "
-            "better."
-        )
+        yield FEW_SEEDS.format(fewest=seeds)
     yield (
         "The intervals (Student's t over seeds) describe the spread of repeated training on this "
         "data with these settings; other data and networks can turn out otherwise."
@@ -469,7 +461,7 @@ def figure_effects(rows: Effects) -> Figure:
     drawn = {row: effects for row, effects in rows.items() if row != ERM}
     names, size = [row.label for row in drawn], (2.3, 0.9 + 0.25 * len(drawn))
     figure, axes = style.panels(PANELS, -(-len(MEASURES) // PANELS), size=size)
-    for k, (panel, (name, _, _, form)) in enumerate(zip(axes, MEASURES, strict=False)):
+    for k, (panel, (name, form)) in enumerate(zip(axes, MEASURES.items(), strict=False)):
         effects = {j: e[name] for j, e in enumerate(drawn.values()) if name in e}
         marks = {j: (effect.difference, style.INK) for j, effect in effects.items()}
         draw_effects(panel, form, names, marks, ticks=4)
@@ -568,40 +560,27 @@ def document(
     )
 
 
-def preset_of(options: "ReproduceOptions") -> Preset:
-    """The preset of a size with the seeds that were asked for."""
-    preset = PRESETS[options.size]
-    return replace(preset, seeds=options.seeds or preset.seeds)
-
-
-def reproduce(options: "ReproduceOptions") -> tuple[str, Path]:
+def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
     """Train, measure what is not measured yet, and write Table 1."""
     preset = preset_of(options)
     check_replaceable(options.directory, name="table1")
-    named = runs_of(options, preset)
-    missing = sweep(
-        list(named.values()), partial(measure_run, preset), names=list(named), settings=options
-    )
-    runs, holes = complete_seeds(list(named.values()), [missing.get(name, "") for name in named])
-    directories = [RunDirectory(run.directory) for run in runs]
+    wanted = runs(options)
+    names = [run.directory.name for run in wanted]
+    missing = sweep(wanted, partial(measure_run, preset), names=names, settings=options)
+    complete, holes = complete_seeds(wanted, [missing.get(name, "") for name in names])
+    directories = [RunDirectory(run.directory) for run in complete]
     measured = [read_measured(directory) for directory in directories]
     erm = [
         m.remark
-        for r, m in zip(runs, measured, strict=True)
-        if (r.method, r.label_noise) == ("erm", 0)
+        for run, m in zip(complete, measured, strict=True)
+        if (run.method, run.label_noise) == ("erm", 0)
     ]
     made = document(
-        records_of(runs, measured),
+        records_of(complete, measured),
         preset,
         erm,
-        settings=[run.identity() for run in runs],
+        settings=[run.identity() for run in complete],
         environment=[directory.read_environment() for directory in directories],
         missing=holes,
     )
     return made.text(), write_document(made, options.directory, name="table1")
-
-
-def plan(options: "ReproduceOptions") -> str:
-    """The runs with their states and estimated costs; nothing is written."""
-    named = runs_of(options, preset_of(options))
-    return plan_runs(list(named.values()), names=list(named), settings=options)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mixreg import _stored
-from mixreg._errors import CheckpointError, require
-from mixreg.data.location import MissingDataError
+from mixreg._errors import require
+from mixreg._stored import Kept
+from mixreg.data.published import MissingDataError
 from mixreg.evaluation import (
     Correction,
     Metrics,
@@ -21,6 +21,7 @@ from mixreg.evaluation import (
     paired_difference,
     predict,
 )
+from mixreg.experiments._runs import is_readable
 from mixreg.experiments._sweep import sweep
 from mixreg.experiments.evaluate import evaluate_trained
 from mixreg.laws import Beta
@@ -38,11 +39,6 @@ class Law(NamedTuple):
     a1: float
     level: float
     changes: dict[str, Any]
-
-    @property
-    def point(self) -> dict[str, float]:
-        """What Optuna knows it by."""
-        return {"a1": self.a1, "level": self.level}
 
 
 def _beta(alpha: float) -> Law:
@@ -63,6 +59,8 @@ USUAL = (Law("ERM", 0.0, 0.0, {"method": "erm"}), _beta(1.0), _beta(0.2))
 
 Held = dict[Correction, Metrics]
 """The metrics of each correction on the held-out examples of one run."""
+
+HELD = Kept("held-out.json", Held)
 
 
 class Tried(NamedTuple):
@@ -103,12 +101,12 @@ def tune(options: TuneOptions) -> tuple[str, Path]:
         ),
     )
     for law in USUAL:
-        study.enqueue_trial(law.point)
+        study.enqueue_trial({"a1": law.a1, "level": law.level})
     study.optimize(objective, n_trials=options.trials)
     chosen = tried[study.best_trial.number].law
     laws = [chosen, *(law for law in USUAL if law != chosen)]
     fresh = range(options.seeds, 2 * options.seeds)
-    confirmed = [Confirmed(law, *_confirm(options, law, fresh)) for law in laws]
+    confirmed = [_confirm(options, law, fresh) for law in laws]
     made = document(options, list(tried.values()), confirmed)
     return made.text(), write_document(made, options.output, name="tune")
 
@@ -143,40 +141,27 @@ def runs_of(options: TuneOptions, law: Law, seeds: Sequence[int], epochs: int) -
 
 def hold_out(run: RunDirectory, config: TrainConfig) -> None:
     """Measure every correction of a run on its held-out examples, once."""
-    try:
-        read_held(config)
-    except CheckpointError:
+    if not HELD.find(run.path):
         trained = load_run(run.path, {"data_root": config.data_root})
         batches, law = trained.data.batches("validation", 500), trained.recipe.input_law
         held_out = predict(trained.net, batches, trained.stats.x_mean, law)
         found = evaluate(held_out, held_out, y_mean=trained.class_means, law=trained.law)
         held = {name: result.metrics for name, result in found.results.items()}
-        _stored.write(_held_file(config), held)
+        HELD.write(run.path, held)
 
 
 def confirm(run: RunDirectory, config: TrainConfig) -> None:
     """The same, and on the test set."""
     hold_out(run, config)
-    try:
-        run.read_evaluation()
-    except CheckpointError:
+    if not is_readable(run.read_evaluation):
         evaluate_trained(load_run(run.path, {"data_root": config.data_root}), run.path)
-
-
-def read_held(config: TrainConfig) -> Held:
-    """What `hold_out` stored."""
-    return _stored.decode(_held_file(config), Held, remedy="delete it and run again")
-
-
-def _held_file(config: TrainConfig) -> Path:
-    return config.directory / "held-out.json"
 
 
 def _held(options: TuneOptions, runs: Sequence[TrainConfig], finish: Any = hold_out) -> list[Held]:
     names = [run.directory.name for run in runs]
     if missing := sweep(runs, finish, names=names, settings=options):
         raise MissingDataError(next(iter(missing.values())))
-    return [read_held(run) for run in runs]
+    return [HELD.read(run.directory) for run in runs]
 
 
 def best_of(options: TuneOptions, held: Sequence[Held]) -> tuple[float, Correction]:
@@ -202,16 +187,14 @@ class Confirmed(NamedTuple):
     values: dict[int, float]
 
 
-def _confirm(
-    options: TuneOptions, law: Law, seeds: Sequence[int]
-) -> tuple[list[TrainConfig], Correction, dict[int, float]]:
+def _confirm(options: TuneOptions, law: Law, seeds: Sequence[int]) -> Confirmed:
     runs = runs_of(options, law, seeds, options.epochs)
     _, correction = best_of(options, _held(options, runs, confirm))
     values = {}
     for run in runs:
         metrics = RunDirectory(run.directory).read_evaluation().results[correction].metrics
         values[run.seed] = float(getattr(metrics, options.metric))
-    return runs, correction, values
+    return Confirmed(law, runs, correction, values)
 
 
 def document(
@@ -237,7 +220,7 @@ def document(
                 "Mean over seeds ± half the width of its 95% confidence interval, with the "
                 "correction that is best on held-out examples.",
                 ["law", "correction", form.heading, "n"],
-                [(c.law.name, entries((c.correction, *_mean(c, form)))) for c in confirmed],
+                [_row(each, form) for each in confirmed],
             ),
             Table(
                 "tried",
@@ -268,9 +251,9 @@ def _advantage(chosen: Confirmed, other: Confirmed, form: MetricFormat) -> Entry
     )
 
 
-def _mean(confirmed: Confirmed, form: MetricFormat) -> tuple[str, int]:
-    values = list(confirmed.values.values())
-    return mean_text(mean_interval(values), form), len(values)
+def _row(confirmed: Confirmed, form: MetricFormat) -> tuple[str, list[Entry]]:
+    mean = mean_interval(list(confirmed.values.values()))
+    return confirmed.law.name, entries((confirmed.correction, mean_text(mean, form), mean.n))
 
 
 def _command(chosen: Confirmed) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -30,7 +30,7 @@ from mixreg._errors import CheckpointError, ConfigurationError, MixregError
 from mixreg._random import generator
 from mixreg.curvature import loss_curvature
 from mixreg.data import Split, load
-from mixreg.data.splits import epoch_order
+from mixreg.data.dataset import epoch_order
 from mixreg.evaluation import METRICS, MeanInterval, confidence_histogram, mean_interval, metrics
 from mixreg.laws import Beta, MixingLaw
 from mixreg.losses import logistic, two_class_logits
@@ -52,11 +52,10 @@ from mixreg.report import (
     write_document,
 )
 from mixreg.report import figures as style
-from mixreg.report.records import mean_text, metric_format
+from mixreg.report.comparison import HELPS, HURTS
+from mixreg.report.records import OPPOSITE, half_way, mean_text, metric_format, multiplicity
+from mixreg.settings import ReproduceOptions
 from mixreg.training import environment
-
-if TYPE_CHECKING:
-    from mixreg.settings import ReproduceOptions
 
 METHODS = {  # name and colour in figures
     "erm": ("ERM", style.GREY),
@@ -595,17 +594,14 @@ BETTER: dict[str, Expected] = {
     **dict.fromkeys(LOWER_IS_BETTER, "negative"),
 }
 COURSE = ("train_nll", "train_accuracy", "test_nll", "test_accuracy")
-OPPOSITE: dict[Expected, Expected] = {"positive": "negative", "negative": "positive"}
 
 
 def tests() -> Iterator[tuple[Sentence, str, Arm, Arm, Expected]]:
     """Sentence, metric, and the side on which the first arm less the second should be."""
-    helps = Sentence("Rescaling improves models trained with Mixup.", "section 5, figure 4")
-    hurts = Sentence("Rescaling always makes ERM worse.", helps.place)
     for metric, side in BETTER.items():
-        yield helps, metric, ("mixup", "rescaled"), MIXUP, side
+        yield HELPS, metric, ("mixup", "rescaled"), MIXUP, side
     for metric, side in BETTER.items():
-        yield hurts, metric, ("erm", "rescaled"), ERM, OPPOSITE[side]
+        yield HURTS, metric, ("erm", "rescaled"), ERM, OPPOSITE[side]
     said = "Approximate Mixup mimics the performance of Mixup, both in training and test."
     mimics = Sentence(said, "section 5, figures 2 and 8")
     for metric in COURSE:
@@ -637,10 +633,8 @@ def claims(records: Records, setting: str) -> Iterator[Claim]:
             a, b = ({k: abs(d) for k, d in paired(v, mixup).items()} for v in (a, b))
             measured = f"distance to mixup, {measured}"
         elif expected == "zero":
-            ends = [mean_interval(list(v.values())).mean for v in (b, erm)]
-            margin = abs(ends[0] - ends[1]) / 2 or None
-        if margin is not None:
-            measured += f" (none within ±{margin:.2g}, half way to ERM)"
+            margin, within = half_way(b, erm)
+            measured += within
         yield from sentence.test(setting, f"{metric}: {measured}", paired(a, b), expected, margin)
 
 
@@ -677,9 +671,7 @@ def caveats(s: Settings, curves: Curves, tested: Sequence[Claim]) -> Iterator[st
     """What the numbers do not say."""
     count = sum(claim.effect.half_width is not None for claim in tested)
     yield (
-        f"Many comparisons: {count} paired 95% intervals are judged here. If nothing differed "
-        f"at all, about {max(1, round(count / 20))} of them would still exclude 0; none is widened "
-        "for that."
+        multiplicity(f"{count} paired 95% intervals are judged here", count)
         if count
         else "There is one repetition, so there are no intervals and nothing here is shown."
     )
@@ -746,7 +738,6 @@ def document(s: Settings, records: Records, curves: Curves, where: Mapping[str, 
         subtitle=f"logistic regression on {s.num_features} random Fourier features, "
         f"{s.repetitions} repetitions, {s.epochs} epochs, α = {s.alpha:g}, {s.label_noise:.0%} of "
         "the training labels flipped",
-        findings=[],
         caveats=list(caveats(s, curves, tested)),
         tables=[table(records)],
         pictures=list(pictures(records, curves)),
@@ -789,7 +780,7 @@ def run(s: Settings) -> tuple[Records, Curves]:
     return records, Curves(s.recorded_epochs, course, bins[ERM][0], shares, make_plane(s))
 
 
-def reproduce(options: "ReproduceOptions") -> tuple[str, Path]:
+def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
     """Train, unless the same experiment is finished, and write the figures and their numbers."""
     s, folder = PRESETS[options.size], options.directory
     s = replace(s, repetitions=options.seeds or s.repetitions)

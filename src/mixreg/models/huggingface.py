@@ -1,10 +1,11 @@
 """Image classifiers in a folder of Hugging Face: config.json and model.safetensors, offline."""
 
-import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
+import msgspec
 from torch import nn
 
 from mixreg._errors import CheckpointError, ConfigurationError, require
@@ -12,11 +13,29 @@ from mixreg.data.augmentation import Preprocessing
 
 _RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # Pillow's numbers
 
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Processor:
+    """What is used of preprocessor_config.json, whose entries may be null."""
+
+    rescale_factor: float | None = None
+    size: int | dict[str, int | None] | None = None
+    crop_size: int | dict[str, int | None] | None = None
+    do_center_crop: bool | None = None
+    do_resize: bool | None = True
+    do_normalize: bool | None = True
+    crop_pct: float | None = None
+    resample: Annotated[int, msgspec.Meta(ge=0, lt=len(_RESAMPLING))] | None = None
+    image_mean: list[float] | float | None = None
+    image_std: list[float] | float | None = None
+
 
 def is_classifier(folder: Path) -> bool:
     """Whether a folder holds the configuration of a Hugging Face network."""
     try:
-        return "model_type" in _read(folder / "config.json")
+        return "model_type" in _read(folder / "config.json", dict[str, Any])
     except (OSError, ConfigurationError):
         return False
 
@@ -29,7 +48,7 @@ def build(folder: Path, num_outputs: int) -> nn.Module:
             folder, num_labels=num_outputs, local_files_only=True, trust_remote_code=False
         )
         net = auto.AutoModelForImageClassification.from_config(config, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # whatever a setting of another type brings about
         raise _unfit(folder, error) from error
     return _with_logits(net)
 
@@ -46,7 +65,7 @@ def load(folder: Path) -> nn.Module:
             use_safetensors=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # as above
         raise _unfit(folder, error) from error
     if absent := sorted(loaded["missing_keys"]):
         raise CheckpointError(
@@ -58,7 +77,7 @@ def load(folder: Path) -> nn.Module:
 
 def class_names(net: Any) -> tuple[str, ...]:
     """Names of the classes in the order of the logits."""
-    names = net.config.id2label
+    names: dict[int, str] = net.config.id2label
     return tuple(str(names[k]) for k in sorted(names))
 
 
@@ -67,36 +86,38 @@ def preprocessing(folder: Path) -> Preprocessing | None:
     file = folder / "preprocessor_config.json"
     if not file.is_file():
         return None
-    settings = _read(file)
-    if not math.isclose(settings.get("rescale_factor", 1 / 255), 1 / 255, rel_tol=1e-3):
-        raise ConfigurationError(f"{file} scales pixels by {settings['rescale_factor']}, not 1/255")
-    size = _sides(settings.get("size"))
-    crop = _sides(settings.get("crop_size")) if settings.get("do_center_crop") else ()
-    if (share := settings.get("crop_pct")) and len(size) == 1:  # ConvNeXt: squashed from 384 on
+    settings = _read(file, _Processor)
+    scale = settings.rescale_factor
+    if scale is not None and not math.isclose(scale, 1 / 255, rel_tol=1e-3):
+        raise ConfigurationError(f"{file} scales pixels by {scale}, not 1/255")
+    size = _sides(settings.size)
+    crop = _sides(settings.crop_size) if settings.do_center_crop else ()
+    if (share := settings.crop_pct) and len(size) == 1:  # ConvNeXt: squashed from 384 on
         crop, size = size * 2, (int(size[0] / share),) if size[0] < 384 else size * 2
     crop = crop or (size if len(size) == 2 else ())
-    if not crop or not settings.get("do_resize", True):
-        raise ConfigurationError(
-            f"{file} gives images of no fixed size, got {settings.get('size')}"
-        )
-    normalised = settings.get("do_normalize", True)
-    return Preprocessing(
-        crop,
-        size,
-        _RESAMPLING[settings.get("resample", 2)],
-        tuple(settings["image_mean"]) if normalised else (0.0,),
-        tuple(settings["image_std"]) if normalised else (1.0,),
-    )
+    if not crop or not settings.do_resize:
+        raise ConfigurationError(f"{file} gives images of no fixed size, got {settings.size}")
+    mean, std = settings.image_mean, settings.image_std
+    if not settings.do_normalize:
+        mean, std = 0.0, 1.0
+    if mean is None or std is None:
+        raise ConfigurationError(f"{file} normalises images and lacks image_mean or image_std")
+    resample = _RESAMPLING[2 if settings.resample is None else settings.resample]
+    return Preprocessing(crop, size, resample, _numbers(mean), _numbers(std))
 
 
-def _sides(size: Any) -> tuple[int, ...]:
+def _numbers(values: list[float] | float) -> tuple[float, ...]:
+    return tuple(values) if isinstance(values, list) else (values,)
+
+
+def _sides(size: object) -> tuple[int, ...]:
     """The shorter side, or height and width; none where they are given otherwise."""
     match size:
         case int():
             return (size, size)
-        case {"height": height, "width": width}:
+        case {"height": int(height), "width": int(width)}:
             return (height, width)
-        case {"shortest_edge": side, **others} if not others:
+        case {"shortest_edge": int(side), **others} if not others:
             return (side,)
     return ()
 
@@ -111,12 +132,11 @@ def _logits(_net: object, _inputs: object, outputs: Any) -> Any:
     return outputs.logits if hasattr(outputs, "logits") else outputs
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path, kind: type[T]) -> T:
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        return msgspec.json.decode(file.read_bytes(), type=kind)
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{file} is damaged: {error}") from error
-    return values if isinstance(values, dict) else {}
 
 
 def _transformers(folder: Path) -> Any:

@@ -74,14 +74,13 @@ _RELIABILITY = (
 
 def charts(groups: Groups) -> tuple[list[Picture], list[PictureSequence]]:
     """The pictures, and the sliders of methods with several α."""
-    pictures = _differences(groups)
-    sequences: list[PictureSequence] = []
-    makers: tuple[Callable[[Groups, Group, str], list[Picture]], ...] = (_effects, _reliability)
+    pictures, sequences = list(_differences(groups)), list[PictureSequence]()
+    makers: tuple[Callable[[Groups, Group, str], Iterator[Picture]], ...] = (_effects, _reliability)
     for make in makers:
         frames: dict[str, list[tuple[Group, Picture]]] = {}
         for group, name in _names(groups.runs).items():
-            made = [(group, picture) for picture in make(groups, group, name)]
-            frames.setdefault(group.method, []).extend(made)
+            made = frames.setdefault(group.method, [])
+            made += [(group, picture) for picture in make(groups, group, name)]
         for method, of_method in frames.items():
             if len(of_method) > 1:
                 sequences.append(_over_alpha(method, of_method))
@@ -90,54 +89,46 @@ def charts(groups: Groups) -> tuple[list[Picture], list[PictureSequence]]:
     return [*pictures, *_histograms(groups), *_curves(groups)], sequences
 
 
-def _differences(groups: Groups) -> list[Picture]:
+def _differences(groups: Groups) -> Iterator[Picture]:
     """A forest plot of the paired differences to the baseline, where there are any."""
-    if len(groups.runs) == 1:
-        return []
     base = groups.baseline.label
-    return [
-        Picture(
+    if len(groups.runs) > 1:
+        yield Picture(
             "effects-baseline",
             f"Differences to {base}, raw",
             f"Every prediction less the raw prediction of {base}. {_BARS}",
             "The same numbers stand in the table of differences to the baseline.",
             draw(partial(effects_figure, groups, groups.rows, "baseline")),
         )
-    ]
 
 
-def _effects(groups: Groups, group: Group, name: str) -> list[Picture]:
+def _effects(groups: Groups, group: Group, name: str) -> Iterator[Picture]:
     """A forest plot of what each correction does to the models of a group."""
     rows = [row for row in groups.rows if row[0] == group]
-    if not any(groups.effect(*row, "nll", "raw") for row in rows):
-        return []
-    return [
-        Picture(
+    if any(groups.effect(*row, "nll", "raw") for row in rows):
+        yield Picture(
             f"effects-{name}",
             f"What each correction does to {group.label}",
             f"Each correction less the raw prediction of the same models. {_BARS}",
             "The same numbers stand in the table of effects of each correction.",
             draw(partial(effects_figure, groups, rows, "raw")),
         )
-    ]
 
 
-def _reliability(groups: Groups, group: Group, name: str) -> list[Picture]:
+def _reliability(groups: Groups, group: Group, name: str) -> Iterator[Picture]:
     """The reliability diagram of a group."""
     errors = [
         f"{choice} {mean_text(mean, METRIC_FORMATS['ece'])}"
         for choice in _CHOICES
         if (mean := groups.mean(group, choice, "ece"))
     ]
-    return [
-        Picture(
-            f"reliability-{name}",
-            f"Reliability of {group.label}",
-            _RELIABILITY,
-            f"Expected calibration error in percent: {', '.join(errors)}.",
-            draw(partial(reliability_figure, groups.runs[group])),
-        )
-    ]
+    yield Picture(
+        f"reliability-{name}",
+        f"Reliability of {group.label}",
+        _RELIABILITY,
+        f"Expected calibration error in percent: {', '.join(errors)}.",
+        draw(partial(reliability_figure, groups.runs[group])),
+    )
 
 
 def _histograms(groups: Groups) -> Iterator[Picture]:

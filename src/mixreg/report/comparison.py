@@ -6,32 +6,27 @@ import msgspec
 
 from mixreg.evaluation import CORRECTIONS, COSTS, METRICS, Correction, MeanInterval, MetricName
 from mixreg.report.charts import charts
-from mixreg.report.document import Document, Entry, Table, entries
+from mixreg.report.document import Document, Entry, Table, effect_cell, entries
 from mixreg.report.groups import Group, Groups, Reference, Row, RunResult
 from mixreg.report.records import (
     JUDGED,
     METRIC_FORMATS,
+    OPPOSITE,
     Claim,
     Expected,
     MetricFormat,
+    Sentence,
+    difference_text,
     judge,
     mean_text,
     metric_format,
+    multiplicity,
     number,
     range_text,
 )
 
 _REFERENCES: tuple[Reference, ...] = ("baseline", "raw")
 
-_PERFORMANCE = (
-    "Mean{spread}, {count} test examples. + better, − worse: the "
-    "95% interval of the paired difference excludes 0 (none is widened for many comparisons); "
-    "compared with {base}, raw."
-)
-_THIS_MODEL = (
-    "Each correction less raw ± half the width of its 95% interval by {count} test examples "
-    "(paired bootstrap, {resamples} resamples), for this one model; unmarked: undecided."
-)
 _MEANS = (
     "Mean ± half the width of its 95% confidence interval over n seeds. T is the temperature "
     "fitted to held-out examples; the rescaled prediction instead divides by θ̄, which the mixing "
@@ -39,61 +34,19 @@ _MEANS = (
     "log-likelihood, ECE the expected calibration error in 15 equal bins, Brier the squared "
     "distance of the predicted probabilities to the one-hot label (0 to 2)."
 )
-_DIFFERENCES = (
-    "Paired by seed: each prediction less the raw prediction of {base}, with the 95% confidence "
-    "interval of the mean difference. Bold where it excludes 0."
-)
-_EFFECTS = (
-    "Each correction less the raw prediction of the same trained models, with the 95% confidence "
-    "interval of the mean difference. Bold where the interval excludes 0."
-)
-_PAIRED = "Paired by seed where n counts seeds, by test example where it counts those of one model."
 _TEMPERATURE = MetricFormat("T", digits=3)
-_SPOKEN: dict[MetricName, tuple[Expected, Expected]] = {
-    "accuracy": ("positive", "negative"),
-    "nll": ("negative", "positive"),
-    "ece": ("negative", "positive"),
+BETTER: dict[MetricName, Expected] = {
+    "accuracy": "positive",
+    "nll": "negative",
+    "ece": "negative",
 }
-"""The metrics of Figure 4 with the side of an improvement, and of the opposite."""
-_RESCALING = {
-    "mixup": "Rescaling improves models trained with Mixup.",
-    "erm": "Rescaling always makes ERM worse.",
-}
-_ENTROPY = "Mixup and label smoothing increase the entropy of the predictions."
-_MULTIPLICITY = (
-    "Many comparisons: this page holds {count} paired 95% intervals of metrics that have a better "
-    "side. If nothing differed at all, about {by_chance} of them would still exclude 0; none is "
-    "widened for that."
+"""The metrics of the paper, with the side on which a difference is an improvement."""
+HELPS = Sentence("Rescaling improves models trained with Mixup.", "section 5, figure 4")
+HURTS = Sentence("Rescaling always makes ERM worse.", HELPS.place)
+UNSURE = Sentence(
+    "Mixup and label smoothing increase the entropy of the predictions.", "section 5, figure 7"
 )
-_SPREAD = (
-    "The intervals over seeds (Student's t) are for the recipe: they describe the spread of "
-    "repeated training on this data, measured on this one test set; another data set can turn out "
-    "otherwise. For one of these models, `mixreg evaluate` gives intervals by its test examples."
-)
-_EXAMPLES = (
-    "The intervals by test examples (paired bootstrap, {resamples} resamples of {count} examples, "
-    "d ± 1.96 standard deviations) are for this one model on the distribution of these examples. "
-    "They do not say what the same training gives with another seed: that takes intervals over "
-    "seeds, `mixreg compare`. The ECE is meant as so many examples measure it, which counts chance "
-    "as error."
-)
-_ON_TEST = (
-    "The recommended correction is chosen on the same test examples its NLL is measured on, "
-    "which makes that NLL slightly optimistic."
-)
-_ON_VALIDATION = (
-    "The temperatures are fitted to the validation examples on which the recommended correction is "
-    "chosen, which favours them slightly."
-)
-_ONE_SEED = (
-    "There is one seed, so there are no intervals over seeds, and no difference between trainings "
-    "is shown."
-)
-_NO_INTERVALS = (
-    "There is one seed, and its evaluation was stored without intervals by test examples, so that "
-    "nothing here is shown; `mixreg evaluate` of the run makes them."
-)
-_FEW_SEEDS = (
+FEW_SEEDS = (
     "With {fewest} seeds the width of the intervals is itself uncertain; five or more are better."
 )
 _WORDS: dict[Correction, str] = {
@@ -172,7 +125,10 @@ def _tables(groups: Groups) -> Iterator[Table]:
     seeds = "1 seed" if list(counts) == ["1"] else f"{' or '.join(counts)} seeds"
     alone = len(groups.runs) == 1
     spread = "" if seeds == "1 seed" else f" ± 95% confidence interval over {seeds}"
-    title = _PERFORMANCE.format(spread=spread, count=count, base=base)
+    title = (
+        f"Mean{spread}, {count} test examples. + better, − worse: the 95% interval of the paired "
+        f"difference excludes 0 (none is widened for many comparisons); compared with {base}, raw."
+    )
     rows = _rows(groups, lambda *row: [_performance(groups, row, name) for name in JUDGED])
     yield Table("performance", title, "", ["", *judged], rows, ["text"])
     headings = ["Prediction", *(METRIC_FORMATS[name].heading for name in METRICS), "T", "n"]
@@ -181,14 +137,28 @@ def _tables(groups: Groups) -> Iterator[Table]:
     headings = ["Prediction", *judged, "n"]
     rows = _rows(groups, lambda *row: [] if alone else _effects(groups, row, "baseline"))
     if rows:
-        title, note = f"Differences to {base}, raw", _DIFFERENCES.format(base=base)
+        title = f"Differences to {base}, raw"
+        note = (
+            f"Paired by seed: each prediction less the raw prediction of {base}, with the 95% "
+            "confidence interval of the mean difference. Bold where it excludes 0."
+        )
         yield Table("differences", title, note, headings, rows, ["page"])
     if rows := _rows(groups, lambda *row: _effects(groups, row, "raw")):
         title = "Effect of each correction on the same models"
-        yield Table("effects", title, f"{_EFFECTS} {_PAIRED}", headings, rows, ["page"])
+        note = (
+            "Each correction less the raw prediction of the same trained models, with the 95% "
+            "confidence interval of the mean difference. Bold where the interval excludes 0. "
+            "Paired by seed where n counts seeds, by test example where it counts those of one "
+            "model."
+        )
+        yield Table("effects", title, note, headings, rows, ["page"])
     if models := [group for group in groups.runs if groups.by_examples(group)]:
         resamples = groups.runs[models[0]][0].evaluation.resamples
-        title = _THIS_MODEL.format(count=count, resamples=resamples)
+        title = (
+            f"Each correction less raw ± half the width of its 95% interval by {count} test "
+            f"examples (paired bootstrap, {resamples} resamples), for this one model; unmarked: "
+            "undecided."
+        )
         rows = _rows(groups, lambda *row: _changes(groups, row) if row[0] in models else [])
         yield Table("changes", title, "", ["", *judged], rows, ["text"])
     yield _spreadsheet(groups)
@@ -227,9 +197,8 @@ def _effects(groups: Groups, row: Row, reference: Reference) -> list[Entry]:
     cells, seeds = [], ""
     for metric in JUDGED:
         if effect := groups.effect(*row, metric, reference):
-            form, seeds = METRIC_FORMATS[metric], str(effect.n)
-            mean, interval = number(effect.mean, form, signed=True), range_text(effect, form)
-            cells.append(Entry(mean, judge(effect, form.direction), f"({interval})"))
+            seeds = str(effect.n)
+            cells.append(effect_cell(effect, METRIC_FORMATS[metric]))
     return [*cells, Entry(seeds)] if cells else []
 
 
@@ -273,23 +242,20 @@ def _claims(groups: Groups, title: str) -> Iterator[Claim]:
         method = group.method
         law = "" if group.alpha is None else f"α = {group.alpha:g}"
         setting = title if law in title else f"{title}, {law}"
-        tests: list[tuple[str, int, MetricName, str, Expected, MeanInterval | None]] = []
-        if method in _RESCALING and groups.theta_mean(group) < 1:
-            what = f"{method} rescaled − raw"
-            for metric, sides in _SPOKEN.items():
+        tests: list[tuple[Sentence, MetricName, str, Expected, MeanInterval | None]] = []
+        if method in {"mixup", "erm"} and groups.theta_mean(group) < 1:
+            for metric, better in BETTER.items():
+                said, side = (HURTS, OPPOSITE[better]) if method == "erm" else (HELPS, better)
                 effect = groups.gap((group, "rescaled"), (group, "raw"), metric)
-                tests.append((_RESCALING[method], 4, metric, what, sides[method == "erm"], effect))
+                tests.append((said, metric, f"{method} rescaled − raw", side, effect))
         if method in {"mixup", "label-smoothing"} and groups.baseline.method == "erm":
             effect = groups.effect(group, "raw", "entropy", "baseline")
-            tests.append((_ENTROPY, 7, "entropy", f"{method} − erm", "positive", effect))
-        for statement, figure, metric, what, side, effect in tests:
+            tests.append((UNSURE, "entropy", f"{method} − erm", "positive", effect))
+        for said, metric, what, side, effect in tests:
             if effect:
-                form, (mean, half, n) = METRIC_FORMATS[metric], effect
-                half = None if half is None else form.factor * half
-                scaled = MeanInterval(form.factor * mean, half, n)
+                form = METRIC_FORMATS[metric]
                 measured = f"test {form.label} in {form.step}, {what}, paired by seed"
-                place = f"section 5, figure {figure}"
-                yield Claim(statement, place, setting, measured, scaled, side)
+                yield Claim(said.statement, said.place, setting, measured, form.shown(effect), side)
 
 
 def _findings(groups: Groups) -> Iterator[Entry]:
@@ -297,11 +263,11 @@ def _findings(groups: Groups) -> Iterator[Entry]:
     for group in groups.judged:
         rescaled = f"{group.label}: rescaled prediction (equation 22) against the raw one"
         trained = f"Raw predictions: {group.label} against {groups.baseline.label}"
-        for metric in _SPOKEN if groups.theta_mean(group) < 1 else ():
+        for metric in BETTER if groups.theta_mean(group) < 1 else ():
             if effect := groups.effect(group, "rescaled", metric, "raw"):
                 unit = "test examples" if groups.by_examples(group) else "seeds"
                 yield _finding(metric, effect, rescaled, unit)
-        for metric in _SPOKEN:
+        for metric in BETTER:
             if effect := groups.effect(group, "raw", metric, "baseline"):
                 yield _finding(metric, effect, trained, "seeds")
 
@@ -335,7 +301,10 @@ def _advice(groups: Groups, group: Group) -> str:
     """The correction to use for one group by its NLL, its grounds, and what it costs."""
     choice = groups.choice(group)
     if choice is None:
-        return _NO_INTERVALS
+        return (
+            "There is one seed, and its evaluation was stored without intervals by test examples, "
+            "so that nothing here is shown; `mixreg evaluate` of the run makes them."
+        )
     unit = "test examples" if choice.split == "test" else "validation examples"
     counted = f" {unit}" if groups.by_examples(group) else ""
     if choice.correction == "raw":
@@ -365,9 +334,7 @@ def _advice(groups: Groups, group: Group) -> str:
 
 
 def _interval(nll: MeanInterval) -> str:
-    form = METRIC_FORMATS["nll"]
-    mean, interval = number(nll.mean, form, signed=True), range_text(nll, form)
-    return f"{mean} nats, 95% CI {interval}, n = {nll.n}"
+    return f"{difference_text(nll, METRIC_FORMATS['nll'])}, n = {nll.n}"
 
 
 def _caveats(groups: Groups) -> Iterator[str]:
@@ -378,21 +345,42 @@ def _caveats(groups: Groups) -> Iterator[str]:
     fewest = min(len(groups.values(*row, "nll")) for row in groups.rows)
     models = [group for group in groups.runs if groups.by_examples(group)]
     if count > 0:
-        yield _MULTIPLICITY.format(count=count, by_chance=max(1, round(count / 20)))
+        held = f"this page holds {count} paired 95% intervals of metrics that have a better side"
+        yield multiplicity(held, count)
     if max(map(len, groups.runs.values())) > 1:
         if fewest < 5:
-            yield _FEW_SEEDS.format(fewest=fewest)
-        yield _SPREAD
+            yield FEW_SEEDS.format(fewest=fewest)
+        yield (
+            "The intervals over seeds (Student's t) are for the recipe: they describe the spread "
+            "of repeated training on this data, measured on this one test set; another data set "
+            "can turn out otherwise. For one of these models, `mixreg evaluate` gives intervals by "
+            "its test examples."
+        )
     elif len(groups.runs) > 1:
-        yield _ONE_SEED
+        yield (
+            "There is one seed, so there are no intervals over seeds, and no difference between "
+            "trainings is shown."
+        )
     if models:
         about = groups.runs[models[0]][0].evaluation
-        yield _EXAMPLES.format(resamples=about.resamples, count=about.count)
+        yield (
+            f"The intervals by test examples (paired bootstrap, {about.resamples} resamples of "
+            f"{about.count} examples, d ± 1.96 standard deviations) are for this one model on the "
+            "distribution of these examples. They do not say what the same training gives with "
+            "another seed: that takes intervals over seeds, `mixreg compare`. The ECE is meant as "
+            "so many examples measure it, which counts chance as error."
+        )
     splits = {choice.split for group in groups.judged if (choice := groups.choice(group))}
     if "test" in splits:
-        yield _ON_TEST
+        yield (
+            "The recommended correction is chosen on the same test examples its NLL is measured "
+            "on, which makes that NLL slightly optimistic."
+        )
     if "validation" in splits:
-        yield _ON_VALIDATION
+        yield (
+            "The temperatures are fitted to the validation examples on which the recommended "
+            "correction is chosen, which favours them slightly."
+        )
 
 
 def _gaps(groups: Groups) -> Iterator[str]:

@@ -8,18 +8,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from mixreg.evaluation import mean_interval
+from mixreg.evaluation import MeanInterval, mean_interval
 from mixreg.report.figures import Picture, PictureSequence
 from mixreg.report.records import (
     Claim,
     Judgement,
+    MetricFormat,
     Record,
     Records,
     judge,
     mean_over_seeds,
     mean_text,
     metric_format,
+    number,
     paired,
+    range_text,
 )
 
 _WIDTH = 100
@@ -147,6 +150,12 @@ def _cell(values: Mapping[int, float], reference: Mapping[int, float], metric: s
     text = mean_text(mean_interval(list(values.values())), form)
     effect = mean_over_seeds(paired(values, reference))
     return Entry(text, judge(effect, form.direction)) if effect else Entry(text)
+
+
+def effect_cell(effect: MeanInterval, form: MetricFormat) -> Entry:
+    """A difference with its sign, whether it is better or worse, and its interval beside it."""
+    text, interval = number(effect.mean, form, signed=True), range_text(effect, form)
+    return Entry(text, judge(effect, form.direction), f"({interval})")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from mixreg.evaluation import (
     Correction,
     Evaluation,
     MeanInterval,
+    MetricName,
     choose,
 )
 from mixreg.report.records import Records, mean_over_seeds, paired, records_of
@@ -126,7 +127,7 @@ class Groups:
         return mean_over_seeds(self.values(group, correction, metric))
 
     def effect(
-        self, group: Group, correction: Correction, metric: str, reference: Reference
+        self, group: Group, correction: Correction, metric: MetricName, reference: Reference
     ) -> MeanInterval | None:
         """The difference to raw, paired by example for one model, else by seed; None for none."""
         raw: Row = (self.baseline if reference == "baseline" else group, "raw")
@@ -134,7 +135,7 @@ class Groups:
             return None
         if group == raw[0] and self.by_examples(group):
             effects = self.runs[group][0].evaluation.results[correction].effects or {}
-            if effect := next((e for name, e in effects.items() if name == metric), None):
+            if effect := effects.get(metric):
                 return effect
         return self.gap((group, correction), raw, metric)
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mixreg.report.document import Document, Entry
+from mixreg.report.document import Document, Entry, Table, entries
 from mixreg.report.figures import DARK, variable
 from mixreg.report.records import effect_texts
 
@@ -89,6 +89,19 @@ def settings(values: Sequence[Mapping[str, Any]]) -> Settings:
     )
 
 
+def _settings_tables(
+    values: Sequence[Mapping[str, Any]], heading: str, title: str
+) -> Iterator[Table]:
+    """What all runs share, a line each, and what differs, a line for each run."""
+    if any(values):
+        split, name = settings(values), heading.lower()
+        shared = [(name, [Entry(value)]) for name, value in split.shared]
+        yield Table(f"{name}-shared", title, "", [heading, "Value"], shared)
+        if split.names:
+            each = [(first, entries(rest)) for first, *rest in split.each]
+            yield Table(f"{name}-different", "Different between runs", "", split.names, each)
+
+
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested mappings as dotted names; everything else as JSON, strings as they are."""
     flat: dict[str, str] = {}
@@ -132,5 +145,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"sort_value": sort_value, "settings": settings, "cards": _cards}
+    environment.filters |= {"sort_value": sort_value, "cards": _cards, "tables": _settings_tables}
     return environment

@@ -10,6 +10,7 @@ from mixreg.evaluation import Evaluation, MeanInterval, MetricName, mean_interva
 Judgement = Literal["better", "worse", "undecided"]
 Expected = Literal["positive", "negative", "zero"]
 Verdict = Literal["holds", "does not hold", "undecided"]
+OPPOSITE: dict[Expected, Expected] = {"positive": "negative", "negative": "positive"}
 
 
 class MetricFormat(NamedTuple):
@@ -27,6 +28,11 @@ class MetricFormat(NamedTuple):
         """Name with the unit and an arrow to the better side."""
         unit = f" ({self.unit})" if self.unit else ""
         return self.label + unit + {1: " ↑", -1: " ↓", 0: ""}[self.direction]
+
+    def shown(self, mean: MeanInterval) -> MeanInterval:
+        """A mean and its interval in the unit."""
+        half = None if mean.half_width is None else self.factor * mean.half_width
+        return MeanInterval(self.factor * mean.mean, half, mean.n)
 
 
 METRIC_FORMATS: dict[MetricName, MetricFormat] = {
@@ -74,6 +80,12 @@ def range_text(mean: MeanInterval, form: MetricFormat) -> str:
     return f"{number(mean.low, form, signed=True)} to {number(mean.high, form, signed=True)}"
 
 
+def difference_text(effect: MeanInterval, form: MetricFormat) -> str:
+    """A difference with its unit and its interval."""
+    step = f" {form.step}" if form.step else ""
+    return f"{number(effect.mean, form, signed=True)}{step}, 95% CI {range_text(effect, form)}"
+
+
 def effect_texts(effect: MeanInterval) -> tuple[str, str]:
     """An effect of any size in the digits that its interval warrants, and its interval."""
     size, digits = (effect.half_width, 2) if effect.half_width else (abs(effect.mean), 3)
@@ -84,6 +96,15 @@ def effect_texts(effect: MeanInterval) -> tuple[str, str]:
     values = (effect.mean, effect.low, effect.high)
     mean, *ends = [f"{v:+.1e}".replace("-", "−") for v in values if v is not None]
     return mean, " to ".join(ends) or "no interval"
+
+
+def multiplicity(judged: str, count: int) -> str:
+    """The caveat of so many intervals; `judged` says what they are."""
+    by_chance = max(1, round(count / 20))
+    return (
+        f"Many comparisons: {judged}. If nothing differed at all, about {by_chance} of them would "
+        "still exclude 0; none is widened for that."
+    )
 
 
 class Record(NamedTuple):
@@ -168,6 +189,15 @@ def paired(first: Mapping[int, float], second: Mapping[int, float]) -> dict[int,
         {1: 1.0}
     """
     return {seed: first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())}
+
+
+def half_way(first: Mapping[int, float], second: Mapping[int, float]) -> tuple[float | None, str]:
+    """How far from the first mean still counts as it, half the way to that of ERM; and in words."""
+    if not first or not second:
+        return None, ""
+    a, b = (mean_interval(list(values.values())).mean for values in (first, second))
+    margin = abs(a - b) / 2
+    return (margin, f" (none within ±{margin:.2g}, half way to ERM)") if margin else (None, "")
 
 
 @dataclass(frozen=True)

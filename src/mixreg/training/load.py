@@ -78,6 +78,10 @@ class TrainedClassifier:
             return self.law
         return Constant((1 - self.recipe.label_smoothing) * self.law.theta_mean)
 
+    def assuming(self, alpha: float) -> "TrainedClassifier":
+        """The classifier as if it had been trained with this α."""
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, alpha=alpha))
+
 
 def load(path: str | Path) -> RescaledModel:
     """The trained network of a run, asked for predictions as mixup taught it (equation 22).

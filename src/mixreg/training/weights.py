@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_safetensors
@@ -51,13 +52,10 @@ class _Place(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """What a file of weights holds.
+    """What a file of weights holds: state dicts by entry ("" for the file), and timm's settings.
 
-    Args:
-        path: the file.
-        states: the state dicts in it by the name of their entry, "" where the file is one itself.
-        arguments: the settings that timm's training script keeps beside the weights, if any.
-        is_own: whether this package wrote it.
+    Keys may have a prefix before those of the network: "module." of DistributedDataParallel,
+    "_orig_mod." of torch.compile, the name of the network in a LightningModule.
     """
 
     path: Path
@@ -66,22 +64,7 @@ class Stored:
     is_own: bool = False
 
     def put(self, net: nn.Module, name: str | None = None) -> list[str]:
-        """Load the weights of that name, else averaged ones, else the trained ones; what was done.
-
-        A name is that of an entry or a prefix. A prefix stands before all keys of the network:
-        "module." of DistributedDataParallel, "_orig_mod." of torch.compile, the name of the network
-        in a LightningModule.
-
-        Args:
-            net: the network.
-            name: of the weights.
-
-        Returns:
-            Sentences on what was taken and stripped.
-
-        Raises:
-            CheckpointError: the weights are of another network, or it is not clear which to take.
-        """
+        """Load the weights of that name, else averaged, else trained ones; what was done."""
         wanted = net.state_dict()
         places = [place for place in self._places(wanted) if name is None or name in place.names]
         held = {place: _within(self.states[place.entry], place.prefix) for place in places}
@@ -122,6 +105,31 @@ class Stored:
                 yield _Place.of(entry, prefix)
 
 
+class _NumberType:
+    """The type of a NumPy number as a pickle describes it, which makes no object of NumPy's."""
+
+    def __init__(self, code: str, *_: object) -> None:
+        self.dtype = np.dtype(code)
+        if self.dtype.kind not in "biuf":
+            raise ValueError(f"{code} is no number")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+def _number(kind: _NumberType, data: bytes) -> float:
+    """The number that a pickle holds as bytes."""
+    value: float = np.frombuffer(data, kind.dtype).item()
+    return value
+
+
+_NUMBERS = [
+    (_NumberType, "numpy.dtype"),
+    *((_number, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+]
+"""What stands for the reconstruction of NumPy's numbers, which many trainings store."""
+
+
 def read_weights(path: Path) -> Stored:
     """The state dicts in a file; one that holds none, or objects, is refused by what it holds."""
     if not path.is_file():
@@ -132,7 +140,7 @@ def read_weights(path: Path) -> Stored:
             return _read_safetensors(path)
         if zipfile.is_zipfile(path) and (entry := zipfile.ZipFile(path).testzip()):
             raise CheckpointError(f"{path} is damaged: the checksum of {entry} is wrong")
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace, *_NUMBERS]):
             stored = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{unreadable}: {error}") from error
@@ -224,8 +232,9 @@ def _within(state: Mapping[str, Any], prefix: str) -> Mapping[str, Any]:
 def _load(path: Path, state: Mapping[str, Any], net: nn.Module) -> list[str]:
     """Load a state dict of just these keys; what its values leave to be said."""
     wanted = net.state_dict()
-    if wrong := [key for key, value in wanted.items() if not _is_castable(state.get(key), value)]:
-        kinds = ", ".join(f"{key} {state[key].dtype}" for key in wrong[:_LISTED])
+    strange = {key: _strange(state.get(key), value) for key, value in wanted.items()}
+    if wrong := [f"{key} {kind}" for key, kind in strange.items() if kind]:
+        kinds = ", ".join(wrong[:_LISTED])
         raise CheckpointError(f"{path} holds no floating-point weights for the model: {kinds}")
     halves = {str(v.dtype) for v in state.values() if isinstance(v, Tensor)} & _HALVES
     try:
@@ -239,7 +248,11 @@ def _load(path: Path, state: Mapping[str, Any], net: nn.Module) -> list[str]:
     return [f"{rounded} than the model's; it is evaluated with the rounded values."]
 
 
-def _is_castable(value: Any, wanted: Tensor) -> bool:
-    """False for integer and complex values in the place of real ones."""
-    is_real = not isinstance(value, Tensor) or value.is_floating_point()
-    return is_real or not wanted.is_floating_point()
+def _strange(value: Any, wanted: Tensor) -> str:
+    """What kind of tensor a value is where it is nested, or not real in the place of a real one."""
+    if not isinstance(value, Tensor):
+        return ""
+    if value.is_nested:
+        return f"nested {value.dtype}"
+    is_real = value.is_floating_point() or not wanted.is_floating_point()
+    return "" if is_real else str(value.dtype)

@@ -3,15 +3,17 @@
 from mixreg.data.corruptions.corrupted import (
     CORRUPTIONS,
     EXTRA_CORRUPTIONS,
+    FAMILIES,
     SEVERITIES,
+    ParameterSet,
     corrupted,
 )
-from mixreg.data.corruptions.parameters import ParameterSet
 from mixreg.data.corruptions.sets import CorruptedSet, corrupted_sets
 
 __all__ = [
     "CORRUPTIONS",
     "EXTRA_CORRUPTIONS",
+    "FAMILIES",
     "SEVERITIES",
     "CorruptedSet",
     "ParameterSet",

@@ -1,38 +1,37 @@
-"""Images of any corruption and severity, a block at a time."""
+"""Images of any corruption and severity, a block at a time.
 
-from collections.abc import Callable, Iterator
-from typing import Any
+Source: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
+Perturbations", ICLR 2019; `strengths.json` holds the numbers of the authors' scripts
+`make_cifar_c.py` and `make_imagenet_c.py`,
+https://github.com/hendrycks/robustness/tree/master/ImageNet-C/create_c.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixreg._errors import check_name
 from mixreg._random import derive_seed
-from mixreg.data.corruptions import blur, digital, noise, weather
-from mixreg.data.corruptions.parameters import PARAMETERS, SIDES, ParameterSet
-from mixreg.data.corruptions.pixels import bytes_of
+from mixreg.data.corruptions import kinds, weather
+from mixreg.data.corruptions.kinds import bytes_of
 
-_KINDS: dict[str, Callable[..., NDArray[np.float64]]] = {
-    "gaussian_noise": noise.gaussian_noise,
-    "shot_noise": noise.shot_noise,
-    "impulse_noise": noise.impulse_noise,
-    "defocus_blur": blur.defocus_blur,
-    "glass_blur": blur.glass_blur,
-    "motion_blur": blur.motion_blur,
-    "zoom_blur": blur.zoom_blur,
-    "snow": weather.snow,
-    "frost": weather.frost,
-    "fog": weather.fog,
-    "brightness": digital.brightness,
-    "contrast": digital.contrast,
-    "elastic_transform": digital.elastic_transform,
-    "pixelate": digital.pixelate,
-    "jpeg_compression": digital.jpeg_compression,
-    "speckle_noise": noise.speckle_noise,
-    "gaussian_blur": blur.gaussian_blur,
-    "spatter": weather.spatter,
-    "saturate": digital.saturate,
+_FAMILIES: Mapping[str, Sequence[Callable[..., NDArray[np.float64]]]] = {
+    "noise": (kinds.gaussian_noise, kinds.shot_noise, kinds.impulse_noise),
+    "blur": (kinds.defocus_blur, kinds.glass_blur, kinds.motion_blur, kinds.zoom_blur),
+    "weather": (weather.snow, weather.frost, weather.fog, kinds.brightness),
+    "digital": (
+        kinds.contrast,
+        kinds.elastic_transform,
+        kinds.pixelate,
+        kinds.jpeg_compression,
+    ),
+    "extra": (kinds.speckle_noise, kinds.gaussian_blur, weather.spatter, kinds.saturate),
 }
+_KINDS = {made.__name__: made for family in _FAMILIES.values() for made in family}
 
 CORRUPTIONS = tuple(_KINDS)
 """The 19 kinds, the 15 of the benchmark first."""
@@ -40,7 +39,29 @@ CORRUPTIONS = tuple(_KINDS)
 EXTRA_CORRUPTIONS = CORRUPTIONS[15:]
 """The four kinds that the benchmark keeps apart for choosing things."""
 
+FAMILIES = {
+    name: tuple(made.__name__ for made in family)
+    for name, family in _FAMILIES.items()
+    if name != "extra"
+}
+"""The 15 kinds by family."""
+
 SEVERITIES = (1, 2, 3, 4, 5)
+
+ParameterSet = Literal["cifar", "imagenet"]
+
+PARAMETERS: Mapping[ParameterSet, dict[str, list[list[float]]]] = json.loads(
+    Path(__file__).with_name("strengths.json").read_text()
+)
+"""By kind and severity the arguments of the function of that name."""
+
+# The elastic lengths are in units of the side; the script for ImageNet multiplies by 244, not 224.
+PARAMETERS["imagenet"]["elastic_transform"] = [
+    [length * (244 / 224) for length in row] for row in PARAMETERS["imagenet"]["elastic_transform"]
+]
+
+SIDES: Mapping[ParameterSet, tuple[int, ...]] = {"cifar": (28, 32), "imagenet": (224,)}
+"""The sides of square images that the numbers are for: CIFAR's, MNIST's and ImageNet's."""
 
 _BLOCK = 2**18  # pixels that are corrupted at once
 

@@ -17,14 +17,14 @@ from mixreg._random import derive_seed
 from mixreg.data.corruptions.corrupted import (
     CORRUPTIONS,
     SEVERITIES,
+    ParameterSet,
     check_images,
     check_kind,
     check_severity,
     corrupted,
     corrupted_blocks,
 )
-from mixreg.data.corruptions.parameters import ParameterSet
-from mixreg.data.location import MissingDataError
+from mixreg.data.published import MissingDataError
 
 _VERSION = 1  # of the generators: it grows when a corruption comes out differently
 

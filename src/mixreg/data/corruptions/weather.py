@@ -12,7 +12,7 @@ from scipy.ndimage import (
     uniform_filter,
 )
 
-from mixreg.data.corruptions.pixels import (
+from mixreg.data.corruptions.kinds import (
     Images,
     bytes_of,
     gaussian,
