@@ -22,13 +22,13 @@ FLOW = {
 
 LAYERS = {
     "support": (
-        {"_batches", "_checks", "_errors", "_files", "_lazy", "_random"},
+        {"_checks", "_errors", "_files", "_lazy", "_random"},
         {"safetensors", "torch"},
     ),
     "theory": (
         {"_beta", "_forward_mode", "calibration", "covariance", "curvature"}
         | {"entropy", "folding", "laws", "losses", "manifold", "matching", "mixing"}
-        | {"pairing", "perturbation", "perturbation_design", "power", "prediction"}
+        | {"pairing", "perturbation", "power", "prediction"}
         | {"recipes", "reference"}
         | {"risk", "statistics", ""},
         {"numpy", "tqdm", "yaml"},

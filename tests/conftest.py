@@ -12,6 +12,11 @@ settings.load_profile("mixreg")
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def same_draws_in_every_run() -> None:
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(20260606)
@@ -54,3 +59,9 @@ def no_pictures():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mixreg.report.charts.draw", lambda _: "<svg/>")
         yield
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Diagnoses are not drawn."""
+    monkeypatch.setattr("mixreg.experiments.diagnose._pictures", lambda *_: ())

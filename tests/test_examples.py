@@ -2,12 +2,9 @@
 
 import contextlib
 import dataclasses
-import os
 import re
 import runpy
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,17 +13,10 @@ import torch
 import mixreg.cli
 
 ROOT = Path(__file__).parents[1]
-PACKAGE = Path(mixreg.__file__).parent
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
 EXAMPLES = sorted(p.name for p in ROOT.glob("examples/*.py"))
 
 LANGUAGES = {"python", "output", "bash", "bibtex"}
-
-# Lightning's advice, and a deprecation inside Lightning's own code.
-THIRD_PARTY = (
-    "ignore:The 'train_dataloader' does not have many workers",
-    "ignore:`isinstance(treespec, LeafSpec)` is deprecated",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,21 +106,10 @@ def test_commands_are_understood(command, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_scripts_run_and_their_assertions_hold(example, tmp_path):
-    if example.startswith("huggingface"):
-        pytest.importorskip("accelerate")
-        pytest.importorskip("transformers")
-    warnings = ["-W", "error", *(word for rule in THIRD_PARTY for word in ("-W", rule))]
-    done = subprocess.run(
-        [sys.executable, *warnings, str(ROOT / "examples" / example)],
-        cwd=tmp_path,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PACKAGE.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+def test_scripts_run_and_their_assertions_hold(example, tmp_path, monkeypatch, start):
+    monkeypatch.chdir(tmp_path)
+    done = start(ROOT / "examples" / example, strict=True)
+    assert done.status() == 0, done.shown()
     assert "assert" in (ROOT / "examples" / example).read_text()
     assert not list(tmp_path.iterdir())
 

@@ -8,7 +8,7 @@ from torch import nn
 
 import mixreg
 from mixreg import Constant, approximate_perturbed_risk, design_perturbation, reference
-from mixreg.perturbation_design import principal_directions
+from mixreg.perturbation import principal_directions
 
 D, M = 6, 3
 

@@ -68,19 +68,17 @@ from mixreg.calibration import (
 # Modified data and perturbations (5) to (9)
 from mixreg.perturbation import (
     ModifiedData as ModifiedData,
+    DesignedPerturbation as DesignedPerturbation,
     Perturbation as Perturbation,
     PerturbedBatch as PerturbedBatch,
+    design_perturbation as design_perturbation,
     draw_perturbation as draw_perturbation,
     modified as modified,
     perturb as perturb,
+    principal_directions as principal_directions,
 )
 from mixreg.covariance import (
     perturbation_covariances as perturbation_covariances,
-)
-from mixreg.perturbation_design import (
-    DesignedPerturbation as DesignedPerturbation,
-    design_perturbation as design_perturbation,
-    principal_directions as principal_directions,
 )
 
 # Risks: equations 2, 4, 7, 10, 12, 19 and 20

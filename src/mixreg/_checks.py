@@ -1,13 +1,20 @@
-"""Inputs and labels as every function takes them, and what is said of others."""
+"""Inputs, labels and batches as every function takes them, and what is said of others."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from numbers import Real
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Network = Callable[[Tensor], Tensor]
 SampleName = Callable[[int], str]  # words for a row, for messages
+
+Key = str | int
+Place = Key | Sequence[Key] | Callable[[Any], Any]
+"""Where in a batch inputs or labels are: a key, a position, several, or a function of the batch."""
 
 _LABEL_SUM_TOLERANCE = 1e-5
 
@@ -102,6 +109,19 @@ def check_inputs(x: Tensor) -> None:
             "x.float() / 32768",
         }.get(x.dtype, "token ids cannot be averaged, so pass embeddings; numbers as x.float()")
         raise TypeError(f"inputs must be floating point, got {x.dtype}; {advice}")
+
+
+def check_floating(values: Tensor, what: str, name: str) -> None:
+    """Refuse values that are not floating point, as class indices are not."""
+    check_tensor(values, what, name)
+    if not values.is_floating_point():
+        remedy = (
+            "; turn class indices into one-hot vectors with mixreg.dense_targets(y, num_classes, "
+            "dtype=...)"
+        )
+        raise TypeError(
+            f"{what} must be floating point, got {values.dtype}{remedy * (what == 'targets')}"
+        )
 
 
 def check_examples(x: Tensor, y: Tensor) -> None:
@@ -210,6 +230,84 @@ def are_probabilities(outputs: Tensor) -> bool:
     return bool((values >= 0).all() & (values <= 1).all() & (off <= tolerance))
 
 
+def split(batch: Any, inputs: Place | None, labels: Place | None) -> tuple[Any, Tensor]:
+    """The inputs of a batch, one tensor or a nest, and its labels."""
+    if labels is None:
+        if not isinstance(batch, Sequence) or len(batch) < 2:
+            raise TypeError(
+                f"batches must be sequences (x, y, ...), got {_kind(batch)}; for others say where "
+                "the labels are, with labels=..."
+            )
+        inputs, labels = 0 if inputs is None else inputs, 1
+    y = _found(batch, labels, "labels")
+    check_tensor(y, "labels", "y")
+    if inputs is not None:
+        return _found(batch, inputs, "inputs"), y
+    x = [values for values in tensors(batch, "name the inputs with inputs=...") if values is not y]
+    return x[0] if len(x) == 1 else x, y
+
+
+def split_one(batch: Any, inputs: Place | None, labels: Place | None) -> tuple[Tensor, Tensor]:
+    """The one input of a batch, and its labels."""
+    x, y = split(batch, inputs, labels)
+    if not isinstance(x, Tensor) and isinstance(x, list | tuple | Mapping):
+        raise TypeError(
+            f"means are taken of one tensor, got {_kind(x)}; name it with inputs=..., each of "
+            "several in a pass of its own"
+        )
+    return x, y
+
+
+def tensors(nest: Any, remedy: str = "use torch.as_tensor(x)") -> list[Tensor]:
+    """All leaves of a nest, which must be tensors."""
+    if isinstance(nest, Tensor):
+        return [nest]
+    if isinstance(nest, Mapping):
+        return [values for part in nest.values() for values in tensors(part, remedy)]
+    if isinstance(nest, list | tuple):
+        return [values for part in nest for values in tensors(part, remedy)]
+    raise TypeError(f"inputs must be a torch.Tensor or a nest of them, got {_kind(nest)}; {remedy}")
+
+
+def replaced(nest: Any, old: Sequence[Tensor], new: Sequence[Tensor]) -> Any:
+    """A nest of the same types with some of its tensors replaced, and all else as it is."""
+    change = {id(before): after for before, after in zip(old, new, strict=True)}
+    seen: set[int] = set()
+
+    def walk(part: Any) -> Any:
+        if isinstance(part, Tensor):
+            seen.add(id(part))
+            return change.get(id(part), part)
+        if isinstance(part, Mapping):
+            clone: Any = copy.copy(part)
+            for key, values in part.items():
+                clone[key] = walk(values)
+            return clone
+        if isinstance(part, list | tuple):
+            walked = [walk(values) for values in part]
+            return type(part)(*walked) if hasattr(part, "_fields") else type(part)(walked)
+        return part
+
+    result = walk(nest)
+    if not seen >= change.keys():
+        raise ValueError(
+            "inputs and labels must be tensors of the batch itself, not made from them"
+        )
+    return result
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and afterwards the mode each module was in."""
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def python_float(value: object, name: str) -> float:
     """A real number of any kind, NumPy's too, as a Python float, which JSON can hold."""
     if isinstance(value, bool) or not isinstance(value, Real):
@@ -254,3 +352,21 @@ def _check_range(y: Tensor, num_classes: int) -> None:
                 f"class indices must lie in 0..{num_classes - 1} for num_classes={num_classes}, "
                 f"got values from {low} to {high}"
             )
+
+
+def _found(batch: Any, place: Place, name: str) -> Any:
+    if callable(place):
+        return place(batch)
+    if not isinstance(place, str | int):
+        return [_found(batch, key, name) for key in place]
+    try:
+        return batch[place]
+    except (KeyError, IndexError, TypeError) as error:
+        raise ValueError(f"{name}={place!r} is no part of the batch, {_kind(batch)}") from error
+
+
+def _kind(batch: Any) -> str:
+    name = f"{type(batch).__module__}.{type(batch).__qualname__}".removeprefix("builtins.")
+    if isinstance(batch, Mapping):
+        return f"{name} of {', '.join(map(repr, batch))}"
+    return f"{name} of {len(batch)}" if isinstance(batch, list | tuple) else name

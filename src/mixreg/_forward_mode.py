@@ -347,20 +347,8 @@ def _channels(values: Tensor, like: Tensor) -> Tensor:
 
 @contextmanager
 def forward_rules(*, nested: bool = False) -> Iterator[None]:
-    """Evaluate a network on dual tensors by the rules, and name what cannot be differentiated.
-
-    Attention runs in elementary operations, since the fused kernels have no tangents.
-
-    Args:
-        nested: whether forward mode is nested in itself.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        MixregError: an operation has no forward-mode derivative.
-        RuntimeError: any other failure of the network.
-    """
+    """Evaluate a network on dual tensors by the rules, and name what cannot be differentiated."""
+    # Attention runs in elementary operations, since the fused kernels have no tangents.
     load_tangent_formulas()
     try:
         with _Rules(NESTED if nested else FIRST_ORDER), sdpa_kernel(SDPBackend.MATH):

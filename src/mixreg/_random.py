@@ -28,9 +28,9 @@ def draw_seed(source: torch.Generator | None) -> int:
     return int(torch.randint(2**63 - 1, (), generator=source, device="cpu"))
 
 
-def check_generator(source: torch.Generator | None) -> None:
-    """Refuse what is no generator on the CPU and not None."""
-    if not isinstance(source, torch.Generator | None):
+def check_generator(source: torch.Generator | None, *, optional: bool = True) -> None:
+    """Refuse what is no generator on the CPU, nor None where one is optional."""
+    if not (isinstance(source, torch.Generator) or (source is None and optional)):
         raise TypeError(
             f"generator must be a torch.Generator, got {source!r}; "
             "use torch.Generator().manual_seed(...)"

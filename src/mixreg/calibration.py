@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from mixreg._checks import PROBABILITIES, are_probabilities, check_tensor
+from mixreg._checks import PROBABILITIES, are_probabilities, check_floating, check_tensor
 
 _LARGEST = 1e3
 _SMALLEST = 1e-6
@@ -121,9 +121,7 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
         >>> apply_temperature(torch.tensor([3.0, 0.0]), 2.0)
         tensor([1.5000, 0.0000])
     """
-    check_tensor(logits, "logits", "logits")
-    if not logits.is_floating_point():
-        raise TypeError(f"logits must be floating point, got {logits.dtype}")
+    check_floating(logits, "logits", "logits")
     if not (math.isfinite(temperature) and temperature > 0):
         raise ValueError(f"temperature must be a positive finite number, got {temperature}")
     return logits / temperature
@@ -147,10 +145,8 @@ def row_blocks(logits: Tensor) -> Iterator[slice]:
 
 def check_logits(logits: Tensor, labels: Tensor) -> None:
     """Refuse what is not logits of a classifier with the labels of the same examples."""
-    check_tensor(logits, "logits", "logits")
+    check_floating(logits, "logits", "logits")
     check_tensor(labels, "labels", "labels")
-    if not logits.is_floating_point():
-        raise TypeError(f"logits must be floating point, got {logits.dtype}")
     if logits.ndim != 2 or logits.shape[1] < 2:
         raise ValueError(
             f"logits must have shape (n, c) with c >= 2, got {tuple(logits.shape)}; "

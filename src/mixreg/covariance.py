@@ -18,7 +18,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mixreg._checks import check_tensor, first_not_finite
+from mixreg._checks import check_floating, check_tensor, first_not_finite
 from mixreg.laws import MixingLaw
 
 Samples = int | Tensor
@@ -219,12 +219,7 @@ def perturbation_covariances(
         >>> perturbation_covariances(x, torch.eye(2), Beta(1.0)).xx.dense(0)  # 1/48 + 1/12
         tensor([[0.1042]], dtype=torch.float64)
     """
-    check_tensor(y, "targets", "y")
-    if not y.is_floating_point():
-        raise TypeError(
-            f"targets must be floating point, got {y.dtype}; turn class indices into one-hot "
-            "vectors with mixreg.dense_targets(y, num_classes, dtype=...)"
-        )
+    check_floating(y, "targets", "y")
     if len(x) != len(y):
         raise ValueError(f"need one target for each input, got {len(y)} for {len(x)}")
     inputs = whitening or Whitening.from_data(x, rank_cutoff=rank_cutoff)
@@ -256,8 +251,7 @@ def _outer(left: Tensor, right: Tensor) -> Tensor:
     return left.unsqueeze(-1) * right.unsqueeze(-2)
 
 
-def _align(rows: Tensor, like: Tensor, trailing: int = 1) -> Tensor:
+def _align(rows: Tensor, like: Tensor) -> Tensor:
     """Rows of samples with dimensions of size one put in the middle, to broadcast on `like`."""
-    batch = rows.ndim - trailing
     middle = [1] * (like.ndim - rows.ndim)
-    return rows.reshape(*rows.shape[:batch], *middle, *rows.shape[batch:])
+    return rows.reshape(*rows.shape[:-1], *middle, rows.shape[-1])

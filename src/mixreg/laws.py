@@ -9,8 +9,8 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,6 +38,8 @@ class Quadrature(NamedTuple):
 @dataclass(frozen=True)
 class MixingLaw(ABC):
     """A law of the mixing weight λ on [0, 1]."""
+
+    _name: ClassVar[str]
 
     @property
     @abstractmethod
@@ -69,9 +71,9 @@ class MixingLaw(ABC):
             Nodes in [0, 1] and weights that sum to one.
         """
 
-    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """The law as JSON-safe values, read back by `law_from_dict`."""
+        return {"law": self._name, **asdict(self)}
 
     @property
     def shrinkage(self) -> float:
@@ -152,6 +154,7 @@ class Beta(MixingLaw):
         (0.75, 48, 12)
     """
 
+    _name = "beta"
     alpha: float
 
     def __post_init__(self) -> None:
@@ -179,10 +182,6 @@ class Beta(MixingLaw):
         nodes, weights = gauss_jacobi(self.alpha, self.alpha, order)
         return Quadrature(torch.from_numpy(nodes), torch.from_numpy(weights))
 
-    def to_dict(self) -> dict[str, Any]:
-        """The law as JSON-safe values."""
-        return {"law": "beta", "alpha": self.alpha}
-
 
 @dataclass(frozen=True)
 class Uniform(MixingLaw):
@@ -201,6 +200,7 @@ class Uniform(MixingLaw):
         0.75
     """
 
+    _name = "uniform"
     low: float = 0.0
     high: float = 1.0
 
@@ -233,10 +233,6 @@ class Uniform(MixingLaw):
         scaled = self.low + (self.high - self.low) * nodes
         return Quadrature(torch.from_numpy(scaled), torch.from_numpy(weights))
 
-    def to_dict(self) -> dict[str, Any]:
-        """The law as JSON-safe values."""
-        return {"law": "uniform", "low": self.low, "high": self.high}
-
 
 @dataclass(frozen=True)
 class FoldedBeta(MixingLaw):
@@ -259,6 +255,7 @@ class FoldedBeta(MixingLaw):
         (0.75, 0.083333)
     """
 
+    _name = "folded-beta"
     mean: float
     variance: float
 
@@ -294,10 +291,6 @@ class FoldedBeta(MixingLaw):
         nodes, weights = gauss_jacobi(*self._shapes, order)
         return Quadrature(1 - torch.from_numpy(nodes) / 2, torch.from_numpy(weights))
 
-    def to_dict(self) -> dict[str, Any]:
-        """The law as JSON-safe values."""
-        return {"law": "folded-beta", "mean": self.mean, "variance": self.variance}
-
 
 @dataclass(frozen=True)
 class Constant(MixingLaw):
@@ -315,6 +308,7 @@ class Constant(MixingLaw):
         0.7
     """
 
+    _name = "constant"
     weight: float
 
     def __post_init__(self) -> None:
@@ -336,10 +330,6 @@ class Constant(MixingLaw):
         _check_order(order)
         one = torch.ones(1, dtype=torch.float64, device="cpu")
         return Quadrature(self.weight * one, one)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The law as JSON-safe values."""
-        return {"law": "constant", "weight": self.weight}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mixreg._checks import as_rows, check_tensor
+from mixreg._checks import as_rows, check_floating
 from mixreg._errors import unknown_name
 from mixreg.mixing import MixedBatch
 
@@ -284,15 +284,8 @@ def two_class_logits(logits: Tensor) -> Tensor:
 
 
 def _check_pair(targets: Tensor, outputs: Tensor) -> None:
-    check_tensor(targets, "targets", "targets")
-    check_tensor(outputs, "outputs", "outputs")
-    if not targets.is_floating_point():
-        raise TypeError(
-            f"targets must be floating point, got {targets.dtype}; turn class indices into "
-            "one-hot vectors, for example with mixreg.dense_targets(y, num_classes)"
-        )
-    if not outputs.is_floating_point():
-        raise TypeError(f"outputs must be floating point, got {outputs.dtype}")
+    check_floating(targets, "targets", "targets")
+    check_floating(outputs, "outputs", "outputs")
     if outputs.ndim == 0:
         raise ValueError("outputs need a batch dimension, got a scalar; use outputs.unsqueeze(0)")
     if targets.shape != outputs.shape:

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mixreg._batches import Place, split
-from mixreg._checks import logits_of
+from mixreg._checks import Place, evaluating, logits_of, split
 from mixreg._random import draw_seed
 from mixreg._random import generator as own_generator
 from mixreg.laws import MixingLaw
@@ -84,14 +83,8 @@ class LayerStatistics:
                 _run(net, layer, x, kept)
                 yield hidden.pop(), y
 
-        modes = [(module, module.training) for module in net.modules()]
-        net.eval()
-        try:
-            with torch.no_grad():
-                return cls(layer, TrainingStatistics.from_loader(pairs(), num_classes))
-        finally:
-            for module, mode in modes:
-                module.training = mode
+        with evaluating(net), torch.no_grad():
+            return cls(layer, TrainingStatistics.from_loader(pairs(), num_classes))
 
 
 class ManifoldMixup:

@@ -8,14 +8,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from mixreg._batches import Place, replaced, split, tensors
 from mixreg._checks import (
+    Place,
     as_rows,
     check_examples,
     check_floating_targets,
     check_num_classes,
     check_tensor,
     mixed_one_hot,
+    replaced,
+    split,
+    tensors,
 )
 from mixreg.laws import MixingLaw
 from mixreg.pairing import BatchDraws, Draw, Per

@@ -18,10 +18,9 @@ import torch
 from torch import Tensor
 from torch.autograd import functional
 
+from mixreg._checks import Network
 from mixreg.laws import MixingLaw
 from mixreg.losses import Loss, resolve_loss
-
-Network = Callable[[Tensor], Tensor]
 
 _hessian: Callable[..., Any] = functional.hessian
 _jacobian: Callable[..., Any] = functional.jacobian

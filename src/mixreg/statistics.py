@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from mixreg._batches import Place, split_one
-from mixreg._checks import check_examples, dense_targets, dims
+from mixreg._checks import Place, check_examples, dense_targets, dims, split_one
 from mixreg._errors import CheckpointError, DataError, check_name
 from mixreg._files import read_tensors, write_tensors
 from mixreg.power import BandPower, Basis, component_bands, cosine_bands

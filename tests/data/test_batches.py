@@ -4,15 +4,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.support import joined
 
 from mixreg.data import CropAndFlip, InMemoryDataset, Normalisation, Samples, load
 
 N = 7
-
-
-def joined(batches):
-    inputs, labels = zip(*batches, strict=True)
-    return torch.cat(inputs), torch.cat(labels)
 
 
 def by_label(batches):

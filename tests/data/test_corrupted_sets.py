@@ -1,10 +1,10 @@
 """Corrupted test sets: read as published, generated and kept, refused when damaged."""
 
-import os
 import pickle
 
 import numpy as np
 import pytest
+from tests.support import Bomb
 
 from mixreg._errors import DataError
 from mixreg.data import MissingDataError
@@ -14,16 +14,6 @@ N = 4
 IMAGES = np.random.default_rng(0).integers(0, 256, (N, 32, 32, 3), dtype=np.uint8)
 LABELS = np.arange(N)
 KINDS = ["fog", "zoom_blur"]
-
-
-class Bomb:
-    """A pickle of this makes a folder when it is read."""
-
-    def __init__(self, trace):
-        self.trace = trace
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.trace),)
 
 
 @pytest.fixture

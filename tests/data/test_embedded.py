@@ -4,14 +4,10 @@ import numpy as np
 import pytest
 import torch
 from sklearn import datasets
+from tests.support import joined
 
 from mixreg.data import load
 from mixreg.data.datasets import make_two_moons, read_sklearn
-
-
-def joined(batches):
-    inputs, labels = zip(*batches, strict=True)
-    return torch.cat(inputs), torch.cat(labels)
 
 
 def nearest_moon(points):

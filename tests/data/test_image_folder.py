@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.support import joined
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
@@ -33,11 +34,6 @@ def tree(tmp_path):
 
 def imagenet(tree, **options):
     return load("imagenet", tree, **{"validation_fraction": 0, "workers": 0, **options})
-
-
-def joined(batches):
-    inputs, labels = zip(*batches, strict=True)
-    return torch.cat(inputs), torch.cat(labels)
 
 
 def test_evaluation_is_the_usual_pipeline(tree):

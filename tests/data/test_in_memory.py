@@ -1,5 +1,6 @@
 import pytest
 import torch
+from tests.support import joined
 
 from mixreg.data import CropAndFlip, InMemoryDataset, Normalisation, Samples
 
@@ -16,11 +17,6 @@ def samples(n: int, seed: int = 0) -> Samples:
 def dataset(n: int = 23, **options) -> InMemoryDataset:
     splits = {"train": samples(n), "validation": samples(0), "test": samples(11, seed=1)}
     return InMemoryDataset("example", splits, CLASSES, normalisation=NORMALISATION, **options)
-
-
-def joined(batches) -> tuple[torch.Tensor, torch.Tensor]:
-    inputs, labels = zip(*batches, strict=True)
-    return torch.cat(inputs), torch.cat(labels)
 
 
 def test_batches_are_normalised_and_in_order():

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from tests.support import joined
 from torch.utils.data import DataLoader, TensorDataset
 
 from mixreg._errors import DataError, MixregError
@@ -19,11 +20,6 @@ IMAGES = Preprocessing((8,), (8,), mean=(0.5,), std=(0.25,))
 
 def sizes(data):
     return [data.size(split) for split in ("train", "validation", "test")]
-
-
-def joined(batches):
-    x, y = zip(*batches, strict=True)
-    return torch.cat(x), torch.cat(y)
 
 
 def picture(path, value=100):

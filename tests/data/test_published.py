@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import os
 import pickle
 import struct
 import sys
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from tests.support import Bomb
 
 from mixreg._errors import DataError
 from mixreg.data import MissingDataError, datasets, load, releases
@@ -26,16 +26,6 @@ LABELS = {"cifar10": ("labels", 10), "cifar100": ("fine_labels", 100)}
 
 def md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-class Bomb:
-    """A pickle of this makes a folder when it is read."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.trace),)
 
 
 def batch(name: str, n: int, seed: int) -> dict[str, object]:

@@ -13,11 +13,6 @@ from mixreg.training import TrainConfig, load_data, load_run, train
 TINY = {"samples": 30, "draws": 400, "pairs": 50, "progress": False}
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
-    monkeypatch.setattr("mixreg.experiments.diagnose._pictures", lambda *_: ())
-
-
 def trained(path, **settings):
     small = {"data": "digits", "epochs": 2, "batch_size": 256, "progress": False}
     return train(TrainConfig(**(small | settings), output=path)).path

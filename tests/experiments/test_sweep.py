@@ -1,7 +1,6 @@
 """What a sweep does with its runs: the logic with scripted futures, the rest in this process."""
 
 import dataclasses
-import io
 import json
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.support import Terminal
 
 from mixreg import ConfigurationError, MixregError
 from mixreg.data.published import MissingDataError
@@ -162,11 +162,6 @@ def test_a_busy_run_is_waited_for_after_all_others(tmp_path, capsys):
 
 
 # Counts and the time that is left
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 def _finish(run, seconds):

@@ -34,11 +34,6 @@ def document(diagnosis, method="mixup"):
     return diagnosis_document(diagnosis, run, DiagnoseOptions(checkpoint=Path("a run")))
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
-    monkeypatch.setattr("mixreg.experiments.diagnose._pictures", lambda *_: ())
-
-
 def sentences(diagnosis, method="mixup"):
     page = document(diagnosis, method)
     return " ".join([*(finding.text for finding in page.findings), *page.caveats])

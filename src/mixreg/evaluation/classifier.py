@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,6 +36,8 @@ from mixreg.evaluation.metrics import (
 )
 from mixreg.evaluation.predictions import Predictions
 from mixreg.laws import MixingLaw
+
+_Gaps = dict[tuple[Correction, Correction], dict[MetricName, MeanInterval]]
 
 
 @dataclass(frozen=True)
@@ -168,21 +169,19 @@ def evaluate(
         else:
             fits[name] = _fit(validation, UNTEMPERED[name], y_mean, law)
 
-    def measured(of: Predictions) -> _Measured:
-        return _measure(of, fits, y_mean, law, resamples, generator)
-
-    tested = measured(test)
-    deciding = tested if validation is None else measured(validation)
+    how = (fits, y_mean, law, resamples, generator)
+    tested, test_gaps = _measure(test, *how)
+    held_out, gaps = (None, test_gaps) if validation is None else _measure(validation, *how)
     results = {
         name: CorrectedResult(
-            tested.of[name].metrics,
+            tested[name].metrics,
             None if fit is None else fit.temperature,
-            tested.of[name].reliability,
-            tested.of[name].confidence,
-            tested.of[name].entropy,
+            tested[name].reliability,
+            tested[name].confidence,
+            tested[name].entropy,
             None if fit is None or fit.limit is None else describe_limit(fit.limit),
-            tested.gaps.get((name, "raw")),
-            None if validation is None else deciding.of[name].metrics,
+            test_gaps.get((name, "raw")),
+            None if held_out is None else held_out[name].metrics,
         )
         for name, fit in fits.items()
     }
@@ -191,17 +190,10 @@ def evaluate(
         return evaluation
     choice = choose(
         fits,
-        lambda first, second: deciding.gaps[first, second]["nll"],
+        lambda first, second: gaps[first, second]["nll"],
         "test" if validation is None else "validation",
     )
     return replace(evaluation, choice=choice, resamples=resamples)
-
-
-class _Measured(NamedTuple):
-    """Every correction on one split, and the differences of every two of them."""
-
-    of: dict[Correction, Measurement]
-    gaps: dict[tuple[Correction, Correction], dict[MetricName, MeanInterval]]
 
 
 def _measure(
@@ -211,7 +203,8 @@ def _measure(
     law: MixingLaw,
     resamples: int,
     generator: torch.Generator | None,
-) -> _Measured:
+) -> tuple[dict[Correction, Measurement], _Gaps]:
+    """Every correction on one split, and the differences of every two of them."""
     names = list(fits)
     tallies = [Tally(predictions.num_classes) for _ in names]
     sums = generator and ExampleSums(predictions.count, len(names), generator)
@@ -227,7 +220,7 @@ def _measure(
             sums.add(scored)
     of = {name: tally.result() for name, tally in zip(names, tallies, strict=True)}
     gaps = differences(*sums.resample(resamples), predictions.count) if sums else {}
-    return _Measured(of, {(names[a], names[b]): gap for (a, b), gap in gaps.items()})
+    return of, {(names[a], names[b]): gap for (a, b), gap in gaps.items()}
 
 
 def _fit(

@@ -135,12 +135,7 @@ class ExampleSums:
     """
 
     def __init__(self, count: int, predictions: int, generator: torch.Generator) -> None:
-        if generator is None:
-            raise TypeError(
-                "generator must be a torch.Generator, got None; "
-                "use torch.Generator().manual_seed(...)"
-            )
-        check_generator(generator)
+        check_generator(generator, optional=False)
         self._count, self._seen, self._generator = count, 0, generator
         groups = min(count, _GROUPS)
         self._sizes = torch.zeros(groups, dtype=torch.float64)

@@ -1,7 +1,6 @@
 """Logits of a trained classifier, computed once: every correction and metric starts from them."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -9,6 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from mixreg._checks import evaluating
 from mixreg._errors import CheckpointError
 from mixreg._files import read_tensors, write_tensors
 from mixreg.calibration import check_logits, row_blocks
@@ -169,15 +169,3 @@ def class_logits(outputs: Tensor) -> Tensor:
         )
     outputs = outputs.to("cpu", torch.promote_types(outputs.dtype, torch.float32))
     return two_class_logits(outputs)
-
-
-@contextmanager
-def evaluating(net: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and afterwards the mode each module was in."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

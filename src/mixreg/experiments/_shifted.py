@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from mixreg._checks import evaluating
 from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg._files import whole_file
 from mixreg.data import Dataset, InMemoryDataset, Normalisation
@@ -23,7 +24,7 @@ from mixreg.data.corruptions import CorruptedSet, corrupted_sets
 from mixreg.data.published import data_root
 from mixreg.data.robustness import RobustnessSet
 from mixreg.evaluation import Metrics, Predictions
-from mixreg.evaluation.predictions import class_logits, evaluating
+from mixreg.evaluation.predictions import class_logits
 from mixreg.prediction import shrink
 from mixreg.training import TrainConfig, TrainedClassifier
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics.classification import MulticlassCalibrationError
 
-from mixreg._batches import Place, split, split_one
+from mixreg._checks import Place, split, split_one
 from mixreg._errors import ConfigurationError
 from mixreg._random import draw_seed, generator
 from mixreg.integrations.torchmetrics import soft_accuracy

@@ -1,6 +1,7 @@
 """Recipes of timm, torchvision, torch-uncertainty, fastai, kornia, Composer, Keras, a script."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +125,7 @@ def _from_script(settings: Mapping[str, Any], image_size: tuple[int, int] | None
         )
         note = f"mixing was switched off after epoch {off}: in {last} the network saw unmixed data"
         ended = Recipe(UNMIXED, UNMIXED, recipe.label_smoothing)
-        return Recipe(
-            recipe.input_law, recipe.label_law, recipe.label_smoothing, (*recipe.notes, note), ended
-        )
+        return replace(recipe, notes=(*recipe.notes, note), ended_as=ended)
     return recipe
 
 
@@ -137,22 +136,13 @@ def _recipe(arguments: Mapping[str, Any], image_size: tuple[int, int] | None) ->
     parts: list[tuple[float, MixingLaw | CutMix]] = []
     boxes = cutmix_alpha > 0 or minmax is not None
     if boxes:
-        if image_size is None:
-            raise ConfigurationError(
-                "CutMix shrinks every pixel by an amount of its own: give image_size=(H, W), the "
-                "size the network was trained at"
-            )
-        parts.append(
-            (
-                1.0,
-                CutMix(
-                    *image_size,
-                    alpha=1.0 if minmax else cutmix_alpha,
-                    corrected=arguments["correct_lam"],
-                    minmax=None if minmax is None else tuple(minmax),
-                ),
-            )
+        cutmix = _boxes(
+            image_size,
+            alpha=1.0 if minmax else cutmix_alpha,
+            corrected=arguments["correct_lam"],
+            minmax=None if minmax is None else tuple(minmax),
         )
+        parts.append((1.0, cutmix))
         notes.append("CutMix replaces pixels, so its noise is not that of Lemma 1; θ̄ is a map")
     if mixup_alpha > 0:
         share = 1 - arguments["switch_prob"] if boxes else 1.0
@@ -196,12 +186,7 @@ def _parts(transform: Any, chance: float, image_size: tuple[int, int] | None) ->
         case "MixUp":
             return [(chance, Beta(transform.alpha))]
         case "CutMix":
-            if image_size is None:
-                raise ConfigurationError(
-                    "CutMix shrinks every pixel by an amount of its own: give image_size=(H, W), "
-                    "the size the network was trained at"
-                )
-            boxes = CutMix(*image_size, alpha=transform.alpha, rounding="torchvision")
+            boxes = _boxes(image_size, alpha=transform.alpha, rounding="torchvision")
             return [(chance, boxes)]
         case "Identity":
             return [(chance, UNMIXED)]
@@ -282,11 +267,9 @@ def from_fastai(callback: Any, *, image_size: tuple[int, int] | None = None) -> 
     match type(callback).__name__:
         case "MixUp":
             return switch([(1.0, Beta(float(callback.distrib.concentration1)))])
-        case "CutMix" if image_size is not None:
-            alpha = float(callback.distrib.concentration1)
-            return switch([(1.0, CutMix(*image_size, alpha=alpha, rounding="fastai"))])
         case "CutMix":
-            raise ConfigurationError("CutMix needs image_size=(H, W), that of the training")
+            alpha = float(callback.distrib.concentration1)
+            return switch([(1.0, _boxes(image_size, alpha=alpha, rounding="fastai"))])
     raise ConfigurationError(f"expected fastai's MixUp or CutMix, got {type(callback).__name__}")
 
 
@@ -369,3 +352,12 @@ def from_mixup_cifar10(alpha: float = 1.0) -> Recipe:
         0.75
     """
     return switch([(1.0, Beta(alpha) if alpha > 0 else UNMIXED)])
+
+
+def _boxes(image_size: tuple[int, int] | None, **options: Any) -> CutMix:
+    if image_size is None:
+        raise ConfigurationError(
+            "CutMix shrinks every pixel by an amount of its own: give image_size=(H, W), the size "
+            "the network was trained at"
+        )
+    return CutMix(*image_size, **options)

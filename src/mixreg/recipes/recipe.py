@@ -176,20 +176,7 @@ def switch(
     label_smoothing: float = 0.0,
     notes: Sequence[str] = (),
 ) -> Recipe:
-    """The recipe that mixes with a probability, each time by one of several laws.
-
-    Args:
-        parts: pairs (probability, law), which sum to one.
-        probability: chance that a draw is mixed at all, in [0, 1].
-        label_smoothing: s.
-        notes: what lies outside the theory, or was assumed.
-
-    Returns:
-        The recipe.
-
-    Raises:
-        ValueError: a probability is out of range.
-    """
+    """The recipe that mixes with a probability, each time by one of several laws."""
     if not 0 <= probability <= 1:
         raise ValueError(f"the probability of mixing must lie in [0, 1], got {probability}")
     mixed = [(probability * p, law) for p, law in parts if probability * p > 0]

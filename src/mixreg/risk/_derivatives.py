@@ -174,9 +174,9 @@ def loss_derivatives(
     if canonical is not None:
         y, u = (values.reshape(len(values), -1) for values in (targets, outputs))
         return _closed_form(canonical, y, u, curvature_cutoff)
-    at = autograd_derivatives(loss, targets, outputs, name)
-    inverse = _cut_inverse(at.output_hessian, at.mixed, curvature_cutoff)
-    return LossDerivatives(*at, response=inverse @ at.mixed)
+    slope, hessian, mixed, labels = autograd_derivatives(loss, targets, outputs, name)
+    response = _cut_inverse(hessian, mixed, curvature_cutoff) @ mixed
+    return LossDerivatives(slope, hessian, mixed, labels, response)
 
 
 def check_cutoff(curvature_cutoff: float) -> None:
@@ -210,19 +210,10 @@ def _cut_inverse(hessian: Tensor, mixed: Tensor, cutoff: float) -> Tensor:
     return torch.matmul(vectors * inverse.unsqueeze(1), vectors.transpose(1, 2))
 
 
-class AutogradDerivatives(NamedTuple):
-    """ℓ_u (k, c), ℓ_uu (k, c, c), ℓ_uy (k, c, m) and ℓ_yy (k, m, m) of k samples."""
-
-    gradient: Tensor
-    output_hessian: Tensor
-    mixed: Tensor
-    label_hessian: Tensor
-
-
 def autograd_derivatives(
     loss: LossFunction, targets: Tensor, outputs: Tensor, name: SampleName
-) -> AutogradDerivatives:
-    """First and second derivatives of a loss by reverse mode applied twice."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """ℓ_u (k, c), ℓ_uu (k, c, c), ℓ_uy (k, c, m), ℓ_yy (k, m, m) by reverse mode applied twice."""
     k = len(outputs)
     y, u = (v.detach().clone().requires_grad_() for v in (targets, outputs))
     # PyTorch gives zeros, and no error, where a backward pass was made without a graph. A weight
@@ -249,7 +240,7 @@ def autograd_derivatives(
             raise ValueError(f"the {what} derivative of the loss is NaN or infinite at {name(row)}")
     if not hessian.any():
         _check_no_jump(loss, targets, outputs)
-    return AutogradDerivatives(slope.detach().reshape(k, -1), hessian, mixed, label_hessian)
+    return slope.detach().reshape(k, -1), hessian, mixed, label_hessian
 
 
 def _gradients(values: Tensor, wrt: tuple[Tensor, ...], weight: Tensor) -> tuple[Tensor, ...]:

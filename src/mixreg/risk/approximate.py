@@ -22,7 +22,7 @@ from mixreg.covariance import (
 )
 from mixreg.laws import MixingLaw
 from mixreg.losses import Loss, cross_entropy
-from mixreg.perturbation_design import DesignedPerturbation
+from mixreg.perturbation import DesignedPerturbation
 from mixreg.risk._derivatives import (
     LossDerivatives,
     check_cutoff,
@@ -197,35 +197,13 @@ def _chunk_terms(
     second_order: bool,
     curvature_cutoff: float,
 ) -> SampleTerms:
-    """The terms of some of the modified samples."""
+    """The terms of some of the modified samples (Theorem 2, equations 33 to 35)."""
     inputs, targets, name = shrunk.x[rows], shrunk.y[rows], sample_name(rows.start)
     i = torch.arange(rows.start, rows.stop, device=inputs.device)
     outputs, jacobian = linearize(shrunk.net, inputs, name)
     at = loss_derivatives(
         shrunk.loss, targets, outputs, curvature_cutoff=curvature_cutoff, name=name
     )
-    r1, r3, r1_plus_r3, cut_off = _jacobian_terms(jacobian, at, covariances, i)
-    r2 = torch.zeros_like(r1)
-    if second_order:
-        r2 = hessian_trace(shrunk.net, inputs, at.gradient, jacobian, covariances.xx, i) / 2
-    r4 = _label_term(at, covariances, i)
-    modified = shrunk.loss(targets, outputs)
-    return SampleTerms(modified, r1, r2, r3, r4, r1_plus_r3, cut_off)
-
-
-class _JacobianTerms(NamedTuple):
-    """R1, R3, their sum and where the cut-off acted, for k samples; shapes (k,)."""
-
-    r1: Tensor
-    r3: Tensor
-    r1_plus_r3: Tensor
-    cut_off: Tensor
-
-
-def _jacobian_terms(
-    jacobian: Tensor, at: LossDerivatives, covariances: PerturbationCovariances, i: Tensor
-) -> _JacobianTerms:
-    """R1 and R3 of k samples (Theorem 2, equations 33 to 35)."""
     x, y = covariances.xx.left, covariances.yy.left
     slopes = x.coordinates(jacobian)
     output_covariance = covariances.xx.core_product(i, slopes) @ slopes.transpose(1, 2)
@@ -233,14 +211,14 @@ def _jacobian_terms(
     form = _inner(at.output_hessian, output_covariance) / 2
     form = form + _inner(at.mixed, output_label_covariance)
     r3 = -_inner(at.mixed.transpose(1, 2) @ at.response, covariances.explained(i)) / 2
-    return _JacobianTerms(form - r3, r3, form, _left_out(at, y.basis * y.scale))
-
-
-def _label_term(at: LossDerivatives, covariances: PerturbationCovariances, i: Tensor) -> Tensor:
-    """R4 = ½⟨Σ_yy(i), ℓ_yy⟩ of k samples (Theorem 2)."""
-    if at.label_hessian is None:
-        return torch.zeros(len(i), dtype=torch.float64, device=i.device)
-    return covariances.yy.inner_product(i, at.label_hessian) / 2
+    r2 = r4 = torch.zeros_like(r3)
+    if second_order:
+        r2 = hessian_trace(shrunk.net, inputs, at.gradient, jacobian, covariances.xx, i) / 2
+    if at.label_hessian is not None:
+        r4 = covariances.yy.inner_product(i, at.label_hessian) / 2
+    modified = shrunk.loss(targets, outputs)
+    cut_off = _left_out(at, y.basis * y.scale)
+    return SampleTerms(modified, form - r3, r2, r3, r4, form, cut_off)
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
@@ -292,7 +270,7 @@ def approximate_perturbed_risk(
     Source: Carratino et al., Theorem 2.
 
     Example:
-        >>> from mixreg.perturbation_design import design_perturbation
+        >>> from mixreg.perturbation import design_perturbation
         >>> x, y = torch.ones(1, 2, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
         >>> noise = design_perturbation(torch.eye(2), torch.tensor([0.5, 0.0]))
         >>> terms = approximate_perturbed_risk(lambda x: x[:, :1], x, y, "squared_error", noise)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mixreg._checks import Network, as_rows, check_tensor, sample_name
+from mixreg._checks import Network, as_rows, check_floating, sample_name
 from mixreg.laws import MixingLaw, Quadrature
 from mixreg.losses import Loss
 from mixreg.perturbation import modified, perturbation
@@ -370,9 +370,7 @@ def linear_mixup_risk(weight: Tensor, bias: Tensor, x: Tensor, y: Tensor, law: M
 
 def _check_shapes(weight: Tensor, bias: Tensor, x: Tensor, y: Tensor) -> None:
     for name, values in (("weight", weight), ("bias", bias), ("x", x), ("y", y)):
-        check_tensor(values, name, name)
-        if not values.is_floating_point():
-            raise TypeError(f"{name} must be floating point, got {values.dtype}")
+        check_floating(values, name, name)
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or weight.shape != (y.shape[1], x.shape[1]):
         raise ValueError(
             "need inputs (n, d), targets (n, c) and a weight (c, d), got "
