@@ -18,7 +18,7 @@ import _harness
 from mixreg import Beta, Mixup, TrainingStatistics
 from mixreg._random import generator
 from mixreg.data import load
-from mixreg.data.in_memory import InMemoryDataset
+from mixreg.data.dataset import InMemoryDataset
 from mixreg.experiments.two_moons import METHODS, PRESETS, Settings, make_problem, train
 from mixreg.losses import logistic
 from mixreg.models import build

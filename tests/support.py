@@ -21,7 +21,7 @@ THIRD_PARTY = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
 )
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["mixreg.experiments._sweep", "mixreg.integrations.lightning"])
+_SERVER.set_forkserver_preload(["mixreg.training.fit", "mixreg.experiments._sweep"])
 
 
 class Program(_SERVER.Process):

@@ -57,19 +57,15 @@ _LONGEST = 500  # characters of a word in an error
 
 
 class _Command(NamedTuple):
-    """A command: its settings, what runs them and what plans them, and what it writes.
-
-    Functions are named as module:name. The recipe `default` is taken where neither a recipe nor
-    data are named.
-    """
+    """A command: its settings, what runs them and what plans them, and what it writes."""
 
     name: str
     summary: str
     settings: str
-    run: str
+    run: str  # module:name, as `plan`
     plan: str = ""
     writes: str = "report"
-    default: str | None = None
+    default: str | None = None  # the recipe where neither one nor data are named
 
 
 _COMMANDS = (
@@ -200,19 +196,7 @@ def _train(config: Any) -> None:
 
 
 def read_settings(command: _Command, settings: type, words: Sequence[str]) -> Any:
-    """Settings from the words of a command, above those of its configuration file.
-
-    Args:
-        command: the command.
-        settings: the class of its settings.
-        words: what follows the command's name.
-
-    Returns:
-        The settings.
-
-    Raises:
-        ConfigurationError: a word is no option, or no value of one.
-    """
+    """Settings from the words of a command, above those of its configuration file."""
     hints = typing.get_type_hints(settings)
     parser = _parser(command, settings, hints)
     parsed, unknown = parser.parse_known_args(_normalised(words, hints))
@@ -237,12 +221,10 @@ def read_settings(command: _Command, settings: type, words: Sequence[str]) -> An
 
 def _positional(settings: type) -> list[str]:
     """The settings that have no default."""
-    missing = dataclasses.MISSING
-    return [
-        field.name
-        for field in dataclasses.fields(settings)
-        if field.default is missing and field.default_factory is missing
-    ]
+    from mixreg.settings import default_of
+
+    fields = dataclasses.fields(settings)
+    return [field.name for field in fields if default_of(field) is dataclasses.MISSING]
 
 
 def _decode(label: str, value: Any, hint: Any, *, strict: bool) -> Any:
@@ -294,8 +276,7 @@ def _as_file(settings: Any) -> str:
 
     from mixreg.training.files import text_of
 
-    values = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
-    return text_of(msgspec.to_builtins(values, enc_hook=str))
+    return text_of(msgspec.to_builtins(settings, enc_hook=str))
 
 
 def _normalised(words: Sequence[str], hints: dict[str, Any]) -> list[str]:
@@ -392,12 +373,12 @@ def _meanings(settings: type) -> dict[str, str]:
 
 
 def _default(field: Any) -> str:
-    factory = field.default_factory
-    value = field.default if factory is dataclasses.MISSING else factory()
+    from mixreg.settings import as_word, default_of
+
+    value = default_of(field)
     if value is None or value is dataclasses.MISSING or value == []:
         return ""
-    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return f" ({text.lower() if isinstance(value, bool) else text})".replace("%", "%%")
+    return f" ({as_word(value)})".replace("%", "%%")
 
 
 def _overview() -> str:

@@ -63,7 +63,20 @@ class _Typed:
     """Settings whose values are of the annotated types, and whose numbers are finite."""
 
     def __post_init__(self) -> None:
-        check_types(self)
+        for name, hint in typing.get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            try:
+                value = msgspec.convert(value, hint)
+            except msgspec.ValidationError as error:
+                raise ConfigurationError(
+                    f"{name} must be {spelled(hint)}, got {value!r}"
+                ) from error
+            entries = value if isinstance(value, list) else [value]
+            if len(entries) > _LONGEST:
+                raise ConfigurationError(f"{name} must have at most {_LONGEST} entries")
+            for entry in entries:
+                _check_entry(name, entry)
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -664,10 +677,8 @@ def command_of(settings: Mapping[str, Any], output: Path) -> str:
     known = {field.name: field for field in dataclasses.fields(TrainConfig)}
     words = ["mixreg train"]
     for name, value in settings.items():
-        if name in known and value != _default(known[name]):
-            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            text = text.lower() if isinstance(value, bool) else text
-            words.append(f"--{name.replace('_', '-')} {shlex.quote(text)}")
+        if name in known and value != default_of(known[name]):
+            words.append(f"--{name.replace('_', '-')} {shlex.quote(as_word(value))}")
     return " ".join([*words, f"--output {shlex.quote(str(output))}"])
 
 
@@ -697,26 +708,17 @@ def _check_design(recipe: Recipe) -> None:
         raise ConfigurationError(str(error)) from error
 
 
-def check_types(settings: Any) -> None:
-    """Refuse values of other types than the annotations say; integers pass as finite numbers."""
-    for name, hint in typing.get_type_hints(type(settings)).items():
-        value = getattr(settings, name)
-        try:
-            value = msgspec.convert(value, hint)
-        except msgspec.ValidationError as error:
-            raise ConfigurationError(f"{name} must be {spelled(hint)}, got {value!r}") from error
-        paths = [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, Path)]
-        for text in map(str, paths):
-            if "\0" in text:
-                raise ConfigurationError(f"{name} must be a path without NUL, got {text!r}")
-            if not text.isascii() and text != text.encode(errors="replace").decode():
-                raise ConfigurationError(f"{name} must be a path in UTF-8, got {text!r}")
-        if isinstance(value, list) and len(value) > _LONGEST:
-            raise ConfigurationError(f"{name} must have at most {_LONGEST} entries")
-        numbers = [v for v in (value if isinstance(value, list) else [value]) if type(v) is float]
-        if not all(map(math.isfinite, numbers)):
-            raise ConfigurationError(f"{name} must be finite, got {value}")
-        object.__setattr__(settings, name, value)
+def _check_entry(name: str, entry: object) -> None:
+    """Refuse numbers that are not finite, and paths that no file can have."""
+    if isinstance(entry, float) and not math.isfinite(entry):
+        raise ConfigurationError(f"{name} must be finite, got {entry}")
+    if not isinstance(entry, Path):
+        return
+    text = str(entry)
+    if "\0" in text:
+        raise ConfigurationError(f"{name} must be a path without NUL, got {text!r}")
+    if text != text.encode(errors="replace").decode():
+        raise ConfigurationError(f"{name} must be a path in UTF-8, got {text!r}")
 
 
 def spelled(hint: Any) -> str:
@@ -732,7 +734,14 @@ def spelled(hint: Any) -> str:
     return words.get(hint, "text")
 
 
-def _default(field: "dataclasses.Field[Any]") -> Any:
+def default_of(field: "dataclasses.Field[Any]") -> Any:
+    """The default of a setting, `dataclasses.MISSING` where it has none."""
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default
+
+
+def as_word(value: object) -> str:
+    """A setting as the command line takes it."""
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text.lower() if isinstance(value, bool) else text

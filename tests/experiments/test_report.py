@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mixreg import Beta
+from mixreg import Beta, _stored
 from mixreg._errors import CheckpointError, ConfigurationError
 from mixreg.cli import main
 from mixreg.evaluation import MeanInterval, Predictions, evaluate
@@ -35,7 +35,7 @@ def make_run(folder, method="mixup", seed=0, *, finished=True, evaluated=True, c
     if finished:
         run.write_result([{"epoch": 1.0, "train_nll": 0.5}], 1.0)
     if evaluated:
-        run.write_evaluation(evaluation(seed, count=count))
+        _stored.write(run.evaluation, evaluation(seed, count=count))
     return folder
 
 

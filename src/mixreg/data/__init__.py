@@ -11,11 +11,9 @@ from mixreg._errors import DataError, check_name
 from mixreg._files import failure_text
 from mixreg._random import generator
 from mixreg.data.augmentation import CropAndFlip, Normalisation, Preprocessing
-from mixreg.data.dataset import Batches, Dataset, Split
+from mixreg.data.dataset import Batches, Dataset, InMemoryDataset, Split
 from mixreg.data.datasets import DATASETS, IMAGENET, IN_MEMORY, Entry
-from mixreg.data.image_folder import ImageFolderDataset
-from mixreg.data.image_tree import find_images
-from mixreg.data.in_memory import InMemoryDataset
+from mixreg.data.image_folder import ImageFolderDataset, find_images
 from mixreg.data.own import LoaderDataset, is_image_folder, is_own, read_own
 from mixreg.data.published import (
     MissingDataError,

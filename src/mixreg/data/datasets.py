@@ -31,19 +31,11 @@ LABEL_NOISE = 0.2
 
 @dataclass(frozen=True)
 class Entry:
-    """A data set that is held in memory.
+    """A data set that is held in memory, and how its inputs are prepared."""
 
-    read: from the folder of the data sets and the seed, its published samples.
-    normalisation: mean and standard deviation of the published training images, in units of the
-        largest pixel value; None for features.
-    standardised: whether features are brought to mean 0 and deviation 1 on the training split.
-    augmentation: of training images.
-    label_noise: fraction of training labels replaced unless the caller says otherwise.
-    """
-
-    read: Callable[[Root, int], Published[Samples]]
-    normalisation: Normalisation | None = None
-    standardised: bool = False
+    read: Callable[[Root, int], Published[Samples]]  # from the folder of all and the seed
+    normalisation: Normalisation | None = None  # by the published training images
+    standardised: bool = False  # features by the training split
     augmentation: CropAndFlip | None = None
     label_noise: float = 0.0
 

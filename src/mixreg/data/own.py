@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from mixreg._errors import DataError
 from mixreg._lazy import call, is_function
 from mixreg.data.dataset import Batch, Dataset, Share, Split
 from mixreg.data.datasets import DATASETS
-from mixreg.data.image_tree import find_own_images
+from mixreg.data.image_folder import find_own_images
 from mixreg.data.published import ImageFiles, ImageTable, Published, Samples, digest_of
 from mixreg.data.tables import (
     ARRAYS,
@@ -100,18 +101,11 @@ class LoaderDataset(Dataset):
 
     def _ordered(self, split: Split, rows: slice, batch_size: int) -> Iterator[Batch]:
         """Every so-many-th sample of the loader's order, in batches of another size."""
-        held: list[Batch] = []
-        seen = 0
-        for x, y in self._pairs(split):
-            kept = (torch.arange(seen, seen + len(y)) - rows.start) % rows.step == 0
-            seen += len(y)
-            held.append((x[kept], y[kept]))
-            while sum(len(labels) for _, labels in held) >= batch_size:
-                batch = (torch.cat([x for x, _ in held]), torch.cat([y for _, y in held]))
-                yield batch[0][:batch_size], batch[1][:batch_size]
-                held = [(batch[0][batch_size:], batch[1][batch_size:])]
-        if sum(len(labels) for _, labels in held):
-            yield torch.cat([x for x, _ in held]), torch.cat([y for _, y in held])
+        samples = chain.from_iterable(zip(x, y, strict=True) for x, y in self._pairs(split))
+        chosen = islice(samples, rows.start, rows.stop, rows.step)
+        while batch := list(islice(chosen, batch_size)):
+            inputs, labels = zip(*batch, strict=True)
+            yield torch.stack(inputs), torch.stack(labels)
 
 
 Own = Published[Samples] | Published[ImageFiles] | Published[ImageTable] | LoaderDataset

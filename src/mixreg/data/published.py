@@ -72,18 +72,15 @@ def digest_of(arrays: Iterable[Tensor]) -> str:
     """Digest of the bytes of tensors, one after the other."""
     digest = hashlib.sha256()
     for array in arrays:
-        digest.update(np.ascontiguousarray(array.numpy()).data)
+        digest.update(np.ascontiguousarray(array.detach().cpu().numpy()).data)
     return digest.hexdigest()
 
 
 class ImageFiles(NamedTuple):
-    """Images on disk: a folder, their paths in it as bytes (n,), and labels (n,) of dtype int64.
-
-    One array of bytes, not a list of strings: worker processes share it without copying it.
-    """
+    """Images on disk: a folder, their paths in it as bytes (n,), and labels (n,) of dtype int64."""
 
     folder: Path
-    paths: NDArray[np.bytes_]
+    paths: NDArray[np.bytes_]  # no list of strings: worker processes share it without copying it
     labels: Tensor
 
     def take(self, rows: Tensor | slice) -> "ImageFiles":
@@ -142,11 +139,7 @@ S = TypeVar("S", Samples, ImageFiles, ImageTable)
 
 
 class Published(NamedTuple, Generic[S]):
-    """The published training and test samples, before any splitting or noise.
-
-    validation: held-out samples where they are published apart.
-    notes: what was assumed where the data leave a choice.
-    """
+    """The published samples before any splitting or noise, and what was assumed of them."""
 
     train: S
     test: S

@@ -27,8 +27,7 @@ from torch import Tensor
 from mixreg._errors import DataError, require
 from mixreg.data.augmentation import Normalisation
 from mixreg.data.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES
-from mixreg.data.image_folder import Decoder, decoded
-from mixreg.data.image_tree import SUFFIXES
+from mixreg.data.image_folder import SUFFIXES, Decoder, decoded
 from mixreg.data.published import ImageFiles, MissingDataError
 
 FOLDERS = {

@@ -16,10 +16,9 @@ from typing import Any, cast
 import lightning
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, LambdaCallback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from torch import nn
 
 from mixreg._errors import ConfigurationError, MixregError
 from mixreg._files import write_bytes
@@ -66,13 +65,14 @@ def train(config: TrainConfig) -> RunDirectory:
         )
     data = load_data(config)
     _check_batches(config, data)
-    net = build_model(config, data)
+    module = TrainingModule(build_model(config, data), config, data)
+    table = run.path / "metrics.csv" if "csv" in config.loggers else None
+    trainer = _trainer(run, config, table)
     if not is_first_process():
-        return _fit(run, config, data, net)
-    _check_hardware(config)
+        return _fit(run, module, trainer, table)
     with run.lock():
         run.prepare(config)
-        return _known(run, config) if run.finished else _fit(run, config, data, net)
+        return _known(run, config) if run.finished else _fit(run, module, trainer, table)
 
 
 def is_first_process() -> bool:
@@ -118,21 +118,6 @@ class CheckpointFiles(TorchCheckpointIO):
         return read_checkpoint(Path(path), map_location)
 
 
-class Snapshots(Callback):
-    """Keep the model after some epochs, in files by the number of finished epochs."""
-
-    def __init__(self, run: RunDirectory, epochs: Sequence[int]) -> None:
-        self.run, self.epochs = run, frozenset(epochs)
-
-    def on_train_epoch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
-        """Write the model if this is one of the epochs."""
-        epoch = trainer.current_epoch + 1
-        if epoch in self.epochs and trainer.is_global_zero:
-            _write_model(self.run.snapshot(epoch), pl_module)
-
-
 class Termination(Callback):
     """SIGTERM ends the training and its processes at once; the last finished epoch is stored."""
 
@@ -161,11 +146,10 @@ def write_table(file: Path, history: Sequence[dict[str, float]]) -> None:
     write_bytes(file, table.getvalue().encode())
 
 
-def _fit(run: RunDirectory, config: TrainConfig, data: Dataset, net: nn.Module) -> RunDirectory:
-    module = TrainingModule(net, config, data)
-    table = run.path / "metrics.csv" if "csv" in config.loggers else None
+def _fit(
+    run: RunDirectory, module: TrainingModule, trainer: lightning.Trainer, table: Path | None
+) -> RunDirectory:
     with quiet(), _interruptible():
-        trainer = _fitting_trainer(run, config, table)
         try:
             trainer.fit(module, ckpt_path=run.checkpoint if run.checkpoint.is_file() else None)
         except RuntimeError as error:
@@ -195,24 +179,6 @@ def _known(run: RunDirectory, config: TrainConfig) -> RunDirectory:
             "choose another --output, or delete that directory to train again"
         )
     return run
-
-
-def _check_hardware(config: TrainConfig) -> None:
-    """Refuse an accelerator that is not there, or a precision it does not have."""
-    with quiet(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        unused = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-        try:
-            trainer = _trainer(config, **unused)
-        except (ValueError, MisconfigurationException, ImportError) as error:
-            raise ConfigurationError(
-                f"--accelerator {config.accelerator}, --devices {config.devices} and --precision "
-                f"{config.precision} are not to be had here: {' '.join(str(error).split())}"
-            ) from error
-    if trainer.precision == "bf16-mixed" and config.precision in {"16", "16-mixed"}:
-        raise ConfigurationError(
-            f"precision {config.precision!r} needs a GPU; on a CPU use 'bf16-mixed' or '32-true'"
-        )
 
 
 def _check_batches(config: TrainConfig, data: Dataset) -> None:
@@ -264,41 +230,52 @@ def _explain(trainer: lightning.Trainer, error: RuntimeError) -> None:
     raise error
 
 
-def _trainer(config: TrainConfig, **options: Any) -> lightning.Trainer:
-    return lightning.Trainer(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        precision=cast(Any, config.precision),
-        enable_model_summary=False,
-        **options,
-    )
-
-
-def _fitting_trainer(
-    run: RunDirectory, config: TrainConfig, table: Path | None
-) -> lightning.Trainer:
+def _trainer(run: RunDirectory, config: TrainConfig, table: Path | None) -> lightning.Trainer:
+    """What trains, on an accelerator that is there and with a precision that it has."""
     checkpoints = ModelCheckpoint(
         run.checkpoint.parent,
         run.checkpoint.stem,
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    callbacks = [Termination(), Snapshots(run, config.snapshots), checkpoints]
+
+    def keep(trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        if epoch in config.snapshots and trainer.is_global_zero:
+            _write_model(run.snapshot(epoch), module)
+
+    callbacks = [Termination(), LambdaCallback(on_train_epoch_end=keep), checkpoints]
     loggers: list[Logger] = []
     if config.progress:
         callbacks.append(TQDMProgressBar(refresh_rate=20))
     if "tensorboard" in config.loggers:
         loggers.append(TensorBoardLogger(run.path, name="tensorboard", version=""))
-    return _trainer(
-        config,
-        strategy="ddp" if config.devices > 1 else "auto",
-        max_epochs=config.epochs,
-        callbacks=callbacks,
-        plugins=[CheckpointFiles(table)],
-        logger=loggers,
-        num_sanity_val_steps=0,
-        reload_dataloaders_every_n_epochs=1,
-        use_distributed_sampler=False,
-        enable_progress_bar=config.progress,
-        log_every_n_steps=1,
-    )
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            trainer = lightning.Trainer(
+                accelerator=config.accelerator,
+                devices=config.devices,
+                precision=cast(Any, config.precision),
+                strategy="ddp" if config.devices > 1 else "auto",
+                max_epochs=config.epochs,
+                callbacks=callbacks,
+                plugins=[CheckpointFiles(table)],
+                logger=loggers,
+                num_sanity_val_steps=0,
+                reload_dataloaders_every_n_epochs=1,
+                use_distributed_sampler=False,
+                enable_progress_bar=config.progress,
+                enable_model_summary=False,
+                log_every_n_steps=1,
+            )
+        except (ValueError, MisconfigurationException, ImportError) as error:
+            raise ConfigurationError(
+                f"--accelerator {config.accelerator}, --devices {config.devices} and --precision "
+                f"{config.precision} are not to be had here: {' '.join(str(error).split())}"
+            ) from error
+    if trainer.precision == "bf16-mixed" and config.precision in {"16", "16-mixed"}:
+        raise ConfigurationError(
+            f"precision {config.precision!r} needs a GPU; on a CPU use 'bf16-mixed' or '32-true'"
+        )
+    return trainer

@@ -171,7 +171,7 @@ def load_bare(
 
 def load_data(config: TrainConfig) -> Dataset:
     """The data set of a run, split by its seed."""
-    with as_settings():
+    with _as_settings():
         return datasets.load(
             config.data,
             config.data_root,
@@ -208,13 +208,11 @@ def training_targets(y: Tensor, config: TrainConfig, num_classes: int) -> Tensor
 
 
 @contextmanager
-def as_settings(*kinds: type[Exception]) -> Iterator[None]:
+def _as_settings() -> Iterator[None]:
     """What another part refuses of a run's settings as an error of the configuration."""
     try:
         yield
-    except Exception as error:
-        if not isinstance(error, (ValueError, *kinds)):
-            raise
+    except ValueError as error:
         raise ConfigurationError(" ".join(str(error).split())) from error
 
 
@@ -228,7 +226,7 @@ def _finished(path: Path) -> tuple[RunDirectory, TrainConfig]:
 
 def _build(config: TrainConfig, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
     change = METHODS[config.method].change
-    with as_settings():
+    with _as_settings():
         net = models.build(
             config.model,
             input_shape=input_shape,

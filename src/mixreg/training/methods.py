@@ -12,9 +12,9 @@ from mixreg._errors import ConfigurationError
 from mixreg.curvature import directional_derivatives
 from mixreg.laws import MixingLaw
 from mixreg.losses import resolve_loss
-from mixreg.mixing import Mixup
+from mixreg.mixing import MixedBatch, Mixup
 from mixreg.pairing import Per
-from mixreg.perturbation import PerturbationKind, perturb
+from mixreg.perturbation import PerturbationKind, PerturbedBatch, perturb
 from mixreg.prediction import shrink
 from mixreg.recipes.recipe import UNMIXED, Recipe
 from mixreg.risk import ApproximateMixupLoss
@@ -82,45 +82,87 @@ class Method(NamedTuple):
     change: Literal["dropout", "spectral"] | None = None
 
 
-def plain(made: Ingredients) -> Objective:
-    """Equation 2: the empirical risk."""
-    loss = resolve_loss(made.loss)
-    return lambda net, x, y: Step(loss(y, net(x)).mean())
+class Pair(NamedTuple):
+    """The inputs and targets that a step is taken on."""
+
+    inputs: Tensor
+    targets: Tensor
 
 
-def mixup(made: Ingredients) -> Objective:
-    """Equation 4, one draw of λ and j for each sample."""
+def risk(
+    made: Ingredients, seen: Callable[[Tensor, Tensor], Pair | MixedBatch | PerturbedBatch]
+) -> Objective:
+    """The mean loss on what is seen of a batch."""
     loss = resolve_loss(made.loss)
-    mixed = Mixup(made.law, per=made.per, generator=made.generator)
 
     def objective(net: nn.Module, x: Tensor, y: Tensor) -> Step:
-        batch = mixed(x, y)
+        batch = seen(x, y)
         return Step(loss(batch.targets, net(batch.inputs)).mean())
 
     return objective
 
 
+def mixing(made: Ingredients) -> Mixup:
+    """One draw of λ and j for each sample."""
+    return Mixup(made.law, per=made.per, generator=made.generator)
+
+
+def plain(made: Ingredients) -> Objective:
+    """Equation 2: the empirical risk."""
+    return risk(made, Pair)
+
+
+def mixup(made: Ingredients) -> Objective:
+    """Equation 4, one draw of λ and j for each sample."""
+    return risk(made, mixing(made))
+
+
 def modified(made: Ingredients) -> Objective:
     """Equation 20: the empirical risk of the shrunk data (5)."""
-    loss, stats, law = resolve_loss(made.loss), made.stats, made.law
-
-    def objective(net: nn.Module, x: Tensor, y: Tensor) -> Step:
-        inputs, targets = shrink(x, stats.x_mean, law), shrink(y, stats.y_mean, law)
-        return Step(loss(targets, net(inputs)).mean())
-
-    return objective
+    stats, law = made.stats, made.law
+    return risk(made, lambda x, y: Pair(shrink(x, stats.x_mean, law), shrink(y, stats.y_mean, law)))
 
 
 def label_smoothing(made: Ingredients) -> Objective:
     """Labels moved by ε towards their mean: (1 − ε) y + ε ȳ, by default with ε = 1 − θ̄."""
-    loss, y_mean = resolve_loss(made.loss), made.stats.y_mean
+    y_mean = made.stats.y_mean
     smoothing = made.law.shrinkage if made.smoothing is None else made.smoothing
+    return risk(
+        made, lambda x, y: Pair(x, y.lerp(y_mean.to(y.device, y.dtype).expand_as(y), smoothing))
+    )
 
-    def objective(net: nn.Module, x: Tensor, y: Tensor) -> Step:
-        targets = torch.lerp(y, y_mean.to(y.device, y.dtype).expand_as(y), smoothing)
-        return Step(loss(targets, net(x)).mean())
 
-    return objective
+def perturbed(kind: PerturbationKind) -> Callable[[Ingredients], Objective]:
+    """Equation 7 with another law of perturbation than mixup's."""
+    return lambda made: risk(
+        made, lambda x, y: perturb(x, y, made.stats, made.law, kind, generator=made.generator)
+    )
+
+
+def regmixup(made: Ingredients) -> Objective:
+    """RegMixup (Pinto et al., NeurIPS 2022): the mean of the clean and the mixed loss."""
+    # That is the paper's sum with η = 1, halved. In expectation it is the Mixup risk (4) of the law
+    # that mixes with half the probability, the law its models have learned.
+    mixed = mixing(made)
+
+    def both(x: Tensor, y: Tensor) -> Pair:
+        batch = mixed(x, y)
+        return Pair(torch.cat([x, batch.inputs]), torch.cat([y, batch.targets]))
+
+    return risk(made, both)
+
+
+def unshrunk(made: Ingredients) -> Objective:
+    """Mixup with inputs stretched back: x̄ + (x_mix − x̄)/θ̄ = x_i + δ_i/θ̄, targets ỹ_i + ε_i."""
+    # By Theorem 1 inputs keep their mean given i, so equation 22 is left with its outer half.
+    x_mean, theta_mean, mixed = made.stats.x_mean, made.law.theta_mean, mixing(made)
+
+    def stretched(x: Tensor, y: Tensor) -> Pair:
+        batch = mixed(x, y)
+        mean = x_mean.to(x.device, x.dtype).expand_as(x)
+        return Pair(mean.lerp(batch.inputs, 1 / theta_mean), batch.targets)
+
+    return risk(made, stretched)
 
 
 def approximate(made: Ingredients) -> Objective:
@@ -151,50 +193,6 @@ def linearized(made: Ingredients) -> Objective:
         inputs = shrink(x, stats.x_mean, law)
         at = directional_derivatives(net, inputs, batch.inputs - inputs)
         return Step(loss(batch.targets, at.outputs + at.first).mean())
-
-    return objective
-
-
-def perturbed(kind: PerturbationKind) -> Callable[[Ingredients], Objective]:
-    """Equation 7 with another law of perturbation than mixup's."""
-
-    def make(made: Ingredients) -> Objective:
-        loss = resolve_loss(made.loss)
-
-        def objective(net: nn.Module, x: Tensor, y: Tensor) -> Step:
-            batch = perturb(x, y, made.stats, made.law, kind, generator=made.generator)
-            return Step(loss(batch.targets, net(batch.inputs)).mean())
-
-        return objective
-
-    return make
-
-
-def regmixup(made: Ingredients) -> Objective:
-    """RegMixup (Pinto et al., NeurIPS 2022): the mean of the clean and the mixed loss."""
-    # That is the paper's sum with η = 1, halved. In expectation it is the Mixup risk (4) of the law
-    # that mixes with half the probability, the law its models have learned.
-    loss = resolve_loss(made.loss)
-    mixed = Mixup(made.law, per=made.per, generator=made.generator)
-
-    def objective(net: nn.Module, x: Tensor, y: Tensor) -> Step:
-        batch = mixed(x, y)
-        outputs = net(torch.cat([x, batch.inputs]))
-        return Step(loss(torch.cat([y, batch.targets]), outputs).mean())
-
-    return objective
-
-
-def unshrunk(made: Ingredients) -> Objective:
-    """Mixup with inputs stretched back: x̄ + (x_mix − x̄)/θ̄ = x_i + δ_i/θ̄, targets ỹ_i + ε_i."""
-    # By Theorem 1 inputs keep their mean given i, so equation 22 is left with its outer half.
-    loss, stats, theta_mean = resolve_loss(made.loss), made.stats, made.law.theta_mean
-    mixed = Mixup(made.law, per=made.per, generator=made.generator)
-
-    def objective(net: nn.Module, x: Tensor, y: Tensor) -> Step:
-        batch = mixed(x, y)
-        mean = stats.x_mean.to(x.device, x.dtype).expand_as(x)
-        return Step(loss(batch.targets, net(mean.lerp(batch.inputs, 1 / theta_mean))).mean())
 
     return objective
 

@@ -47,13 +47,12 @@ class TrainingModule(lightning.LightningModule):
         self._seconds_before = 0.0
         self._begin = time.monotonic()
         self.objective: Objective | None = None
-        self.means = nn.ModuleDict()
-        self.nll = nn.ModuleDict({split: MeanMetric(nan_strategy="disable") for split in SPLITS})
+        self.means = nn.ModuleDict({"objective": _mean()})
         classes = max(data.num_classes, 2)
-        self.accuracy = nn.ModuleDict(
-            {split: MulticlassAccuracy(classes, average="micro") for split in SPLITS}
-        )
-        self.objective_mean = MeanMetric(nan_strategy="disable")
+        self.metrics = nn.ModuleDict()
+        for split in self.splits:
+            self.metrics[f"{split}_nll"] = _mean()
+            self.metrics[f"{split}_accuracy"] = MulticlassAccuracy(classes, average="micro")
 
     @property
     def seconds(self) -> float:
@@ -117,9 +116,10 @@ class TrainingModule(lightning.LightningModule):
         assert self.objective is not None
         x, y = batch
         step = self.objective(self.net, x, self._targets(y))
-        self.objective_mean.update(step.value.detach())
-        for name, value in step.terms.items():
-            self._mean(name).update(value.detach())
+        for name, value in {"objective": step.value, **step.terms}.items():
+            if name not in self.means:
+                self.means[name] = _mean().to(self.device)
+            _metric(self.means, name).update(value.detach())
         return step.value
 
     def validation_step(
@@ -130,16 +130,14 @@ class TrainingModule(lightning.LightningModule):
         split = self.splits[dataloader_idx]
         logits = two_class_logits(self.net(x)).float()
         targets = dense_targets(y, logits.shape[1], dtype=logits.dtype)
-        _metric(self.nll, split).update(cross_entropy(targets, logits))
-        _metric(self.accuracy, split).update(logits, y)
+        _metric(self.metrics, f"{split}_nll").update(cross_entropy(targets, logits))
+        _metric(self.metrics, f"{split}_accuracy").update(logits, y)
 
     def on_train_epoch_end(self) -> None:
         """Enter the epoch into the history and log it; metrics that are not finite end it all."""
-        entry = {"epoch": float(self.current_epoch + 1), "objective": _take(self.objective_mean)}
-        entry |= {name: _take(mean) for name, mean in self.means.items()}
-        for split in self.splits:
-            entry[f"{split}_nll"] = _take(self.nll[split])
-            entry[f"{split}_accuracy"] = _take(self.accuracy[split])
+        entry = {"epoch": float(self.current_epoch + 1)}
+        for name, metric in (*self.means.items(), *self.metrics.items()):
+            entry[name] = _take(metric)
         for name, value in entry.items():
             if not math.isfinite(value):
                 raise MixregError(
@@ -191,10 +189,9 @@ class TrainingModule(lightning.LightningModule):
     def _targets(self, y: Tensor) -> Tensor:
         return training_targets(y, self.config, self.data.num_classes)
 
-    def _mean(self, name: str) -> Metric:
-        if name not in self.means:
-            self.means[name] = MeanMetric(nan_strategy="disable").to(self.device)
-        return _metric(self.means, name)
+
+def _mean() -> MeanMetric:
+    return MeanMetric(nan_strategy="disable")
 
 
 def _metric(group: nn.ModuleDict, name: str) -> Metric:

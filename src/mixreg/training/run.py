@@ -218,10 +218,6 @@ class RunDirectory:
             return str(error)
         return ""
 
-    def write_evaluation(self, evaluation: Evaluation) -> None:
-        """Store the evaluation of the run, in place of an earlier one."""
-        _stored.write(self.evaluation, evaluation)
-
     def write_result(self, history: list[dict[str, float]], seconds: float) -> None:
         """Store the history; from now on the run is finished."""
         _stored.write(self.path / "result.json", Result(tuple(history), seconds))

@@ -3,7 +3,7 @@
 import argparse
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
@@ -123,7 +123,7 @@ def _number(kind: _NumberType, data: bytes) -> float:
     return value
 
 
-_NUMBERS = [
+_NUMBERS: list[tuple[Callable[..., Any], str]] = [
     (_NumberType, "numpy.dtype"),
     *((_number, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
 ]
