@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mixreg import _stored
+from mixreg._stored import Kept
 from mixreg.covariance import Whitening
 from mixreg.experiments import _runs
 from mixreg.experiments._runs import DIGITS, LENET
@@ -62,13 +62,14 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
     """Train, evaluate the terms, and write the figure."""
     *_, samples = PRESETS[options.size]
     made = _runs.make(options, runs(options), partial(measure, samples))
-    records = Records(record for run in made.runs for record in terms(run, samples))
+    stored = [terms(samples).read(run.directory) for run in made.runs]
+    records = Records(record for of_run in stored for record in of_run)
     return _runs.write(options, document(records, made))
 
 
 def measure(samples: int, run: RunDirectory, config: TrainConfig) -> None:
     """Evaluate the terms at every snapshot, on the same images for all runs of a seed."""
-    if _runs.is_readable(terms, config, samples):
+    if terms(samples).find(run.path):
         return
     trained = load_run(run.path, {"data_root": config.data_root, "workers": 0})
     data = load_data(dataclasses.replace(trained.config, augment=False))
@@ -80,17 +81,12 @@ def measure(samples: int, run: RunDirectory, config: TrainConfig) -> None:
         risk = approximate_mixup_risk(net, x, y, config.loss, trained.law, whitening=whitening)
         row = _runs.label(config), config.method, config.alpha, config.seed, _runs.after(epoch)
         records += [Record(*row, term, getattr(risk, term)) for term in TERMS]
-    _stored.write(_terms_file(config, samples), records)
+    terms(samples).write(run.path, records)
 
 
-def terms(config: TrainConfig, samples: int) -> list[Record]:
-    """The terms at the snapshots of a measured run."""
-    file = _terms_file(config, samples)
-    return _stored.decode(file, list[Record], remedy="delete it and run again")
-
-
-def _terms_file(config: TrainConfig, samples: int) -> Path:
-    return config.directory / f"terms-{samples}.json"
+def terms(samples: int) -> Kept[list[Record]]:
+    """Where a run keeps its terms on so many samples."""
+    return Kept(f"terms-{samples}.json", list[Record])
 
 
 def document(records: Records, made: _runs.Made) -> Document:
