@@ -179,7 +179,7 @@ def test_accuracy_of_soft_labels_as_a_metric(generator):
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_the_classifier_is_one_of_scikit_learn():
-    check_estimator(MixupClassifier(epochs=30))
+    check_estimator(MixupClassifier(epochs=10))
 
 
 def test_the_classifier_predicts_by_equation_22():

@@ -335,7 +335,8 @@ def diagnose(
     problem = prepare(net, x, y, loss, pairs=True)
     rows = _fitting(x[0].numel(), most=1024)
     chunk_size = chunk_size or _fitting(x[0].numel() * problem.y[0].numel(), most=64)
-    link, whitening = _link(problem.loss), Whitening.from_data(x)
+    links: dict[LossFunction, Link] = {cross_entropy: "softmax", logistic: "sigmoid"}
+    link, whitening = links.get(problem.loss, "identity"), Whitening.from_data(x)
     if draws is None:
         mixup = RiskEstimate(mixup_risk(net, x, y, loss, law, chunk_size=rows), 0.0, len(x) ** 2)
     else:
@@ -368,13 +369,6 @@ def diagnose(
 def _fitting(numbers: int, *, most: int) -> int:
     """How many samples of so many numbers each to treat at once."""
     return min(most, max(1, _NUMBERS // numbers))
-
-
-def _link(loss: LossFunction) -> Link:
-    """What makes predictions of the outputs."""
-    if loss is cross_entropy:
-        return "softmax"
-    return "sigmoid" if loss is logistic else "identity"
 
 
 def _entropy(

@@ -54,7 +54,7 @@ _IMAGES = ("fig2", "fig3", "fig4", "fig7", "ablation")
 _SHIFT = ("fig5", "fig6", "shift")
 """Figures that share finished runs."""
 
-_LONGEST = 1000
+LONGEST = 1000
 """Entries of the longest list of settings."""
 
 
@@ -72,8 +72,8 @@ class _Typed:
                     f"{name} must be {spelled(hint)}, got {value!r}"
                 ) from error
             entries = value if isinstance(value, list) else [value]
-            if len(entries) > _LONGEST:
-                raise ConfigurationError(f"{name} must have at most {_LONGEST} entries")
+            if len(entries) > LONGEST:
+                raise ConfigurationError(f"{name} must have at most {LONGEST} entries")
             for entry in entries:
                 _check_entry(name, entry)
             object.__setattr__(self, name, value)

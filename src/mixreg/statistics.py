@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar, get_args
+from typing import Any, Self, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -116,15 +116,11 @@ class TrainingStatistics:
                 "loader itself, or a list of batches"
             )
 
-        def over(sums: _S) -> _S:
-            def measure() -> _S:
-                for batch in _with_progress(loader) if progress else loader:
-                    sums.add(*split_one(batch, inputs, labels))
-                return sums
+        def batches() -> Iterable[tuple[Tensor, Tensor]]:
+            shown = _with_progress(loader) if progress else loader
+            return (split_one(batch, inputs, labels) for batch in shown)
 
-            return _over_all_processes(measure)
-
-        return cls._measured(over, num_classes, second_moments)
+        return cls._measured(batches, num_classes, second_moments, everywhere=True)
 
     @classmethod
     def from_tensors(
@@ -150,27 +146,19 @@ class TrainingStatistics:
             ValueError: an empty, NaN or infinite data set, labels out of range.
             TypeError: integer inputs, ambiguous labels.
         """
-
-        def over(sums: _S) -> _S:
-            sums.add(x, y)
-            return sums
-
-        return cls._measured(over, num_classes, second_moments)
+        return cls._measured(lambda: [(x, y)], num_classes, second_moments, everywhere=False)
 
     @classmethod
     def _measured(
-        cls,
-        over: "_Over",
-        num_classes: int | None,
-        basis: Basis | None,
+        cls, batches: "_Batches", num_classes: int | None, basis: Basis | None, *, everywhere: bool
     ) -> Self:
         """Passes over the data: for the means, the principal components, the powers."""
-        sums = over(_Sums(num_classes))
+        sums = _over(batches, _Sums(num_classes), everywhere)
         if sums.count == 0:
             raise ValueError("cannot average an empty loader: it gave no example")
         n = sums.count
         x_mean = sums.x.mean(n)
-        power = None if basis is None else _band_power(x_mean, basis, over)
+        power = None if basis is None else _band_power(x_mean, basis, batches, everywhere)
         return cls(x_mean, sums.y.mean(n), n, sums.low, sums.high, power)
 
     def per_channel(self) -> Self:
@@ -358,23 +346,30 @@ class _Moments:
 
 
 _S = TypeVar("_S", _Sums, _Moments)
+_Batches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
 
 
-class _Over(Protocol):
-    """Adds all examples of all processes to sums."""
+def _over(batches: _Batches, sums: _S, everywhere: bool) -> _S:
+    """Sums of all examples, of this process or of all."""
 
-    def __call__(self, sums: _S, /) -> _S: ...
+    def measure() -> _S:
+        for x, y in batches():
+            sums.add(x, y)
+        return sums
+
+    return _over_all_processes(measure) if everywhere else measure()
 
 
-def _band_power(x_mean: Tensor, basis: Basis, over: _Over) -> BandPower:
+def _band_power(x_mean: Tensor, basis: Basis, batches: _Batches, everywhere: bool) -> BandPower:
     """One pass over the powers, and for principal components one before it."""
     check_name("second_moments", basis, get_args(Basis))
     axes = None
     if basis == "components":
-        covariance = over(_Moments(lambda x: (x - x_mean).flatten(1))).covariance
-        axes = _principal_axes(covariance)
+        centred = _Moments(lambda x: (x - x_mean).flatten(1))
+        axes = _principal_axes(_over(batches, centred, everywhere).covariance)
     bands = cosine_bands(x_mean.shape) if axes is None else component_bands(axes)
-    powers = over(_Moments(lambda x: bands.log_power(bands.coordinates(x - x_mean))))
+    powers = _Moments(lambda x: bands.log_power(bands.coordinates(x - x_mean)))
+    powers = _over(batches, powers, everywhere)
     return BandPower(powers.mean, powers.covariance, axes)
 
 

@@ -11,7 +11,7 @@ EPOCHS = {"brief": 2, "long": 100, "last": 2}
 
 
 def probe_runs(output: Path) -> list[TrainConfig]:
-    small = {"data": "digits", "batch_size": 256, "progress": False}
+    small = {"data": "digits", "batch_size": 256, "progress": False, "accelerator": "cpu"}
     return [TrainConfig(**small, epochs=n, output=output / name) for name, n in EPOCHS.items()]
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 import time
@@ -20,6 +19,7 @@ import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from safetensors.torch import load_file
 from tests.experiments.sweep_probe import EPOCHS, probe_runs
+from tests.support import LIMIT
 
 from mixreg import MixregError
 from mixreg.experiments import _backends
@@ -29,7 +29,6 @@ from mixreg.settings import SweepSettings
 from mixreg.training import RunDirectory, TrainConfig, train
 
 PROBE = Path(__file__).with_name("sweep_probe.py")
-LIMIT = 240
 
 
 @pytest.fixture(scope="module")
@@ -122,11 +121,12 @@ def test_a_run_whose_worker_is_stopped_is_resumed(
     runs = probe_runs(tmp_path)
     if backend == "slurm":  # where each run takes a process of its own
         del runs[2]
+    jobs = 1 if backend in {"dask", "ray"} else 2
     directories = [RunDirectory(run.directory) for run in runs]
     numbers = [signal.SIGKILL, signal.SIGTERM] if backend == "local" else [signal.SIGKILL]
     killer = Killer(directories[1], numbers)
     killer.start()
-    settings = SweepSettings(jobs=2, backend=backend)
+    settings = SweepSettings(jobs=jobs, backend=backend)
     sweep(runs, _measure, settings=settings)
     killer.join()
 
@@ -154,24 +154,6 @@ def test_an_idle_worker_that_died_is_replaced(tmp_path):
         assert backend.submit(tasks[1]).result(LIMIT) not in {idle.pid, os.getpid()}
 
 
-def _start(output, jobs):
-    return subprocess.Popen(
-        [sys.executable, str(PROBE), str(output), str(jobs)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def _wait_for(condition, process):
-    limit = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < limit
-        assert process.poll() is None, process.stdout.read()
-        time.sleep(0.005)
-
-
 def _stamps(runs):
     return {run.path.name: (run.path / "result.json").stat().st_mtime_ns for run in runs}
 
@@ -190,15 +172,14 @@ def runs(tmp_path):
     ],
 )
 def test_a_stopped_sweep_takes_its_workers_along_and_goes_on(
-    tmp_path, runs, undisturbed, number, status, jobs
+    tmp_path, start, runs, undisturbed, number, status, jobs
 ):
     brief, long, last = runs
-    first = _start(tmp_path, jobs)
-    _wait_for(lambda: brief.finished and long.checkpoint.is_file(), first)
-    workers = psutil.Process(first.pid).children(recursive=True)
-    first.send_signal(number)
-    told, _ = first.communicate(timeout=60)
-    assert first.returncode == status, told
+    first = start(PROBE, tmp_path, jobs)
+    first.wait_for(lambda: brief.finished and long.checkpoint.is_file())
+    workers = first.family()
+    first.signal(number)
+    assert first.status() == status, first.shown()
     assert not psutil.wait_procs(workers, timeout=60)[1]
     assert not long.finished
     before = _stamps([brief])
@@ -210,21 +191,19 @@ def test_a_stopped_sweep_takes_its_workers_along_and_goes_on(
     assert not list(tmp_path.glob("*.corrupt-*"))
 
 
-def test_two_sweeps_at_once_share_the_runs_and_wait_for_each_other(tmp_path, runs):
+def test_two_sweeps_at_once_share_the_runs_and_wait_for_each_other(tmp_path, start, runs):
     _, long, last = runs
-    first = _start(tmp_path, 1)
-    _wait_for(lambda: long.checkpoint.is_file(), first)
-    first.send_signal(signal.SIGSTOP)
-    second = _start(tmp_path, 1)
-    lines = iter(second.stdout.readline, "")
-    assert any("long: another process is working on it" in line for line in lines)
-    assert any("last: finished" in line for line in lines)
+    first = start(PROBE, tmp_path, 1)
+    first.wait_for(long.checkpoint.is_file)
+    first.signal(signal.SIGSTOP)
+    second = start(PROBE, tmp_path, 1)
+    second.wait_for(lambda: "long: another process is working on it" in second.shown())
+    second.wait_for(lambda: "last: finished" in second.shown())
     before = _stamps([last])
-    first.send_signal(signal.SIGCONT)
+    first.signal(signal.SIGCONT)
 
-    told = [process.communicate(timeout=LIMIT)[0] for process in (first, second)]
-    assert [first.returncode, second.returncode] == [0, 0], told
-    assert "long: finished" in told[1]
+    assert [first.status(), second.status()] == [0, 0], first.shown() + second.shown()
+    assert "long: finished" in second.shown()
     assert len(long.read_result().history) == EPOCHS["long"]
     assert _stamps([last]) == before
     assert not list(tmp_path.glob("*.corrupt-*"))

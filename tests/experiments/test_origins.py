@@ -333,6 +333,12 @@ def test_a_setting_of_another_type_is_refused_in_one_line(classifier, folder, tm
             huggingface.build(tmp_path, 3)
 
 
+def test_without_transformers_the_extra_is_named(classifier, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'mixreg\[huggingface\]'"):
+        load_checkpoint(options(classifier, folder, alpha=0.2))
+
+
 def test_a_folder_without_weights(classifier, folder, tmp_path):
     shutil.copy(classifier / "config.json", tmp_path)
     with pytest.raises(CheckpointError, match=r"has no model\.safetensors"):

@@ -321,7 +321,7 @@ def test_the_goal_is_measured_against_the_better_one(judged):
     assert [name for name, _ in table.rows] == [*shift.ARMS]
     assert table.title == "2 kinds of corruption, 2 severities: cifar10, lenet, α = 1"
     assert "and 2 seeds" in table.note
-    assert any("60 test images in each set; generated from" in c for c in page.caveats)
+    assert any("of 60 test images each; generated from" in c for c in page.caveats)
     assert len(tables["shift-weights-cifar10-lenet-alpha1"].rows) == 5
 
 

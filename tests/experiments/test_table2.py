@@ -260,16 +260,19 @@ def test_damaged_images_are_named(tree, tmp_path):
         list(one.batches(Normalisation((0.5,) * 3, (0.5,) * 3), 0))
 
 
-@pytest.mark.parametrize(("where", "kinds"), [("imagenet-c/group", 15), ("imagenet-a", 1)])
-def test_a_folder_of_images_is_a_shift(where, kinds, made, tree, tmp_path):
-    run = next((made[0] / "runs").glob("*-seed0"))
-    options = EvaluateOptions(
-        checkpoint=run, data_root=tree, shift=str(tree / where), output=tmp_path
+@pytest.mark.parametrize("kinds", [("contrast", "fog"), ()])
+def test_a_folder_of_images_is_a_shift(kinds, made, tree, tmp_path):
+    run, place = next((made[0] / "runs").glob("*-seed0")), tree / "imagenet-a"
+    for kind in kinds:
+        place = tmp_path / "worse"
+        shutil.copytree(tree / "imagenet-c" / "group" / kind, place / kind)
+    output = tmp_path / "evaluated"
+    evaluate_checkpoint(
+        EvaluateOptions(checkpoint=run, data_root=tree, shift=str(place), output=output)
     )
-    evaluate_checkpoint(options)
-    document = read_document(tmp_path / "shift.json")
-    assert document.subtitle.startswith(f"{kinds} kinds of shift, severities 0, 1")
-    assert f"Images: image files in {(tree / where).name}." in document.caveats
+    document = read_document(output / "shift.json")
+    assert document.subtitle.startswith(f"{len(kinds) or 1} kinds of shift, severities 0, 1")
+    assert f"Images: image files in {place.name}." in document.caveats
 
 
 def test_images_of_a_folder_are_corrupted_as_imagenet_c(made, tree, tmp_path, monkeypatch):

@@ -116,13 +116,8 @@ class Cost(NamedTuple):
 
 
 COSTS: dict[Correction, Cost] = {
-    "raw": Cost(),
-    "rescaled": Cost(),
-    "shrink-only": Cost(),
-    "scale-only": Cost(),
-    "two-views": Cost(passes=2),
-    "temperature": Cost(held_out=True),
-    "rescaled+temperature": Cost(held_out=True),
+    name: Cost(held_out=name in UNTEMPERED, passes=2 if name == "two-views" else 1)
+    for name in CORRECTIONS
 }
 
 

@@ -1,4 +1,4 @@
-"""Networks from elsewhere: what is said of their training and images, and is it plausible."""
+"""Networks from elsewhere: what is said of their training and images, and how plausible it is."""
 
 import dataclasses
 import math

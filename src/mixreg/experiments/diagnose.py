@@ -22,7 +22,7 @@ from mixreg.experiments.evaluate import beside, load_checkpoint
 from mixreg.report import Document, Entry, Picture, Table, check_replaceable, draw, write_document
 from mixreg.report import figures as style
 from mixreg.risk.exact import folded_rule
-from mixreg.settings import CheckpointOptions, DiagnoseOptions
+from mixreg.settings import DiagnoseOptions
 from mixreg.training import METHODS, TrainedClassifier, environment, load_data
 
 _QUADRATURE_ORDER = 16
@@ -70,40 +70,35 @@ def diagnose_checkpoint(options: DiagnoseOptions) -> tuple[str, Path]:
     output = options.output or beside(options.checkpoint, "diagnosis")
     check_replaceable(output, name="diagnosis")
     trained = load_checkpoint(options)
-    reference = None
-    if options.reference is not None:
-        reference = load_checkpoint(_of_reference(options, options.reference))
-        _check_reference(trained, reference, options.reference)
-    diagnosis = _diagnose(trained, reference, *_samples(trained, options), options)
+    diagnosis = _diagnose(trained, _reference(trained, options), options)
     document = diagnosis_document(diagnosis, trained, options)
     return document.text(), write_document(document, output, name="diagnosis")
 
 
-def _of_reference(options: DiagnoseOptions, path: Path) -> CheckpointOptions:
-    """How the reference is loaded; a run knows how its inputs were normalised."""
+def _reference(trained: TrainedClassifier, options: DiagnoseOptions) -> TrainedClassifier | None:
+    """The model of Proposition 1; one of other samples or other labels is refused."""
+    if (path := options.reference) is None:
+        return None
+    # A run knows how its inputs were normalised.
     own: dict[str, Any] = {"mean": [], "std": [], "weights": None} if path.is_dir() else {}
-    return replace(options, checkpoint=path, **own)
-
-
-def _check_reference(trained: TrainedClassifier, reference: TrainedClassifier, path: Path) -> None:
-    """Refuse a reference that was not trained on the same samples and labels as they are."""
-    method = reference.config.method
-    if reference.run is not None and method != "erm":
+    reference = load_checkpoint(replace(options, checkpoint=path, **own))
+    here, there = trained.config, reference.config
+    if reference.run is not None and there.method != "erm":
         raise ConfigurationError(
-            f"the reference {path} was trained with the method {method}; Proposition 1 needs a "
-            "model fitted to the labels as they are, a run with the method erm"
+            f"the reference {path} was trained with the method {there.method}; Proposition 1 needs "
+            "a model fitted to the labels as they are, a run with the method erm"
         )
-    names = ("data", "seed", "validation_fraction", "label_noise", "loss")
     other = [
-        f"{name} {getattr(reference.config, name)!r} there, {getattr(trained.config, name)!r} here"
-        for name in names
-        if getattr(reference.config, name) != getattr(trained.config, name)
+        f"{name} {getattr(there, name)!r} there, {getattr(here, name)!r} here"
+        for name in ("data", "seed", "validation_fraction", "label_noise", "loss")
+        if getattr(there, name) != getattr(here, name)
     ]
     if other:
         raise ConfigurationError(
             f"the reference {path} was trained on other data ({'; '.join(other)}); Proposition 1 "
             "compares models of one training set"
         )
+    return reference
 
 
 def _samples(trained: TrainedClassifier, options: DiagnoseOptions) -> tuple[Tensor, Tensor]:
@@ -122,13 +117,10 @@ def _samples(trained: TrainedClassifier, options: DiagnoseOptions) -> tuple[Tens
 
 
 def _diagnose(
-    trained: TrainedClassifier,
-    reference: TrainedClassifier | None,
-    x: Tensor,
-    y: Tensor,
-    options: DiagnoseOptions,
+    trained: TrainedClassifier, reference: TrainedClassifier | None, options: DiagnoseOptions
 ) -> Diagnosis:
     """The diagnosis, on an accelerator if there is one."""
+    x, y = _samples(trained, options)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     nodes = len(folded_rule(trained.law, _QUADRATURE_ORDER).nodes)
     mixtures = nodes * len(x) ** 2 if options.exact else options.draws
@@ -260,17 +252,17 @@ def _tables(diagnosis: Diagnosis, norms: Sequence[_Norm]) -> Iterator[Table]:
     ]
     yield Table("risks", "Risks and regularizers", _RISKS, ["", "value", "95% CI"], risks)
     if entropy is not None:
-        reference = [] if entropy.reference is None else [entropy.reference]
-        means = [
-            _row("predictions at x", entropy.predictions),
-            _row("predictions at x̃", entropy.modified_predictions),
-            _row("smoothed labels ỹ", entropy.modified_labels),
-            *(_row("predictions of the reference at x", value) for value in reference),
-            _row("bound of Proposition 1", entropy.bound),
-            _row("class means ȳ", entropy.class_means),
-            _row("slope of (20) in the scale of the logits", entropy.scale_slope),
-        ]
-        yield Table("entropies", "Mean entropies (nats)", _ENTROPIES, ["", "value"], means)
+        means = {
+            "predictions at x": entropy.predictions,
+            "predictions at x̃": entropy.modified_predictions,
+            "smoothed labels ỹ": entropy.modified_labels,
+            "predictions of the reference at x": entropy.reference,
+            "bound of Proposition 1": entropy.bound,
+            "class means ȳ": entropy.class_means,
+            "slope of (20) in the scale of the logits": entropy.scale_slope,
+        }
+        rows = [_row(name, value) for name, value in means.items() if value is not None]
+        yield Table("entropies", "Mean entropies (nats)", _ENTROPIES, ["", "value"], rows)
     spreads = [_row(norm.label, *norm.spread.values()) for norm in norms]
     blank = [None] * len(_QUANTILES)
     spreads.append(_row("roughness between samples", diagnosis.roughness.value, *blank))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mixreg._errors import ConfigurationError
 from mixreg._random import derive_seed, generator
-from mixreg.data import InMemoryDataset, MissingDataError
+from mixreg.data import Dataset, InMemoryDataset, MissingDataError
 from mixreg.data.corruptions import CORRUPTIONS, SEVERITIES, corrupted
 from mixreg.data.published import data_root
 from mixreg.data.robustness import find_folder
@@ -114,9 +114,8 @@ def shifted_sets(trained: TrainedClassifier, directory: Path, shift: str) -> Ite
             f"{'×'.join(map(str, data.input_shape))}"
         )
     labels = Predictions.load(directory / "logits-test.safetensors").labels
-    about = hashlib.sha256(next(iter(data.batches("test", _TREE_BATCH)))[0].numpy().tobytes())
-    begin = partial(_worse, trained, "", 0)
-    yield ShiftedSet("clean", 0, labels, begin, about.hexdigest(), "")
+    about = hashlib.sha256(next(_clean(data)).numpy().tobytes())
+    yield ShiftedSet("clean", 0, labels, partial(_clean, data), about.hexdigest(), "")
     if shift == "generated":
         said = f"generated from the test images, imagenet parameters, seed {_SEED}"
         for kind in CORRUPTIONS:
@@ -148,15 +147,16 @@ def _published(name: str, root: Path, shift: str) -> Path | None:
     return place
 
 
+def _clean(data: Dataset) -> Iterator[Tensor]:
+    return (x for x, _ in data.batches("test", _TREE_BATCH))
+
+
 def _worse(trained: TrainedClassifier, kind: str, severity: int) -> Iterator[Tensor]:
-    """The test images of a folder, corrupted a few at a time; as they are at severity 0."""
+    """The test images of a folder, corrupted a few at a time."""
     normalise = trained.data.normalisation
     assert normalise is not None  # checked by `shifted_sets`
-    if severity == 0:
-        yield from (x for x, _ in trained.data.batches("test", _TREE_BATCH))
-        return
     mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (normalise.mean, normalise.std))
-    for k, (x, _) in enumerate(trained.data.batches("test", _TREE_BATCH)):
+    for k, x in enumerate(_clean(trained.data)):
         pixels = ((x * std + mean) * normalise.largest).round().to(torch.uint8)
         images = np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy())
         seed = derive_seed(_SEED, "batch", k) % 2**32

@@ -193,19 +193,9 @@ def document(judged: Sequence[Judged], made: _runs.Made) -> Document:
         ),
         claims=[claim for part in drawn for claim in claims(*part)],
         answers=[entry for part in drawn for entry in counts(*part)],
-        caveats=[FROZEN, *sources(drawn)],
+        caveats=[FROZEN, *fig5.sources(items, made)],
         tables=[table for table in tables if table.rows],
     )
-
-
-def sources(drawn: Sequence[tuple[Setting, float, list[Shifted]]]) -> list[str]:
-    """How many images each set has, and where they come from."""
-    lines = dict[str, None]()
-    for setting, _, own in drawn:
-        bad = [score for score in own[0].scores if score.severity]
-        said = "; ".join(sorted({score.source for score in bad}, key=len))
-        lines[f"{setting.label}: {bad[0].count} test images in each set; {said}."] = None
-    return list(lines)
 
 
 class Cell(NamedTuple):

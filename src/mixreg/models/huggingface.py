@@ -57,8 +57,9 @@ def load(folder: Path) -> nn.Module:
     """The trained network in a folder, whose outputs are the logits; code in it is not run."""
     if not (folder / "model.safetensors").is_file():
         raise CheckpointError(f"{folder} has no model.safetensors; save it with save_pretrained")
+    auto = _transformers(folder)
     try:
-        net, loaded = _transformers(folder).AutoModelForImageClassification.from_pretrained(
+        net, loaded = auto.AutoModelForImageClassification.from_pretrained(
             folder,
             local_files_only=True,
             trust_remote_code=False,

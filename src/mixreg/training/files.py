@@ -10,9 +10,7 @@ from typing import Any
 import yaml
 
 from mixreg._errors import ConfigurationError, check_name
-
-_LONGEST = 1000
-"""Entries of the longest list of settings."""
+from mixreg.settings import LONGEST
 
 _LARGEST = 2**20
 """Bytes of the largest file of settings."""
@@ -88,8 +86,8 @@ class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError(f"the alias *{self.peek_event().anchor} is not understood")
         node = super().compose_node(parent, index)
-        if isinstance(node, yaml.SequenceNode) and len(node.value) > _LONGEST:
-            raise yaml.YAMLError(f"a list has more than {_LONGEST} entries")
+        if isinstance(node, yaml.SequenceNode) and len(node.value) > LONGEST:
+            raise yaml.YAMLError(f"a list has more than {LONGEST} entries")
         return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
