@@ -28,11 +28,6 @@ LOSSES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(20260606)
-
-
 def problem(count):
     x = torch.randn(count, WIDTH, dtype=torch.float64)
     y = torch.softmax(torch.randn(count, CLASSES, dtype=torch.float64), 1)

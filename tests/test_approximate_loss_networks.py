@@ -54,11 +54,6 @@ NETS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(20260606)
-
-
 def images(n=8):
     x, y = torch.randn(n, *IMAGE), torch.arange(n) % 3
     return x, y, TrainingStatistics.from_tensors(x, y, num_classes=3)

@@ -43,11 +43,6 @@ LOSSES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(20260606)
-
-
 def points(n=5, c=3):
     x, d = torch.randn(2, n, 4, dtype=torch.float64)
     y = torch.rand(n, c, dtype=torch.float64)

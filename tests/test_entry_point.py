@@ -25,16 +25,20 @@ STARTS = {
 }
 
 
-@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
-def test_an_interrupt_during_the_imports_is_one_line(start):
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPT + start],
+def started(script):
+    return subprocess.run(
+        [sys.executable, "-c", script],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
+
+
+@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
+def test_an_interrupt_during_the_imports_is_one_line(start):
+    done = started(INTERRUPT + start)
     assert done.returncode == 130, done.stderr
     assert done.stderr == "\nmixreg: interrupted; run the same command to go on\n"
     assert done.stdout == ""
@@ -46,13 +50,6 @@ def test_too_many_open_files_during_the_imports_are_one_line(module):
         "signal.raise_signal(signal.SIGINT)",
         "raise OSError(24, 'Too many open files', 'a.py')",
     )
-    done = subprocess.run(
-        [sys.executable, "-c", f"{script}sys.modules.pop({module!r}, None)\n{STARTS['script']}"],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = started(f"{script}sys.modules.pop({module!r}, None)\n{STARTS['script']}")
     assert done.returncode == 2, done.stderr
     assert done.stderr == "mixreg: error: Too many open files: a.py\n"

@@ -10,11 +10,6 @@ from mixreg.models import build
 from mixreg.training.spectral import apply_spectral_norm
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(20260606)
-
-
 def layers(net):
     return [m for m in net.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
 
