@@ -8,9 +8,12 @@ expands the loss as well, without and with its third order, and with R2. The sec
 R2 are zero almost everywhere in a piecewise-linear network, so R2 is taken over the step of the
 mixing: ½ (softmax f(x̃) − ỹ)·(f(x̃ + δ) + f(x̃ − δ) − 2 f(x̃)). For each risk it finds the factor
 by which the logits of the same network should be multiplied: below 1 the risk asks for smoother
-predictions than the network's. "Less" is the paired difference to that of the Mixup risk.
+predictions than the network's. "Less" is the paired difference to that of the Mixup risk. The
+models of two moons are trained here, on five seeds.
 """
 
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -19,6 +22,7 @@ from torch import Tensor
 import _harness
 from mixreg import Beta, mix, shrink
 from mixreg.evaluation import mean_interval
+from mixreg.experiments.two_moons import Settings, make_problem, train
 from mixreg.training import load_run
 
 EXAMPLES, DRAWS, LAW = 300, 6, Beta(1.0)
@@ -47,7 +51,7 @@ def risks(
 
 @torch.no_grad()
 def measure(run: Path) -> tuple[str, dict[str, float]]:
-    """The risks at one run, and the factor of the logits that is best for each."""
+    """The risks at one run."""
     trained = load_run(run)
     seed, net = trained.config.seed, trained.net
     x, labels = next(iter(trained.data.train_batches(EXAMPLES, seed=seed, epoch=0)))
@@ -63,6 +67,11 @@ def measure(run: Path) -> tuple[str, dict[str, float]]:
         back = net(2 * inputs - mixed.inputs)
         parts.append((targets, mixed.targets, u, v, net(mixed.inputs), back))
     drawn = [torch.cat(part) for part in zip(*parts, strict=True)]
+    return f"{trained.config.data}, {trained.config.model}, {trained.config.method}", asked(drawn)
+
+
+def asked(drawn: list[Tensor]) -> dict[str, float]:
+    """All risks of drawn perturbations, and the factor of the logits that is best for each."""
     found = risks(1.0, *drawn)
     curves = [risks(float(s), *drawn) for s in FACTORS]
     for name in list(found):
@@ -71,7 +80,31 @@ def measure(run: Path) -> tuple[str, dict[str, float]]:
     for name in ("tangents", "approximate", "third order", "with R2"):
         for what in ("", "factor for "):
             found[f"{what}{name}, less"] = found[f"{what}{name}"] - found[f"{what}mixup"]
-    return f"{trained.config.data}, {trained.config.model}, {trained.config.method}", found
+    return found
+
+
+def two_moons() -> Iterator[tuple[str, dict[str, float]]]:
+    """The risks at random Fourier features, by mixup and by the approximate risk."""
+    problem = make_problem(Settings(precision="float64"), range(5))
+    models = train(Settings(), problem, ("mixup", "approximate"))
+    inputs, targets = problem.modified()
+    jets, draws = problem.phi.jets(inputs), [problem.mixed(k, "taylor") for k in range(DRAWS)]
+    for method, w in models.items():
+        u, *slopes = torch.einsum("snkm,sm->ksn", jets, w)
+
+        def at(x: Tensor, w: Tensor = w) -> Tensor:
+            return (problem.phi(x) * w.unsqueeze(1)).sum(2)
+
+        parts = []
+        for x, y in draws:
+            step = x - inputs
+            v = slopes[0] * step[..., 0] + slopes[1] * step[..., 1]
+            parts.append((targets, y, u, v, at(x), at(inputs - step)))
+        drawn = [torch.cat(part, 1) for part in zip(*parts, strict=True)]
+        for seed in range(len(w)):
+            pairs = [torch.stack([1 - t[seed], t[seed]], 1) for t in drawn[:2]]
+            pairs += [torch.stack([torch.zeros_like(z[seed]), z[seed]], 1) for z in drawn[2:]]
+            yield f"two-moons, features, {method}", asked(pairs)
 
 
 def main() -> None:
@@ -81,8 +114,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     kinds: dict[str, list[dict[str, float]]] = {}
-    for run in options.runs:
-        kind, found = measure(run)
+    for kind, found in chain(map(measure, options.runs), two_moons()):
         kinds.setdefault(kind, []).append(found)
     results = {
         kind: {name: mean_interval([each[name] for each in found])._asdict() for name in found[0]}
