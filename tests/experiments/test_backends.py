@@ -117,6 +117,8 @@ def test_a_run_whose_worker_is_stopped_is_resumed(
     backend, tmp_path, capsys, monkeypatch, undisturbed
 ):
     monkeypatch.setattr(_backends, "SLURM", "local")
+    monkeypatch.setattr(_backends, "cores", lambda: 1)  # the last bits depend on the threads
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(submitit.Job, "_results_timeout_s", 1)  # of its 15 s for slow disks
     runs = probe_runs(tmp_path)
     if backend == "slurm":  # where each run takes a process of its own
