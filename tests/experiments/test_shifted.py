@@ -72,11 +72,32 @@ def test_published_sets_are_used_where_they_are_and_may_be_shortened(data, tmp_p
     pixels = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
     np.save(folder / "labels.npy", np.tile(labels.numpy(), 5))
     np.save(folder / "fog.npy", np.concatenate([pixels // s for s in SEVERITIES]))
-    _, first, second = sets(data, tmp_path, kinds=("fog",), severities=(1, 2), count=2)
-    assert first.source == "published files in CIFAR-10-C, first 2"
-    expected = data.normalisation(images[:2] // 2)
+    _, first, second = sets(data, tmp_path, kinds=("fog",), severities=(1, 2), count=5)
+    assert first.source == "published files in CIFAR-10-C, first 5"
+    expected = data.normalisation(images[:5] // 2)
     assert torch.equal(torch.cat(list(second.batches())), expected)
-    assert torch.equal(first.labels, labels[:2])
+    assert torch.equal(first.labels, labels[:5])
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_classes_in_order_are_all_among_fewer_images(tmp_path, published):
+    images, labels = torch.arange(12, dtype=torch.uint8), torch.arange(3).repeat_interleave(4)
+    images = images.view(-1, 1, 1, 1).expand(-1, 3, 32, 32)
+    splits = dict.fromkeys(("train", "validation", "test"), Samples(images, labels))
+    scale = Normalisation((0.0,) * 3, (1.0,) * 3)
+    data = InMemoryDataset("cifar10", splits, ("a", "b", "c"), normalisation=scale)
+    if published:
+        (folder := tmp_path / "CIFAR-10-C").mkdir()
+        np.save(folder / "labels.npy", np.tile(labels.numpy(), 5))
+        pixels = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
+        np.save(folder / "fog.npy", np.concatenate([pixels] * 5))
+    clean, fog = sets(data, tmp_path, kinds=("fog",), severities=(1,), count=6)
+    assert clean.source == "the clean test set, one in 2"
+    for one in (clean, fog):
+        assert one.labels.tolist() == [0, 0, 1, 1, 2, 2]
+        assert len(torch.cat(list(one.batches()))) == 6
+    same = torch.cat(list((fog if published else clean).batches()))
+    assert torch.equal(same, scale(images[::2]))
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ class ShiftedSet:
 def corrupted_test_sets(
     data: Dataset, published: Path | None, cache: Path, *, count: int | None = None, **which: Any
 ) -> Iterator[ShiftedSet]:
-    """The clean test set, or its first examples, then every corruption: published, else kept."""
+    """The clean test set, or some of it, then every corruption: published, else kept."""
     if not isinstance(data, InMemoryDataset) or data.normalisation is None:
         raise ConfigurationError(
             f"corruptions are for images in memory (cifar10, cifar100, fashion-mnist), not for "
@@ -60,14 +60,24 @@ def corrupted_test_sets(
         )
     images, labels = data.samples("test")
     pixels = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
-    used = len(labels) if published else count  # published files hold all images
-    clean, truth = pixels[:used], labels[:used].numpy()
+    rows = _rows(labels, count)
+    used = slice(None) if published else rows  # published files hold all images
+    clean, truth = np.ascontiguousarray(pixels[used]), labels[used].numpy()
     try:
         sets = corrupted_sets(clean, truth, published=published, cache=cache, **which)
     except ValueError as error:
         raise ConfigurationError(f"{data.name} cannot be corrupted: {error}") from error
     for one in chain([CorruptedSet("clean", 0, pixels, "the clean test set")], sets):
-        yield _in_model_space(one, labels, data.normalisation, count)
+        whole = len(one.images) == len(pixels)
+        yield _in_model_space(one, labels[rows], data.normalisation, rows if whole else slice(None))
+
+
+def _rows(labels: Tensor, count: int | None) -> slice:
+    """The first so many examples, or as many at even distances where those lack a class."""
+    if count is None or set(labels[:count].tolist()) == set(labels.tolist()):
+        return slice(count)
+    step = len(labels) // count
+    return slice(0, step * count, step)
 
 
 def of_files(one: RobustnessSet, trained: TrainedClassifier, source: str) -> ShiftedSet:
@@ -86,16 +96,15 @@ def published_folder(config: TrainConfig) -> Path | None:
 
 
 def _in_model_space(
-    one: CorruptedSet, labels: Tensor, normalisation: Normalisation, count: int | None
+    one: CorruptedSet, labels: Tensor, normalisation: Normalisation, rows: slice
 ) -> ShiftedSet:
-    pixels = one.images[:count]
+    pixels = np.ascontiguousarray(one.images[rows])
     digest = hashlib.sha256(repr((pixels.shape, normalisation)).encode())
     digest.update(pixels.data)
     batches = partial(_batches, pixels, normalisation)
-    said = one.source if len(pixels) == len(one.images) else f"{one.source}, first {len(pixels)}"
-    return ShiftedSet(
-        one.kind, one.severity, labels[: len(pixels)], batches, digest.hexdigest(), said
-    )
+    kept = f", first {len(pixels)}" if rows.step is None else f", one in {rows.step}"
+    said = one.source if len(pixels) == len(one.images) else one.source + kept
+    return ShiftedSet(one.kind, one.severity, labels, batches, digest.hexdigest(), said)
 
 
 def _batches(pixels: NDArray[np.uint8], normalisation: Normalisation) -> Iterator[Tensor]:
