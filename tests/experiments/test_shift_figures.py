@@ -17,7 +17,7 @@ from mixreg import (
     TrainingStatistics,
 )
 from mixreg._errors import ConfigurationError
-from mixreg.data import MissingDataError, Samples
+from mixreg.data import InMemoryDataset, MissingDataError, Samples
 from mixreg.data.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, FAMILIES, corrupted
 from mixreg.data.datasets import IN_MEMORY
 from mixreg.data.published import Published
@@ -81,6 +81,26 @@ def test_figures_leave_their_numbers_and_pages(made):
         assert document(folder, name).text() == text
         said = "4 corrupted sets (2 kinds) of 60 test images each; generated from the clean images"
         assert said in " ".join(text.split())
+
+
+def test_other_images_or_measurements_have_another_digest(made):
+    folder, _, runs = made
+    trained = load_run(runs[0].directory, {})
+    splits = {split: trained.data.samples(split) for split in ("train", "validation", "test")}
+    images, labels = splits["test"]
+    other = InMemoryDataset(
+        "cifar10",
+        splits | {"test": Samples(255 - images, labels)},
+        trained.data.class_names,
+        normalisation=trained.data.normalisation,
+    )
+    options = ReproduceOptions(name="fig5", scale="smoke", output=folder, data_root=folder)
+    digests = [
+        fig5.test_sets(options, classifier, measured)[0]
+        for classifier in (trained, dataclasses.replace(trained, data=other))
+        for measured in ("one", "two")
+    ]
+    assert len(set(digests)) == 4
 
 
 def test_effects_are_those_of_the_rescaled_models(made):

@@ -72,12 +72,11 @@ def corrupted_test_sets(
         yield _in_model_space(one, labels[rows], data.normalisation, rows if whole else slice(None))
 
 
-def _rows(labels: Tensor, count: int | None) -> slice:
+def _rows(labels: Tensor, count: int | None) -> slice | NDArray[np.int64]:
     """The first so many examples, or as many at even distances where those lack a class."""
     if count is None or set(labels[:count].tolist()) == set(labels.tolist()):
         return slice(count)
-    step = len(labels) // count
-    return slice(0, step * count, step)
+    return np.arange(count) * len(labels) // count
 
 
 def of_files(one: RobustnessSet, trained: TrainedClassifier, source: str) -> ShiftedSet:
@@ -96,14 +95,17 @@ def published_folder(config: TrainConfig) -> Path | None:
 
 
 def _in_model_space(
-    one: CorruptedSet, labels: Tensor, normalisation: Normalisation, rows: slice
+    one: CorruptedSet,
+    labels: Tensor,
+    normalisation: Normalisation,
+    rows: slice | NDArray[np.int64],
 ) -> ShiftedSet:
     pixels = np.ascontiguousarray(one.images[rows])
     digest = hashlib.sha256(repr((pixels.shape, normalisation)).encode())
     digest.update(pixels.data)
     batches = partial(_batches, pixels, normalisation)
-    kept = f", first {len(pixels)}" if rows.step is None else f", one in {rows.step}"
-    said = one.source if len(pixels) == len(one.images) else one.source + kept
+    which = "first" if isinstance(rows, slice) else "evenly spaced"
+    said = one.source if len(pixels) == len(one.images) else f"{one.source}, {which} {len(pixels)}"
     return ShiftedSet(one.kind, one.severity, labels, batches, digest.hexdigest(), said)
 
 

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -172,9 +173,8 @@ def measure(
     """Score a run with every rescaling on every set, from logits that the run keeps."""
     _runs.evaluate_run(wanted, run, config)
     trained = load_run(run.path, {"data_root": config.data_root})
-    classifier, part = digest_of(trained), part_of(options, config)
-    published = published_folder(config)
-    made_of = hashlib.sha256(repr((classifier, CORRECTIONS, part, published)).encode()).hexdigest()
+    classifier = digest_of(trained)
+    made_of, sets = test_sets(options, trained, (classifier, CORRECTIONS))
     scores: dict[float, list[Scores]] = {
         alpha: []
         for alpha in _runs.rescalings(config, wanted)
@@ -183,7 +183,7 @@ def measure(
     if not scores:
         return
     views = views_of(trained, scores)
-    for test in test_sets(options, trained):
+    for test in sets:
         kept = logits(trained.net, classifier, test, views, run.path / "shifted")
         for alpha, own in scores.items():
             results = _runs.read_evaluation(config, alpha).results
@@ -194,11 +194,16 @@ def measure(
         SHIFT.write(place(config, alpha), Shift(made_of, own))
 
 
-def test_sets(options: ReproduceOptions, trained: TrainedClassifier) -> Iterator[ShiftedSet]:
-    """The clean test images of a preset, then every corruption of them."""
+def test_sets(
+    options: ReproduceOptions, trained: TrainedClassifier, measured: object
+) -> tuple[str, Iterator[ShiftedSet]]:
+    """Digest of what is measured and on which images; the clean ones, then every corruption."""
     part, published = part_of(options, trained.config), published_folder(trained.config)
     cache = options.directory / "corrupted"
-    return corrupted_test_sets(trained.data, published, cache, count=part.images, **part.which)
+    sets = corrupted_test_sets(trained.data, published, cache, count=part.images, **part.which)
+    clean = next(sets)
+    about = repr((measured, part, published, clean.digest))
+    return hashlib.sha256(about.encode()).hexdigest(), chain([clean], sets)
 
 
 def score(

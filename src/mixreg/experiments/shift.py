@@ -1,6 +1,5 @@
 """The rescaling under shift: powers matched to mixes, judged against what else there is."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -98,13 +97,13 @@ def reproduce(options: ReproduceOptions) -> tuple[str, Path]:
 def measure(options: ReproduceOptions, run: RunDirectory, config: TrainConfig) -> None:
     """Judge a run on every set, from logits that the run keeps."""
     trained = load_run(run.path, {"data_root": config.data_root})
-    classifier, part = digest_of(trained), fig5.part_of(options, config)
-    made_of = hashlib.sha256(repr((classifier, part, sorted(ARMS))).encode()).hexdigest()
+    classifier = digest_of(trained)
+    made_of, sets = fig5.test_sets(options, trained, (classifier, sorted(ARMS)))
     if (kept := KEPT.find(run.path)) and kept.made_of == made_of:
         return
     views, corrected, quarters = prepared(trained)
     scores = []
-    for test in fig5.test_sets(options, trained):
+    for test in sets:
         predicted = corrected(logits(trained.net, classifier, test, views, run.path / "shifted"))
         measured = {name: metrics(z, test.labels) for name, z in predicted.items()}
         scores.append(Scores.of(test, measured))
