@@ -65,11 +65,6 @@ def failure_text(error: OSError) -> str:
     return f"{reason}{place}; {remedy}" if remedy else reason + place
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Write JSON with a stable layout, whole or not at all."""
-    write_bytes(path, (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
-
-
 def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], about: Mapping[str, Any]) -> None:
     """Write a safetensors file with JSON values about it and the SHA-256 of all its bytes."""
     from safetensors.torch import save

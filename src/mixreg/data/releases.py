@@ -38,7 +38,7 @@ _KINDS = {
 _UNREADABLE = (OSError, ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile)
 
 _FASHION_FOLDER = "FashionMNIST/raw"
-_SUBFOLDERS = (".", "fashion-mnist", _FASHION_FOLDER)
+_FASHION_SUBFOLDERS = (".", "fashion-mnist", _FASHION_FOLDER)
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 GARMENTS = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -151,7 +151,7 @@ def _read(path: Path, archive: zipfile.ZipFile, key: str, shape: tuple[int, ...]
 
 def read_fashion_mnist(root: Path, further: Sequence[Path] = ()) -> Published[Samples]:
     """Read the four files from the root, a folder of it, or a further folder."""
-    folders = [*(root / sub for sub in _SUBFOLDERS), *further]
+    folders = [*(root / sub for sub in _FASHION_SUBFOLDERS), *further]
     folder = next((folder for folder in folders if _held(folder)), None)
     if folder is None:
         wanted = ", ".join(f"{name}[.gz]" for name in FASHION_FILES)

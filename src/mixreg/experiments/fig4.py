@@ -29,13 +29,13 @@ from mixreg.report.records import JUDGED, METRIC_FORMATS, OPPOSITE, mean_text
 from mixreg.settings import ReproduceOptions
 from mixreg.training import RunDirectory, TrainConfig
 
-_TEN: dict[str, Any] = {"seeds": 10, "costly_seeds": 10, "alphas": (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)}
-_FIVE = _TEN | {"seeds": 5, "costly_seeds": 5}
+TEN: dict[str, Any] = {"seeds": 10, "costly_seeds": 10, "alphas": (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)}
+_FIVE = TEN | {"seeds": 5, "costly_seeds": 5}
 _SHORT = {"epochs": 20, "milestones": [10, 16], "precision": "bf16-mixed"}
 PRESETS = {
     "paper": (  # the paper prints no list of its α, this one is ours
-        Setting(data="cifar10", model="resnet34", recipe="cifar-resnet34", **_TEN),
-        Setting(data="cifar100", model="resnet34", recipe="cifar-resnet34", **_TEN),
+        Setting(data="cifar10", model="resnet34", recipe="cifar-resnet34", **TEN),
+        Setting(data="cifar100", model="resnet34", recipe="cifar-resnet34", **TEN),
         Setting(data="imagenet", model="resnet50", recipe="imagenet-resnet50", **_FIVE),
     ),
     "cpu": (

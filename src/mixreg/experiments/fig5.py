@@ -31,7 +31,6 @@ from mixreg.report.records import OPPOSITE
 from mixreg.settings import ReproduceOptions
 from mixreg.training import RunDirectory, TrainConfig, TrainedClassifier, load_run
 
-_TEN: dict[str, Any] = {"seeds": 10, "costly_seeds": 10, "alphas": (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)}
 _SHORT = {"epochs": 20, "milestones": [10]}
 _PART = {  # two fifths of the images, so that two cores train a residual network in minutes
     "training_fraction": 0.4,
@@ -41,7 +40,7 @@ _PART = {  # two fifths of the images, so that two cores train a residual networ
 }
 PRESETS = {
     "paper": tuple(
-        Setting(data=data, model="resnet34", recipe="cifar-resnet34", **_TEN)
+        Setting(data=data, model="resnet34", recipe="cifar-resnet34", **fig4.TEN)
         for data in ("cifar10", "cifar100")
     ),
     "cpu": (

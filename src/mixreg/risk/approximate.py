@@ -33,7 +33,7 @@ from mixreg.risk._derivatives import (
 from mixreg.risk._problem import Problem, chunks, evaluate, prepare
 from mixreg.risk.exact import modified_problem
 
-_LEFT_OUT = 1e-6
+_LEFT_OUT, _ROUNDING = 1e-6, 1e-6
 
 
 class SampleTerms(NamedTuple):
@@ -166,11 +166,9 @@ def approximate_mixup_risk(
         (0.2812, 0.0521, 0.3333)
     """
     check_cutoff(curvature_cutoff)
-    problem = prepare(net, x, y, loss, pairs=True)
-    covariances = perturbation_covariances(
-        problem.x, problem.y, law, rank_cutoff=rank_cutoff, whitening=whitening
+    shrunk, covariances = _expanded(
+        prepare(net, x, y, loss, pairs=True), law, rank_cutoff, whitening
     )
-    shrunk = modified_problem(problem, law)
     return expanded_risk(shrunk, covariances, second_order, chunk_size, curvature_cutoff)
 
 
@@ -226,15 +224,22 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
     return torch.einsum("kij,kij->k", a, b)
 
 
+def _expanded(
+    problem: Problem, law: MixingLaw, rank_cutoff: float | None, whitening: Whitening | None
+) -> tuple[Problem, PerturbationCovariances]:
+    """What Theorem 2 expands at, the modified data, and the covariances of Lemma 1."""
+    covariances = perturbation_covariances(
+        problem.x, problem.y, law, rank_cutoff=rank_cutoff, whitening=whitening
+    )
+    return modified_problem(problem, law), covariances
+
+
 def _left_out(at: LossDerivatives, labels: Tensor) -> Tensor:
     """Where (I − ℓ_uu ℓ_uu⁺) ℓ_uy does not vanish on the span of the labels, columns (m, r)."""
     interaction = at.mixed @ labels
     remainder = interaction - at.output_hessian @ (at.response @ labels)
     size = torch.linalg.matrix_norm(interaction)
     return torch.gt(torch.linalg.matrix_norm(remainder), _LEFT_OUT * size)
-
-
-_ROUNDING = 1e-6
 
 
 def approximate_perturbed_risk(
@@ -356,11 +361,9 @@ def regression_jacobian(
         tensor([3.0000], dtype=torch.float64)
     """
     check_cutoff(curvature_cutoff)
-    problem = prepare(net, x, y, loss, pairs=True)
-    covariances = perturbation_covariances(
-        problem.x, problem.y, law, rank_cutoff=rank_cutoff, whitening=whitening
+    shrunk, covariances = _expanded(
+        prepare(net, x, y, loss, pairs=True), law, rank_cutoff, whitening
     )
-    shrunk = modified_problem(problem, law)
     indices = [int(i) for i in samples]
 
     def name(row: int) -> str:
@@ -368,7 +371,7 @@ def regression_jacobian(
 
     outputs = evaluate(net, shrunk.x[samples], name).double()
     at = loss_derivatives(
-        problem.loss, shrunk.y[samples], outputs, curvature_cutoff=curvature_cutoff, name=name
+        shrunk.loss, shrunk.y[samples], outputs, curvature_cutoff=curvature_cutoff, name=name
     )
     slopes = -at.response @ covariances.regression(samples)
     return slopes.reshape(*slopes.shape[:2], *x.shape[1:])
