@@ -588,10 +588,19 @@ CALLS = {
 CONTAINERS = {
     "NumPy": (np.asarray, r"must be a torch\.Tensor.*, got numpy\.ndarray; use torch\.as_tensor"),
     "list": (torch.Tensor.tolist, r"must be a torch\.Tensor.*, got (list|float); use torch\."),
+    "nested": (
+        lambda t: torch.nested.nested_tensor([*t], layout=torch.strided),
+        r"must be an ordinary tensor, got a nested one; use .*to_padded_tensor\(0\.0\)",
+    ),
+    "quantised": (
+        lambda t: torch.quantize_per_tensor(t.float(), 0.1, 0, torch.qint8),
+        r"must be an ordinary tensor, got a quantised one; use .*dequantize\(\)",
+    ),
     "sparse": (torch.Tensor.to_sparse, r"must be dense, got torch\.sparse_coo; use .*to_dense\(\)"),
 }
 
 
+@pytest.mark.filterwarnings("ignore:(The PyTorch API of nested|torch.quantize_per_tensor)")
 @pytest.mark.parametrize("container", CONTAINERS)
 @pytest.mark.parametrize("name", CALLS)
 def test_other_containers(name, container):

@@ -219,6 +219,7 @@ def perturbation_covariances(
         >>> perturbation_covariances(x, torch.eye(2), Beta(1.0)).xx.dense(0)  # 1/48 + 1/12
         tensor([[0.1042]], dtype=torch.float64)
     """
+    check_tensor(x, "inputs", "x")
     check_floating(y, "targets", "y")
     if len(x) != len(y):
         raise ValueError(f"need one target for each input, got {len(y)} for {len(x)}")

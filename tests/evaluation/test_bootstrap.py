@@ -34,6 +34,20 @@ def test_is_the_spread_over_sets_drawn_one_by_one():
         assert found[name].half_width == pytest.approx(1.959963984540054 * spread, rel=1e-9)
 
 
+def test_examples_in_blocks_are_those_in_one(monkeypatch):
+    first, second, labels = model("blocks", 300)
+
+    def differences():
+        return paired_bootstrap(first, second, labels, resamples=100, generator=generator(7))
+
+    whole = differences()
+    blocks = [slice(0, 100), slice(100, 250), slice(250, 300)]
+    monkeypatch.setattr("mixreg.evaluation.intervals.row_blocks", lambda _: blocks)
+    for name, found in differences().items():
+        assert found.mean == pytest.approx(whole[name].mean, abs=1e-14)
+        assert found.half_width == pytest.approx(whole[name].half_width, rel=1e-9)
+
+
 @pytest.mark.parametrize("n", [2000, 50_000])
 @pytest.mark.parametrize("by_class", [False, True])
 def test_means_agree_with_the_normal_theory(n, by_class):

@@ -103,6 +103,15 @@ def test_other_images_or_measurements_have_another_digest(made):
     assert len(set(digests)) == 4
 
 
+def test_scores_of_something_else_are_made_again(made):
+    folder, _, runs = made
+    whole = fig5.SHIFT.read(runs[0].directory)
+    fig5.SHIFT.write(runs[0].directory, fig5.Shift("of something else", []))
+    options = ReproduceOptions(name="fig5", scale="smoke", output=folder, data_root=folder, jobs=1)
+    fig5.reproduce(options)
+    assert fig5.SHIFT.read(runs[0].directory) == whole
+
+
 def test_effects_are_those_of_the_rescaled_models(made):
     folder, _, runs = made
     figure5, figure6 = document(folder, "fig5").records, document(folder, "fig6").records

@@ -202,6 +202,15 @@ def test_durations():
     ]
 
 
+def test_every_folder_of_runs_is_claimed(tmp_path):
+    runs = [_run(tmp_path / "a", 0), _run(tmp_path / "b", 1)]
+    assert _sweep(runs) == {}
+    assert all((tmp_path / name / "sweep.json").is_file() for name in "ab")
+    (tmp_path / "b" / "sweep.json").write_text("{}")
+    with pytest.raises(MixregError, match="another version"):
+        _sweep(runs)
+
+
 def test_only_what_costs_time_makes_another_kind(tmp_path):
     run = _run(tmp_path)
     for same in ({"seed": 5}, {"alpha": 0.2}, {"epochs": 9}, {"learning_rate": 0.1}):

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import struct
 import zipfile
 from argparse import Namespace
 from collections import OrderedDict
@@ -326,7 +327,6 @@ NUMBERS = [
     np.float32(0.5),
     np.int64(3),
     np.bool_(True),
-    np.array(3.0, ">f8")[()],
 ]
 
 
@@ -359,6 +359,13 @@ class _Call:
 SCALAR = np.float64(1).__reduce__()[0]
 
 
+def test_the_byte_order_of_a_number_is_read(tmp_path):
+    for order in "<>":
+        stored = _Call(SCALAR, np.dtype(f"{order}f8"), struct.pack(f"{order}d", 3.0))
+        torch.save({"net": STATE, "args": Namespace(mixup=stored)}, tmp_path / "w.pt")
+        assert read_weights(tmp_path / "w.pt").arguments == {"mixup": 3.0}
+
+
 @pytest.mark.parametrize(
     "hidden",
     [
@@ -370,6 +377,9 @@ SCALAR = np.float64(1).__reduce__()[0]
         lambda _: _Call(SCALAR, np.dtype([("a", "f8")]), bytes(8)),
         lambda _: np.ones(3),
         lambda _: np.str_("a"),
+        lambda _: np.bytes_(b"a"),
+        lambda _: np.complex128(1),
+        lambda _: np.datetime64(0, "s"),
     ],
 )
 def test_what_only_looks_like_a_number_is_refused_and_not_run(tmp_path, hidden):
