@@ -16,7 +16,7 @@ import torch
 
 LIMIT = 240
 # Lightning's advice, and a deprecation inside Lightning's own code.
-THIRD_PARTY = (
+_THIRD_PARTY = (
     "The 'train_dataloader' does not have many workers",
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
 )
@@ -56,7 +56,7 @@ class Program(_SERVER.Process):
         os.environ["OMP_NUM_THREADS"] = "1"
         if self.strict:
             warnings.simplefilter("error")
-            for message in THIRD_PARTY:
+            for message in _THIRD_PARTY:
                 warnings.filterwarnings("ignore", message)
         sys.argv = [str(self.program), *self.words]
         try:

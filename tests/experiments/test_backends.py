@@ -123,7 +123,7 @@ def test_a_run_whose_worker_is_stopped_is_resumed(
     runs = probe_runs(tmp_path)
     if backend == "slurm":  # where each run takes a process of its own
         del runs[2]
-    jobs = 1 if backend in {"dask", "ray"} else 2
+    jobs = 1 if backend == "ray" else 2
     directories = [RunDirectory(run.directory) for run in runs]
     numbers = [signal.SIGKILL, signal.SIGTERM] if backend == "local" else [signal.SIGKILL]
     killer = Killer(directories[1], numbers)
