@@ -16,6 +16,7 @@ from mixreg.data.robustness import FOLDERS, RobustnessSet, find
 from mixreg.experiments import _shifted, evaluate_shift, table2
 from mixreg.experiments.evaluate import evaluate_checkpoint
 from mixreg.report import read_document
+from mixreg.report.records import METRIC_FORMATS
 from mixreg.settings import EvaluateOptions, ReproduceOptions
 from mixreg.training import load_run
 
@@ -140,6 +141,13 @@ def test_pm_k_counts_groups_that_are_right_throughout():
     # Group 1 is right throughout, the anchor of group 2 is right and its frame wrong, 3 is wrong.
     assert table2.group_accuracy(one, [0, 0, 1, 0, 0]) == {"pm-0": 2 / 3, "pm-k": 1 / 3}
     assert table2.group_accuracy(one, [0, 0, 1, 2, 2]) == {"pm-0": 1.0, "pm-k": 1.0}
+
+
+def test_repetitions_have_their_mean_and_standard_error():
+    form = METRIC_FORMATS["nll"]
+    assert table2._with_error([0.1, 0.3], form) == "0.2000 ± 0.1000"  # deviation .1414 / √2
+    assert table2._with_error([0.1], form) == "0.1000"
+    assert table2._with_error([], form) == ""
 
 
 def test_mce_divides_by_the_errors_of_alexnet():
